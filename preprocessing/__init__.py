@@ -1,0 +1,1 @@
+"""Keypoints of any source into one keypoint file."""

@@ -1,0 +1,1 @@
+"""Skeleton-based action recognition with factorised 3D-CNNs on PyTorch Lightning."""

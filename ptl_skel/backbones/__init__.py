@@ -1,0 +1,1 @@
+"""Interchangeable 3D-CNN backbones, one file per paper."""

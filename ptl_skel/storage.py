@@ -1,0 +1,533 @@
+"""The keypoint file: the one definition of how 2D or 3D keypoints are cached in HDF5.
+
+Frames of all clips lie in flat contiguous arrays, an index tells which rows belong to which clip::
+
+    attrs: format  schema_version  dataset  layout  class_names  source  created_by  complete
+    /frames/keypoints (R, V, 2|3) float16|float32     /frames/scores (R, V) float16
+    /clips/{id, label, start, num_frames, num_persons, height, width,
+            subject, camera, setup, replication}                          one entry per clip
+    /splits/<protocol>/<train|val|test>                                   indices into /clips
+
+Rows ``start : start + num_persons * num_frames`` of a clip, viewed as ``(M, T, V, C)``, are its
+persons, frames, joints and coordinates (pixels of the frame, or metres for 3D). A joint that is
+missing has score 0, and its coordinates carry no meaning. A number that is not known is -1.
+
+`ClipWriter` writes such files, `KeypointFile` reads them.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.skeletons import SkeletonLayout
+
+FORMAT = "ptl_skel.keypoints"
+SCHEMA_VERSION = 1
+PARTS = ("train", "val", "test")
+_NUMBERS = ("label", "start", "num_frames", "num_persons", "height", "width",
+            "subject", "camera", "setup", "replication")
+_COPY_BYTES = 16 * 2**20
+
+Floats = NDArray[np.floating[Any]]
+Splits = dict[str, dict[str, NDArray[np.int64]]]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sample: what a preprocessing source yields and a keypoint file stores.
+
+    Args:
+        id: Unique name of the clip in its file.
+        keypoints: ``(M, T, V, 2)`` pixels of the frame, or ``(M, T, V, 3)`` metres.
+        scores: Confidence of each joint in 0..1, ``(M, T, V)``; 0 for a missing joint.
+        frame_size: Height and width of the frame in pixels.
+        label: Index of the class, -1 if it is not known.
+        subject: Who performs, -1 if not known; so are camera, setup and replication.
+    """
+
+    id: str
+    keypoints: Floats
+    scores: Floats
+    frame_size: tuple[int, int]
+    label: int = -1
+    subject: int = -1
+    camera: int = -1
+    setup: int = -1
+    replication: int = -1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a keypoint file says about all of its clips.
+
+    Args:
+        dataset: Name of the data set.
+        layout: The joints.
+        class_names: Names of the classes; labels are indices into them.
+        source: Where the keypoints come from: the reader and its options.
+        num_coordinates: 2 (pixels) or 3 (metres).
+        dtype: ``float16`` or ``float32``: as precise as the source.
+    """
+
+    dataset: str
+    layout: SkeletonLayout
+    class_names: tuple[str, ...]
+    source: str
+    num_coordinates: int = 2
+    dtype: Literal["float16", "float32"] = "float32"
+
+
+class KeypointFileError(ValueError):
+    """A keypoint file cannot be used; the message says why and what to do about it."""
+
+
+def valid_clip(clip: Clip, header: Header) -> Clip:
+    """The clip in the precision of the file, each joint that is not finite with score 0.
+
+    Raises:
+        ValueError: The clip has no person, no frame or no visible joint, or its shapes, label,
+            id or frame size do not fit the header.
+    """
+    joints, coordinates = header.layout.num_joints, header.num_coordinates
+    if clip.keypoints.ndim != 4 or clip.keypoints.shape[2:] != (joints, coordinates):
+        raise ValueError(f"keypoints have the shape {clip.keypoints.shape}, expected (persons, "
+                         f"frames, {joints}, {coordinates}) for layout {header.layout.name}")
+    if clip.scores.shape != clip.keypoints.shape[:3]:
+        raise ValueError(f"scores have the shape {clip.scores.shape}, expected "
+                         f"{clip.keypoints.shape[:3]}")
+    if clip.keypoints.shape[0] == 0:
+        raise ValueError("the clip has no person")
+    if clip.keypoints.shape[1] == 0:
+        raise ValueError("the clip has no frame")
+    if not -1 <= clip.label < len(header.class_names):
+        raise ValueError(f"label {clip.label} is out of range: the classes are 0 to "
+                         f"{len(header.class_names) - 1}")
+    if not clip.id or "\0" in clip.id:
+        raise ValueError(f"{clip.id!r} is no name for a clip")
+    if min(clip.frame_size) < 1:
+        raise ValueError(f"the frame size {clip.frame_size} is not positive")
+    with np.errstate(over="ignore"):
+        keypoints = clip.keypoints.astype(header.dtype)
+        scores = np.clip(clip.scores, 0, 1).astype(np.float16)
+    present = np.isfinite(keypoints).all(-1) & np.isfinite(scores)
+    scores = np.where(present, scores, np.float16(0))
+    if not scores.any():
+        raise ValueError("no joint is visible in any frame")
+    keypoints = np.where(present[..., None], keypoints, keypoints.dtype.type(0))
+    return Clip(clip.id, keypoints, scores, clip.frame_size, clip.label, clip.subject,
+                clip.camera, clip.setup, clip.replication)
+
+
+class ClipWriter:
+    """Streams clips into a keypoint file; memory does not grow with their number.
+
+    The clips of one input (say, one ``.skeleton`` file) are added under its key. Until `finish`,
+    everything lies in the folder ``<path>.partial``; a writer with the same header and job goes on
+    from there after an interruption, and `done` tells which inputs it may pass over. The finished
+    file appears under its name at once and complete, and is the same as without interruption.
+
+    Args:
+        path: The HDF5 file to write.
+        header: What holds for all clips.
+        job: What else decides the content (input, options); another job is not continued.
+        overwrite: Replace an existing file or an unfinished one of another job.
+
+    Raises:
+        FileExistsError: The file exists, or an unfinished one of another job does.
+    """
+
+    def __init__(self, path: Path | str, header: Header, job: Mapping[str, Any] | None = None,
+                 *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.header = header
+        self.done: set[str] = set()
+        self.skipped: dict[str, str] = {}
+        self.index: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
+        self._rows = 0
+        self._partial = self.path.with_name(self.path.name + ".partial")
+        if self.path.exists() and not overwrite:
+            raise FileExistsError(f"{self.path} exists; give another --out, or --overwrite")
+        fingerprint = json.dumps({"schema_version": SCHEMA_VERSION, "header": asdict(header),
+                                  "job": dict(job or {})}, sort_keys=True, default=str)
+        started = self._partial / "job.json"
+        if started.exists() and started.read_text(encoding="utf-8") != fingerprint:
+            if not overwrite:
+                raise FileExistsError(f"{self._partial} holds the unfinished work of another job; "
+                                      "remove it, give another --out, or --overwrite")
+            shutil.rmtree(self._partial)
+        self._partial.mkdir(parents=True, exist_ok=True)
+        if not started.exists():
+            for name in ("keypoints", "scores", "journal"):
+                (self._partial / name).write_bytes(b"")
+            started.write_text(fingerprint, encoding="utf-8")
+        self._keypoints = (self._partial / "keypoints").open("r+b")
+        self._scores = (self._partial / "scores").open("r+b")
+        self._journal = (self._partial / "journal").open("r+b")
+        self._resume()
+
+    def _resume(self) -> None:
+        """Takes over what the journal confirms and cuts off what it does not."""
+        confirmed = 0
+        for line in self._journal:
+            if not line.endswith(b"\n"):
+                break
+            self._record(json.loads(line))
+            confirmed += len(line)
+        joints = self._rows * self.header.layout.num_joints
+        itemsize = np.dtype(self.header.dtype).itemsize
+        _cut(self._keypoints, joints * self.header.num_coordinates * itemsize)
+        _cut(self._scores, joints * 2)
+        _cut(self._journal, confirmed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        for file in (self._keypoints, self._scores, self._journal):
+            try:
+                file.close()
+            except OSError:  # a full disk refuses the last bytes; they are given up below
+                continue
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def add(self, key: str, clips: Sequence[Clip]) -> None:
+        """Adds the clips of one input, valid as `valid_clip` returns them.
+
+        Raises:
+            ValueError: A clip does not fit the header, or its id is taken.
+            OSError: The disk is full.
+        """
+        clips = [valid_clip(clip, self.header) for clip in clips]
+        ids = [clip.id for clip in clips]
+        taken = sorted(self._ids.intersection(ids)) or [i for i in ids if ids.count(i) > 1]
+        if taken:
+            raise ValueError(f"a clip named {taken[0]} is already in the file")
+        entry: dict[str, Any] = {"key": key, "clips": []}
+        start = self._rows
+        for clip in clips:
+            persons, frames = clip.keypoints.shape[:2]
+            self._keypoints.write(np.ascontiguousarray(clip.keypoints).data)
+            self._scores.write(np.ascontiguousarray(clip.scores).data)
+            entry["clips"].append({
+                "id": clip.id, "label": clip.label, "start": start, "num_frames": frames,
+                "num_persons": persons, "height": clip.frame_size[0], "width": clip.frame_size[1],
+                "subject": clip.subject, "camera": clip.camera, "setup": clip.setup,
+                "replication": clip.replication})
+            start += persons * frames
+        self._keypoints.flush()
+        self._scores.flush()
+        self._write_journal(entry)
+
+    def skip(self, key: str, reason: str) -> None:
+        """Notes that an input gave no clip, and why; `finish` lists these beside the file."""
+        self._write_journal({"key": key, "skipped": reason})
+
+    def _write_journal(self, entry: dict[str, Any]) -> None:
+        self._journal.write(json.dumps(entry).encode() + b"\n")
+        self._journal.flush()
+        self._record(entry)
+
+    def _record(self, entry: Mapping[str, Any]) -> None:
+        self.done.add(entry["key"])
+        if "skipped" in entry:
+            self.skipped[entry["key"]] = entry["skipped"]
+        for clip in entry.get("clips", ()):
+            self.index.append(clip)
+            self._ids.add(clip["id"])
+            self._rows += clip["num_persons"] * clip["num_frames"]
+
+    def finish(self, splits: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
+        """Writes the keypoint file under its name and removes the unfinished work.
+
+        Args:
+            splits: Clip ids of each part of each protocol; ids of skipped inputs are passed over.
+
+        Raises:
+            ValueError: There is no clip, or a split names a clip that was neither added nor
+                skipped, or names it in two parts.
+            OSError: The disk is full.
+        """
+        if not self.index:
+            reasons = sorted(set(self.skipped.values()))[:3]
+            raise ValueError(f"no usable clip for {self.path}: "
+                             + ("; ".join(reasons) or "no input"))
+        resolved = self._resolve(splits)
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        try:
+            with h5py.File(temporary, "w") as file:
+                self._write_header(file)
+                self._write_index(file, resolved)
+                self._copy_frames(file)
+                file.attrs["complete"] = True
+            temporary.replace(self.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        self._write_skipped()
+        shutil.rmtree(self._partial)
+
+    def _resolve(self, splits: Mapping[str, Mapping[str, Iterable[str]]]) -> Splits:
+        position = {clip["id"]: i for i, clip in enumerate(self.index)}
+        resolved: Splits = {}
+        for protocol, parts in splits.items():
+            resolved[protocol], seen = {}, set[str]()
+            for part, ids in parts.items():
+                if part not in PARTS:
+                    raise ValueError(f"split {protocol}: the part must be one of {PARTS}, "
+                                     f"got {part!r}")
+                named = list(ids)
+                unknown = [i for i in named if i not in position and i not in self.skipped]
+                if unknown:
+                    raise ValueError(f"split {protocol}/{part} names {len(unknown)} unknown clips, "
+                                     f"among them {unknown[0]!r}")
+                if len(seen.intersection(named)) or len(set(named)) != len(named):
+                    raise ValueError(f"split {protocol}/{part} names a clip twice")
+                seen.update(named)
+                resolved[protocol][part] = np.array(
+                    sorted(position[i] for i in named if i in position), np.int64)
+        return resolved
+
+    def _write_header(self, file: h5py.File) -> None:
+        file.attrs.update({
+            "format": FORMAT, "schema_version": SCHEMA_VERSION, "complete": False,
+            "dataset": self.header.dataset, "layout": self.header.layout.to_json(),
+            "class_names": json.dumps(self.header.class_names), "source": self.header.source,
+            "created_by": f"ptl_skel {importlib.metadata.version('ptl_skel')}"})
+
+    def _write_index(self, file: h5py.File, splits: Splits) -> None:
+        clips = file.create_group("clips")
+        clips["id"] = np.array([clip["id"].encode() for clip in self.index])
+        for name in _NUMBERS:
+            clips[name] = np.array([clip[name] for clip in self.index],
+                                   np.int64 if name == "start" else np.int32)
+        file.create_group("splits")
+        for protocol, parts in splits.items():
+            for part, positions in parts.items():
+                file[f"splits/{protocol}/{part}"] = positions
+
+    def _copy_frames(self, file: h5py.File) -> None:
+        joints = self.header.layout.num_joints
+        for name, shape, dtype in (
+            ("keypoints", (joints, self.header.num_coordinates), np.dtype(self.header.dtype)),
+            ("scores", (joints,), np.dtype(np.float16)),
+        ):
+            frames = file.create_dataset(f"frames/{name}", (self._rows, *shape), dtype)
+            rows = max(1, _COPY_BYTES // (int(np.prod(shape)) * dtype.itemsize))
+            with (self._partial / name).open("rb") as spool:
+                for start in range(0, self._rows, rows):
+                    size = min(rows, self._rows - start) * int(np.prod(shape))
+                    block = np.fromfile(spool, dtype, size).reshape(-1, *shape)
+                    frames[start : start + rows] = block
+
+    def _write_skipped(self) -> None:
+        report = self.path.with_suffix(".skipped.csv")
+        if not self.skipped:
+            report.unlink(missing_ok=True)
+            return
+        with report.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(("input", "reason"))
+            rows.writerows(self.skipped.items())
+
+
+def _cut(file: BinaryIO, size: int) -> None:
+    file.truncate(size)
+    file.seek(0, os.SEEK_END)
+
+
+class KeypointFile:
+    """Reads a keypoint file; safe to pickle, and to use in the workers of a loader.
+
+    The index is read and checked at once, the frames when they are asked for: through a handle
+    that each process opens for itself, or from memory.
+
+    Args:
+        path: The HDF5 file.
+        in_memory: Keep all frames in RAM (NTU-60: about 0.6 GB).
+
+    Attributes:
+        header: What the file says about all of its clips.
+        splits: Clip indices by protocol and part.
+        ids: Names of the clips.
+        label, num_frames, num_persons, height, width, subject, camera, setup, replication:
+            Arrays with an entry per clip.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        KeypointFileError: The file is damaged, unfinished, of another program or version.
+    """
+
+    label: NDArray[np.int32]
+    start: NDArray[np.int64]
+    num_frames: NDArray[np.int32]
+    num_persons: NDArray[np.int32]
+    height: NDArray[np.int32]
+    width: NDArray[np.int32]
+    subject: NDArray[np.int32]
+    camera: NDArray[np.int32]
+    setup: NDArray[np.int32]
+    replication: NDArray[np.int32]
+
+    def __init__(self, path: Path | str, *, in_memory: bool = False) -> None:
+        self.path = Path(path)
+        self._handle: tuple[int, h5py.Dataset, h5py.Dataset] | None = None
+        self._memory: tuple[Floats, Floats] | None = None
+        if not self.path.is_file():
+            raise FileNotFoundError(f"keypoint file {self.path} does not exist; "
+                                    "`python -m preprocessing` makes one")
+        try:
+            with h5py.File(self.path) as file:
+                self._read_header(file)
+                self._read_index(file)
+                self._check_frames(file)
+                self._read_splits(file)
+                if in_memory:
+                    self._memory = file["frames/keypoints"][()], file["frames/scores"][()]
+        except KeypointFileError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+            raise self._refusal(f"is damaged or no keypoint file ({error})") from error
+
+    def _refusal(self, why: str) -> KeypointFileError:
+        return KeypointFileError(f"{self.path} {why}; make it again with `python -m preprocessing`")
+
+    def _read_header(self, file: h5py.File) -> None:
+        attrs = file.attrs
+        if attrs.get("format") != FORMAT:
+            raise self._refusal("was not written by ptl_skel")
+        if attrs["schema_version"] != SCHEMA_VERSION:
+            raise self._refusal(f"has schema version {attrs['schema_version']}, this version of "
+                                f"ptl_skel reads {SCHEMA_VERSION}")
+        if not attrs["complete"]:
+            raise self._refusal("is not complete")
+        keypoints = file["frames/keypoints"]
+        self.created_by = str(attrs["created_by"])
+        self.header = Header(
+            str(attrs["dataset"]), SkeletonLayout.from_json(attrs["layout"]),
+            tuple(str(name) for name in json.loads(attrs["class_names"])), str(attrs["source"]),
+            keypoints.shape[-1], keypoints.dtype.name)
+
+    def _read_index(self, file: h5py.File) -> None:
+        clips = file["clips"]
+        raw = clips["id"]
+        if raw.ndim != 1 or raw.dtype.kind != "S":
+            raise self._refusal("has an index of clip names that is no list of texts")
+        self._check_stored(raw)
+        self.ids: list[str] = [name.decode() for name in raw[()].tolist()]
+        for name in _NUMBERS:
+            self._check_stored(clips[name])
+            if clips[name].shape != raw.shape or clips[name].dtype.kind != "i":
+                raise self._refusal(f"has an index that does not fit: clips/{name}")
+            setattr(self, name, clips[name][()])
+        if len(self.ids) == 0 or len(set(self.ids)) != len(self.ids):
+            raise self._refusal("has no clips, or two of the same name")
+        for name in ("num_frames", "num_persons", "height", "width"):
+            if getattr(self, name).min() < 1:
+                raise self._refusal(f"has a clip with {name} < 1")
+        if self.label.min() < -1 or self.label.max() >= len(self.header.class_names):
+            raise self._refusal(f"has labels out of range, its classes are 0 to "
+                                f"{len(self.header.class_names) - 1}")
+
+    def _check_frames(self, file: h5py.File) -> None:
+        keypoints, scores = file["frames/keypoints"], file["frames/scores"]
+        rows = self.num_persons.astype(np.int64) * self.num_frames
+        ends = np.cumsum(rows)
+        joints = self.header.layout.num_joints
+        if (keypoints.dtype.name not in {"float16", "float32"} or scores.dtype != np.float16
+                or keypoints.shape not in {(ends[-1], joints, 2), (ends[-1], joints, 3)}
+                or scores.shape != (ends[-1], joints) or (self.start != ends - rows).any()):
+            raise self._refusal("has frames that do not fit its index")
+        self._check_stored(keypoints)
+        self._check_stored(scores)
+
+    def _check_stored(self, stored: h5py.Dataset) -> None:
+        """Refuses an array that does not lie whole in this file, before memory is taken for it."""
+        offset = stored.id.get_offset()
+        if offset is None or offset + stored.nbytes > self.path.stat().st_size:
+            raise self._refusal(f"does not hold all of {stored.name}")
+
+    def _read_splits(self, file: h5py.File) -> None:
+        self.splits: Splits = {}
+        for protocol, parts in file["splits"].items():
+            self.splits[protocol] = {}
+            for part, stored in parts.items():
+                where = f"has a split {protocol}/{part} that"
+                if part not in PARTS or stored.dtype.kind != "i" or stored.ndim != 1:
+                    raise self._refusal(f"{where} is none")
+                if stored.size:  # nothing is stored for an empty array
+                    self._check_stored(stored)
+                positions = stored[()].astype(np.int64)
+                if positions.size and not 0 <= positions.min() <= positions.max() < len(self):
+                    raise self._refusal(f"{where} names an unknown clip")
+                self.splits[protocol][part] = positions
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None}
+
+    def _frames(self) -> tuple[Any, Any]:
+        if self._memory is not None:
+            return self._memory
+        if self._handle is None or self._handle[0] != os.getpid():
+            file = h5py.File(self.path)
+            self._handle = os.getpid(), file["frames/keypoints"], file["frames/scores"]
+        return self._handle[1:]
+
+    def frames(self, clip: int) -> tuple[Floats, Floats]:
+        """Keypoints ``(M, T, V, C)`` and scores ``(M, T, V)`` of a clip, as stored."""
+        keypoints, scores = self._frames()
+        persons, frames = int(self.num_persons[clip]), int(self.num_frames[clip])
+        start = int(self.start[clip])
+        rows = slice(start, start + persons * frames)
+        shape = persons, frames, self.header.layout.num_joints
+        return keypoints[rows].reshape(*shape, -1), scores[rows].reshape(shape)
+
+    def clip(self, clip: int) -> Clip:
+        """A clip with all that is known of it."""
+        keypoints, scores = self.frames(clip)
+        return Clip(self.ids[clip], keypoints, scores,
+                    (int(self.height[clip]), int(self.width[clip])), int(self.label[clip]),
+                    int(self.subject[clip]), int(self.camera[clip]), int(self.setup[clip]),
+                    int(self.replication[clip]))
+
+    def position(self, clip_id: str) -> int:
+        """Index of the clip of that name.
+
+        Raises:
+            KeypointFileError: There is no such clip.
+        """
+        if clip_id not in self.ids:
+            raise KeypointFileError(f"{self.path} has no clip {clip_id!r}; the first of its "
+                                    f"{len(self)} clips is {self.ids[0]!r}")
+        return self.ids.index(clip_id)
+
+    def split(self, protocol: str, part: str) -> NDArray[np.int64]:
+        """Clip indices of a part of a protocol; empty where the protocol has no such part.
+
+        Raises:
+            KeypointFileError: There is no such protocol.
+        """
+        if protocol not in self.splits:
+            known = ", ".join(sorted(self.splits)) or "none"
+            raise KeypointFileError(f"{self.path} has no protocol {protocol!r}; it has: {known}")
+        return self.splits[protocol].get(part, np.empty(0, np.int64))
