@@ -1,0 +1,172 @@
+"""Geometry on batches of keypoints, on whatever device they are; no state, torch only.
+
+Keypoints are ``(N, M, T, V, 2)``, their scores ``(N, M, T, V)``. A box is a row ``x0 y0 x1 y1`` in
+the pixels of the keypoints; it may leave the frame. All cropping, resizing and jitter is done here,
+on coordinates, before anything is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptl_skel.skeletons import SkeletonLayout
+
+BOX_PADDING = 0.25
+"""How much wider than the persons a box is on each side, relative to its half size (PYSKL)."""
+MIN_BOX = 10.0
+"""Persons narrower or lower than this many pixels get no box of their own (PYSKL)."""
+
+
+def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
+    """The square around all persons in all frames, ``(N, 4)``; the frame where they are too small.
+
+    Args:
+        keypoints: ``(N, M, T, V, 2)``; coordinates equal to 0 are passed over, as are joints
+            of score 0.
+        scores: ``(N, M, T, V)``.
+        frame_size: Height and width of the frame, ``(N, 2)``.
+
+    Reference:
+        PoseConv3D, arXiv 2104.13586, "subjects-centered cropping"; exact to PYSKL's PoseCompact.
+    """
+    counted = (keypoints != 0) & (scores > 0)[..., None]
+    low = torch.where(counted, keypoints, math.inf).amin((1, 2, 3))
+    high = torch.where(counted, keypoints, -math.inf).amax((1, 2, 3))
+    extent = high - low
+    half = (extent / 2).amax(1, keepdim=True) * (1 + BOX_PADDING)
+    center = (low + high) / 2
+    square = torch.cat([(center - half).trunc(), (center + half).trunc()], 1)
+    frame = torch.cat([torch.zeros_like(frame_size), frame_size.flip(1)], 1).to(keypoints.dtype)
+    return torch.where((extent >= MIN_BOX).all(1, keepdim=True), square, frame)
+
+
+def crop_resize(keypoints: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
+    """Keypoints in the pixels of an image of ``size`` (height, width) that shows the box."""
+    corner, extent = box[:, :2], box[:, 2:] - box[:, :2]
+    scale = torch.tensor([size[1], size[0]], dtype=box.dtype, device=box.device) / extent
+    return (keypoints - _each(corner)) * _each(scale)
+
+
+def random_crop(
+    box: Tensor, area: tuple[float, float], aspect: tuple[float, float], attempts: int = 10
+) -> Tensor:
+    """A random part of each box, ``(N, 4)``; the whole box where no attempt fits.
+
+    Args:
+        box: ``(N, 4)``.
+        area: Range of the part's area, relative to the box.
+        aspect: Range of its width over its height, drawn evenly in the logarithm.
+        attempts: How many shapes are drawn for each box; the first that fits is taken.
+    """
+    extent = box[:, 2:] - box[:, :2]
+    shape = (len(box), attempts)
+    areas = extent.prod(1, keepdim=True) * _between(*area, shape, box)
+    aspects = _between(math.log(aspect[0]), math.log(aspect[1]), shape, box).exp()
+    sizes = torch.stack([(areas * aspects).sqrt(), (areas / aspects).sqrt()], -1)
+    fits = (sizes <= extent[:, None]).all(-1)
+    first = fits.to(torch.uint8).argmax(1)
+    chosen = sizes[torch.arange(len(box), device=box.device), first]
+    chosen = torch.where(fits.any(1, keepdim=True), chosen, extent)
+    corner = box[:, :2] + (extent - chosen) * torch.rand_like(extent)
+    return torch.cat([corner, corner + chosen], 1)
+
+
+def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, mirror: Tensor) -> Tensor:
+    """Keypoints of the mirror image where ``mirror`` ``(N,)`` says so: x becomes ``width - x``.
+
+    Left joints stay left joints: the joint on the other side takes the place of each.
+    """
+    mirrored = keypoints[..., list(layout.mirrored_joints), :]
+    mirrored = torch.stack([width - mirrored[..., 0], mirrored[..., 1]], -1)
+    return torch.where(_each(mirror[:, None]), mirrored, keypoints)
+
+
+def flip_scores(scores: Tensor, layout: SkeletonLayout, mirror: Tensor) -> Tensor:
+    """Scores of the mirror image where ``mirror`` ``(N,)`` says so."""
+    return torch.where(mirror[:, None, None, None], scores[..., list(layout.mirrored_joints)], scores)
+
+
+def rotate_scale_shift(
+    keypoints: Tensor, box: Tensor, angle: Tensor, scale: Tensor, shift: Tensor
+) -> Tensor:
+    """Keypoints turned and scaled about the centre of the box, then shifted.
+
+    Args:
+        keypoints: ``(N, M, T, V, 2)``.
+        box: ``(N, 4)``.
+        angle: Radians, ``(N,)``.
+        scale: Factor for each axis, ``(N, 2)``.
+        shift: Relative to the size of the box, ``(N, 2)``.
+    """
+    center, extent = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([cos, sin, -sin, cos], -1).view(-1, 2, 2) * scale[:, None]
+    moved = (keypoints - _each(center)).flatten(1, 3) @ turn
+    return moved.view_as(keypoints) + _each(center + shift * extent)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is varied at random while training, for each clip anew.
+
+    Args:
+        crop_area: Range of the area of a random crop, relative to the box; 1 and 1 for no crop.
+        crop_aspect: Range of its width over its height.
+        flip: Probability of a mirror image.
+        rotation: Largest turn, degrees.
+        scale: Largest change of size, for each axis; 0.1 is 90 to 110 %.
+        shift: Largest shift relative to the box.
+
+    Raises:
+        ValueError: A range or a probability that is none.
+    """
+
+    crop_area: tuple[float, float] = (0.56, 1.0)
+    crop_aspect: tuple[float, float] = (0.75, 1.3333)
+    flip: float = 0.5
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("crop_area", "crop_aspect"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high or (name == "crop_area" and high > 1):
+                raise ValueError(f"`{name}` must be a range of positive numbers (an area at most "
+                                 f"1), got {low} to {high}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"`flip` must be a probability, got {self.flip}")
+        if not (0 <= self.scale < 1 and self.rotation >= 0 and self.shift >= 0):
+            raise ValueError("`scale` must lie in 0..1, `rotation` and `shift` must be >= 0, got "
+                             f"{self.scale}, {self.rotation} and {self.shift}")
+
+    def __call__(
+        self, keypoints: Tensor, scores: Tensor, box: Tensor, size: tuple[int, int],
+        layout: SkeletonLayout,
+    ) -> tuple[Tensor, Tensor]:
+        """Keypoints and scores, varied, in the pixels of an image of ``size`` (height, width)."""
+        clips = len(box)
+        if self.rotation or self.scale or self.shift:
+            largest = math.radians(self.rotation)
+            keypoints = rotate_scale_shift(
+                keypoints, box, _between(-largest, largest, (clips,), box),
+                _between(1 - self.scale, 1 + self.scale, (clips, 2), box),
+                _between(-self.shift, self.shift, (clips, 2), box))
+        if self.crop_area != (1.0, 1.0):
+            box = random_crop(box, self.crop_area, self.crop_aspect)
+        keypoints = crop_resize(keypoints, box, size)
+        mirror = torch.rand(clips, device=box.device) < self.flip
+        return (flip(keypoints, size[1], layout, mirror), flip_scores(scores, layout, mirror))
+
+
+def _each(values: Tensor) -> Tensor:
+    """Values per clip ``(N, C)`` in the shape that meets keypoints ``(N, M, T, V, C)``."""
+    return values[:, None, None, None]
+
+
+def _between(low: float, high: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return low + (high - low) * torch.rand(shape, dtype=like.dtype, device=like.device)
