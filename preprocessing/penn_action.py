@@ -1,0 +1,102 @@
+"""The labels of Penn Action: 2,326 ``.mat`` files with 13 annotated joints.
+
+Reference:
+    Zhang, Zhu and Derpanis: From Actemes to Action: A Strongly-supervised Representation for
+    Detailed Action Understanding, ICCV 2013.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from ptl_skel.skeletons import LAYOUTS
+from ptl_skel.storage import Clip, Header
+
+CLASS_NAMES = (
+    "baseball_pitch", "baseball_swing", "bench_press", "bowl", "clean_and_jerk", "golf_swing",
+    "jump_rope", "jumping_jacks", "pullup", "pushup", "situp", "squat", "strum_guitar",
+    "tennis_forehand", "tennis_serve",
+)
+_NUM_JOINTS = LAYOUTS["penn13"].num_joints
+
+
+class PennActionSource:
+    """Reads the folder ``labels`` of Penn Action.
+
+    Every joint that was annotated has score 1: people placed it, also where it is occluded
+    (visibility 0) or beyond the edge of the frame. A joint at exactly (1, 1) was not annotated
+    and has score 0. Coordinates count from 1 in the files and from 0 here.
+
+    Args:
+        root: The folder with the ``.mat`` files, or the one above it.
+
+    Raises:
+        FileNotFoundError: There are no ``.mat`` files.
+    """
+
+    header = Header("penn_action", LAYOUTS["penn13"], CLASS_NAMES, "penn_action labels")
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "labels" if (root / "labels").is_dir() else root
+        if not any(self.root.glob("*.mat")):
+            raise FileNotFoundError(f"no .mat files in {self.root}; give the folder `labels` of "
+                                    "the unpacked Penn_Action.tar.gz")
+
+    @property
+    def job(self) -> Mapping[str, Any]:
+        """The folder."""
+        return {"input": str(self.root.resolve())}
+
+    def keys(self) -> Sequence[str]:
+        """Names of the files, ``0001`` and so on."""
+        return sorted(path.stem for path in self.root.glob("*.mat"))
+
+    def read(self, key: str) -> list[Clip]:
+        """The clip of one file.
+
+        Raises:
+            ValueError: The file is damaged or does not fit Penn Action.
+        """
+        content = self._load(key)
+        joints = np.stack([_joints(content, "x"), _joints(content, "y")], -1)  # (T, V, 2)
+        action = str(content["action"].item())
+        if action not in CLASS_NAMES:
+            raise ValueError(f"the action {action!r} is not one of Penn Action's")
+        height, width = (int(size) for size in content["dimensions"].ravel()[:2])
+        scores = (joints != 1).any(-1)
+        return [Clip(key, (joints - 1)[None].astype(np.float32), scores[None].astype(np.float16),
+                     (height, width), CLASS_NAMES.index(action))]
+
+    def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """The official split, which each file tells of itself: 1,258 train and 1,068 test."""
+        is_train = [self._load(clip)["train"].item() == 1 for clip in ids]
+        return {"official": {
+            "train": [clip for clip, train in zip(ids, is_train, strict=True) if train],
+            "test": [clip for clip, train in zip(ids, is_train, strict=True) if not train]}}
+
+    def _load(self, key: str) -> dict[str, Any]:
+        data = (self.root / f"{key}.mat").read_bytes()
+        try:
+            content = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # stub: paths only
+        except Exception as error:  # a damaged file can raise anything
+            raise ValueError(f"no readable .mat file ({error or type(error).__name__})") from error
+        for name in ("action", "train"):
+            if name not in content or content[name].size != 1:
+                raise ValueError(f"`{name}` is missing or not one value")
+        if "dimensions" not in content or content["dimensions"].size < 2:
+            raise ValueError("`dimensions` does not give height and width")
+        return content
+
+
+def _joints(content: Mapping[str, Any], name: str) -> Any:
+    """One coordinate of all joints, ``(T, V)``, in pixels from 1."""
+    values = content.get(name)
+    if values is None or values.ndim != 2 or values.shape[1] != _NUM_JOINTS:
+        raise ValueError(f"`{name}` is missing or not of shape (frames, {_NUM_JOINTS})")
+    return values.astype(np.float64)

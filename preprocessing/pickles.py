@@ -1,0 +1,107 @@
+"""Loads pickles from strangers: arrays and plain containers, and nothing that could run code.
+
+NumPy's own ``__setstate__`` trusts what a pickle says about an array's memory, so not even that is
+called: stand-ins collect what describes an array, and `load` builds it from checked bytes.
+"""
+
+from __future__ import annotations
+
+import collections
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_KINDS = "biufSU"  # booleans, integers, floats, texts
+
+
+class _Dtype:
+    """Stands in for ``numpy.dtype``."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.dtype = np.dtype(str(code))
+        if self.dtype.kind not in _KINDS:
+            raise pickle.UnpicklingError(f"arrays of type {code} are not loaded")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if str(state[1]) == ">":
+            self.dtype = self.dtype.newbyteorder(">")
+
+
+class _Array:
+    """Stands in for ``numpy.ndarray`` and what makes one."""
+
+    def __init__(self, *_: Any) -> None:
+        self.array: NDArray[Any] = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, is_fortran, data = state
+        self.array = _array(data, dtype, shape, "F" if is_fortran else "C")
+
+
+def _array(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: Any) -> NDArray[Any]:
+    if isinstance(data, str):  # bytes of a Python 2 pickle
+        data = data.encode("latin1")
+    array: NDArray[Any] = np.frombuffer(data, dtype.dtype)
+    return array.reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> Any:
+    return _array(data, dtype, (1,), "C")[0]
+
+
+def _encode(text: str, _: str) -> bytes:
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,  # bytes in protocols below 3
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    **{(module, name): kind for module in ("builtins", "__builtin__")
+       for name, kind in (("set", set), ("frozenset", frozenset))},
+    **{(f"numpy.{core}.{module}", name): function for core in ("core", "_core")
+       for module, name, function in (("multiarray", "_reconstruct", _Array),
+                                      ("multiarray", "scalar", _scalar),
+                                      ("numeric", "_frombuffer", _array))},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}; only NumPy arrays and "
+                                         "plain containers are loaded")
+        return _ALLOWED[module, name]
+
+
+def load(path: Path) -> Any:
+    """The content of a pickle of NumPy arrays, numbers, texts and plain containers.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no pickle, is damaged, or holds anything else.
+    """
+    with path.open("rb") as file:
+        try:
+            return _finished(_Unpickler(file, encoding="latin1").load())
+        except OSError:
+            raise
+        except Exception as error:  # a damaged pickle can raise anything
+            raise ValueError(f"{path} cannot be loaded as a pickle: "
+                             f"{error or type(error).__name__}") from error
+
+
+def _finished(loaded: Any) -> Any:
+    """The loaded containers with arrays in the place of their stand-ins."""
+    if isinstance(loaded, _Array):
+        return loaded.array
+    if isinstance(loaded, dict):
+        return {key: _finished(value) for key, value in loaded.items()}
+    if isinstance(loaded, list | tuple):
+        return type(loaded)(_finished(value) for value in loaded)
+    return loaded

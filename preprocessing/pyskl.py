@@ -1,0 +1,159 @@
+"""The pickles of PYSKL and MMAction2: published for many data sets, and what their users make.
+
+``{"split": {name: [frame_dir, ...]}, "annotations": [{frame_dir, label, img_shape, keypoint
+(M, T, V, 2|3), keypoint_score (M, T, V), ...}, ...]}``; a bare list of annotations has no splits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocessing import pickles
+from ptl_skel.skeletons import SkeletonLayout, get_layout
+from ptl_skel.storage import Clip, Floats, Header
+
+# What such pickles hold by convention; 15 joints may be SBU or JHMDB.
+_USUAL_LAYOUTS = {13: "penn13", 17: "coco17", 18: "openpose18", 25: "ntu25", 33: "blazepose33"}
+_NTU_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A\d{3}")
+_SPLIT_NAME = re.compile(r"(.*?)_?(train|val|test)_?(\d*)")
+
+
+class PysklSource:
+    """Reads a pickle in the PYSKL schema.
+
+    It stays in memory, so reading it in worker processes gains nothing.
+
+    Args:
+        path: The pickle. Nothing but arrays and plain containers is loaded from it.
+        layout: Name or YAML file of the layout; by default inferred from the number of joints.
+        classes: Text file with one class name per line; by default labels are their own names.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no such pickle, or holds no keypoints.
+    """
+
+    def __init__(self, path: Path, *, layout: str | None = None,
+                 classes: Path | None = None) -> None:
+        self.path = path
+        loaded = pickles.load(path)
+        content = {"annotations": loaded} if isinstance(loaded, list) else loaded
+        annotations = content.get("annotations") if isinstance(content, dict) else None
+        if not isinstance(annotations, list) or not all(
+                isinstance(a, dict) and isinstance(a.get("frame_dir"), str) for a in annotations):
+            raise ValueError(f"{path} has no `annotations` with a `frame_dir` each; "
+                             "is it a pickle in the PYSKL schema?")
+        self._annotations = {str(a["frame_dir"]): a for a in annotations}
+        if len(self._annotations) < len(annotations):
+            name, count = Counter(a["frame_dir"] for a in annotations).most_common(1)[0]
+            raise ValueError(f"{path} has {count} annotations of the clip {name!r}; "
+                             "keep one of them")
+        keypoints = [a["keypoint"] for a in annotations if _is_keypoints(a.get("keypoint"))]
+        if not keypoints:
+            raise ValueError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
+                             "does, whose keypoints lie in files of their own; "
+                             "give a pickle whose annotations have `keypoint`")
+        self.splits_by_protocol = _splits(path, content.get("split") or {})
+        self.header = Header(
+            dataset=path.stem,
+            layout=_layout(path, layout, keypoints[0].shape[2]),
+            class_names=_class_names(annotations, classes),
+            source=f"pyskl {path.name}",
+            num_coordinates=keypoints[0].shape[3],
+            dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
+        )
+        status = path.stat()
+        self.job = {"input": str(path.resolve()), "size": status.st_size,
+                    "modified": status.st_mtime_ns}
+
+    def keys(self) -> Sequence[str]:
+        """The `frame_dir` of each annotation."""
+        return list(self._annotations)
+
+    def read(self, key: str) -> list[Clip]:
+        """The clip of one annotation.
+
+        Raises:
+            ValueError: It has no keypoints, or no frame size.
+        """
+        annotation = self._annotations[key]
+        keypoints = annotation.get("keypoint")
+        if not _is_keypoints(keypoints):
+            raise ValueError("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
+        scores = annotation.get("keypoint_score")
+        scores = _scores(keypoints) if scores is None else np.asarray(scores)
+        frames = int(annotation.get("total_frames", keypoints.shape[1]))
+        known = _NTU_NAME.fullmatch(key)
+        setup, camera, subject, replication = map(int, known.groups()) if known else (-1,) * 4
+        return [Clip(key, keypoints[:, :frames], scores[:, :frames], self._frame_size(annotation),
+                     int(annotation.get("label", -1)), subject, camera, setup, replication)]
+
+    def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.
+
+        Where there is an ``X_test`` as well, ``X_val`` is the part val.
+        """
+        return self.splits_by_protocol
+
+    def _frame_size(self, annotation: Mapping[str, Any]) -> tuple[int, int]:
+        size = annotation.get("img_shape") or annotation.get("original_shape")
+        if size is not None:
+            return int(size[0]), int(size[1])
+        if self.header.num_coordinates == 3:
+            return 1, 1  # metres have no frame
+        raise ValueError("the annotation has no `img_shape`")
+
+
+def _is_keypoints(value: Any) -> bool:
+    return (isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.ndim == 4
+            and value.shape[3] in {2, 3})
+
+
+def _scores(keypoints: Floats) -> Floats:
+    """1 for each joint with coordinates, 0 where they are not finite or all 0."""
+    scores: Floats = np.isfinite(keypoints).all(-1) & (keypoints != 0).any(-1)
+    return scores.astype(np.float16)
+
+
+def _layout(path: Path, layout: str | None, joints: int) -> SkeletonLayout:
+    if layout is None and joints not in _USUAL_LAYOUTS:
+        raise ValueError(f"{path} has {joints} joints, which may be any of several layouts; "
+                         "name it with --layout")
+    chosen = get_layout(layout or _USUAL_LAYOUTS[joints])
+    if chosen.num_joints != joints:
+        raise ValueError(f"{path} has {joints} joints, but --layout {layout} has "
+                         f"{chosen.num_joints}")
+    return chosen
+
+
+def _class_names(annotations: Sequence[Mapping[str, Any]], classes: Path | None) -> tuple[str, ...]:
+    if classes is None:
+        last = max(int(annotation.get("label", -1)) for annotation in annotations)
+        return tuple(str(label) for label in range(last + 1))
+    if not classes.is_file():
+        raise FileNotFoundError(f"--classes {classes} does not exist")
+    lines = classes.read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _splits(path: Path, named: Any) -> dict[str, dict[str, list[str]]]:
+    """Protocol -> part -> clips from names like ``xsub_train``, ``train`` and ``test1``."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, clips in named.items():
+        parts = _SPLIT_NAME.fullmatch(name)
+        if parts is None:
+            raise ValueError(f"{path} has a split {name!r}, but the names of splits have to end "
+                             "in train, val or test")
+        prefix, part, number = parts.groups()
+        protocol = prefix + number if prefix else f"split{number}" if number else "default"
+        found.setdefault(protocol, {})[part] = [str(clip) for clip in clips]
+    for protocol in found.values():
+        if "test" not in protocol and "val" in protocol:
+            protocol["test"] = protocol.pop("val")
+    return found

@@ -1,0 +1,174 @@
+"""Runs a source: reads its inputs in worker processes, stores their clips in order, reports."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from preprocessing.source import Source
+from ptl_skel.storage import Clip, ClipWriter, KeypointFile
+
+# Inputs a worker reads before it hands over: evens out long and short ones, bounds the memory.
+_CHUNK = 16
+_REASONS = 5
+
+Outcome = list[Clip] | str | OSError
+"""What became of an input: its clips, why it gave none, or why the run cannot go on."""
+
+
+def run(source: Source, out: Path, *, workers: int | None = None, overwrite: bool = False) -> None:
+    """Writes the keypoint file of a source, or goes on where the same run was interrupted.
+
+    The file is the same whatever the number of workers and however often it was interrupted.
+
+    Args:
+        source: Where the clips come from.
+        out: The HDF5 file to write.
+        workers: Processes that read; 0 or 1 reads in this one, None takes one per CPU.
+        overwrite: Replace an existing `out`.
+
+    Raises:
+        FileExistsError: `out` exists, or an unfinished file of another job does.
+        ValueError: Nothing usable was found, or a split names an unknown clip.
+        OSError: An input cannot be read, or `out` cannot be written.
+    """
+    began = time.monotonic()
+    keys = source.keys()
+    # Other inputs than last time are another job: their clips would end up in another order.
+    job = {**source.job, "keys": hashlib.sha256("\n".join(keys).encode()).hexdigest()}
+    with ClipWriter(out, source.header, job, overwrite=overwrite) as writer:
+        remaining = [key for key in keys if key not in writer.done]
+        count = os.cpu_count() or 1 if workers is None else workers
+        with (_progress() as progress,
+              contextlib.closing(_outcomes(source, remaining, count)) as outcomes):
+            task = progress.add_task(source.header.dataset, total=len(keys),
+                                     completed=len(keys) - len(remaining))
+            for key, outcome in zip(remaining, outcomes, strict=True):
+                _store(writer, key, outcome)
+                progress.advance(task)
+        writer.finish(source.splits([clip["id"] for clip in writer.index]))
+    _print_summary(out, writer.skipped, time.monotonic() - began)
+
+
+def _store(writer: ClipWriter, key: str, outcome: Outcome) -> None:
+    if isinstance(outcome, OSError):
+        raise outcome
+    if isinstance(outcome, str):
+        writer.skip(key, outcome)
+        return
+    try:
+        writer.add(key, outcome)
+    except ValueError as error:
+        writer.skip(key, str(error))
+
+
+def _read(source: Source, key: str) -> Outcome:
+    try:
+        return source.read(key) or "it holds no clip"
+    except OSError as error:
+        return error
+    except ValueError as error:
+        return str(error)
+
+
+def _outcomes(source: Source, keys: Sequence[str], workers: int) -> Generator[Outcome, None, None]:
+    """The outcome of each key, in the order of the keys."""
+    if workers > 1:
+        yield from _outcomes_in_parallel(source, keys, workers)
+    else:
+        for key in keys:
+            yield _read(source, key)
+
+
+def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> Iterator[Outcome]:
+    """Worker w reads every w-th chunk of keys; its pipe is emptied when their turn comes.
+
+    A full pipe holds its worker back, so that no more than a few chunks wait in memory; a worker
+    whose pipe has lost its reader ends, however this process died.
+    """
+    # Not fork: the progress bar runs a thread, and a forked copy of it may hold a lock for ever.
+    context = multiprocessing.get_context("spawn")
+    chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
+    processes, receivers = [], []
+    try:
+        with _interrupts_ignored():
+            for worker in range(min(workers, len(chunks))):
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(
+                    target=_work, args=(source, chunks[worker::workers], sender), daemon=True)
+                process.start()
+                sender.close()
+                processes.append(process)
+                receivers.append(receiver)
+        for number, chunk in enumerate(chunks):
+            try:
+                outcomes = receivers[number % workers].recv()
+            except (EOFError, OSError) as error:
+                raise ChildProcessError(
+                    f"a worker process ended while it read {chunk[0]} to {chunk[-1]}, perhaps for "
+                    "want of memory; the same command with --workers 1 goes on from there"
+                ) from error
+            yield from outcomes
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+
+
+def _work(source: Source, chunks: Sequence[Sequence[str]], sender: Connection) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        for chunk in chunks:
+            sender.send([_read(source, key) for key in chunk])
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C: they end silently when their parent says so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _progress() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                    TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def _print_summary(out: Path, skipped: dict[str, str], seconds: float) -> None:
+    file = KeypointFile(out)
+    table = Table(show_header=False, title=str(out), title_justify="left")
+    table.add_row("clips", f"{len(file):,}")
+    table.add_row("frames", f"{file.num_frames.sum():,}")
+    table.add_row("persons", f"{file.num_persons.min()} to {file.num_persons.max()} a clip, "
+                             f"{file.num_persons.mean():.2f} on average")
+    table.add_row("classes", str(len(file.header.class_names)))
+    for protocol, parts in file.splits.items():
+        table.add_row(f"split {protocol}",
+                      ", ".join(f"{part} {len(parts[part]):,}" for part in parts))
+    table.add_row("skipped", f"{len(skipped):,}")
+    if skipped:
+        for reason, count in Counter(skipped.values()).most_common(_REASONS):
+            table.add_row("", f"{count:,}: {reason}")
+        table.add_row("", f"all in {out.with_suffix('.skipped.csv')}")
+    table.add_row("size", f"{out.stat().st_size / 1e6:.1f} MB")
+    table.add_row("time", f"{seconds:.1f} s")
+    Console().print(table)
