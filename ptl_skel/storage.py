@@ -27,13 +27,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, Literal, Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ptl_skel.skeletons import SkeletonLayout
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = "ptl_skel.keypoints"
 SCHEMA_VERSION = 1
@@ -147,7 +152,9 @@ class ClipWriter:
         overwrite: Replace an existing file or an unfinished one of another job.
 
     Raises:
-        FileExistsError: The file exists, or an unfinished one of another job does.
+        FileExistsError: The file exists, or an unfinished one of another job does, or another
+            process is writing it.
+        KeypointFileError: The unfinished work is damaged.
     """
 
     def __init__(self, path: Path | str, header: Header, job: Mapping[str, Any] | None = None,
@@ -160,6 +167,8 @@ class ClipWriter:
         self._ids: set[str] = set()
         self._rows = 0
         self._partial = self.path.with_name(self.path.name + ".partial")
+        if self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a folder; give the name of a file")
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{self.path} exists; give another --out, or --overwrite")
         fingerprint = json.dumps({"schema_version": SCHEMA_VERSION, "header": asdict(header),
@@ -174,11 +183,24 @@ class ClipWriter:
         if not started.exists():
             for name in ("keypoints", "scores", "journal"):
                 (self._partial / name).write_bytes(b"")
-            started.write_text(fingerprint, encoding="utf-8")
+            draft = started.with_suffix(".tmp")
+            draft.write_text(fingerprint, encoding="utf-8")
+            draft.replace(started)
         self._keypoints = (self._partial / "keypoints").open("r+b")
         self._scores = (self._partial / "scores").open("r+b")
         self._journal = (self._partial / "journal").open("r+b")
+        self._lock()
         self._resume()
+
+    def _lock(self) -> None:
+        """Keeps a second process from going on with the same work at the same time."""
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(f"another process is writing {self.path}; wait for it, or give "
+                                  "another --out") from error
 
     def _resume(self) -> None:
         """Takes over what the journal confirms and cuts off what it does not."""
@@ -190,9 +212,15 @@ class ClipWriter:
             confirmed += len(line)
         joints = self._rows * self.header.layout.num_joints
         itemsize = np.dtype(self.header.dtype).itemsize
-        _cut(self._keypoints, joints * self.header.num_coordinates * itemsize)
-        _cut(self._scores, joints * 2)
-        _cut(self._journal, confirmed)
+        for file, size in (
+            (self._keypoints, joints * self.header.num_coordinates * itemsize),
+            (self._scores, joints * 2), (self._journal, confirmed),
+        ):
+            if file.seek(0, os.SEEK_END) < size:
+                raise KeypointFileError(f"{self._partial} lost frames, say, when the machine went "
+                                        "down; remove it and start again")
+            file.truncate(size)
+            file.seek(size)
 
     def __enter__(self) -> Self:
         return self
@@ -204,7 +232,8 @@ class ClipWriter:
                 file.close()
             except OSError:  # a full disk refuses the last bytes; they are given up below
                 continue
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        if full or isinstance(error, ValueError):  # going on would lead to the same refusal
             shutil.rmtree(self._partial, ignore_errors=True)
 
     def add(self, key: str, clips: Sequence[Clip]) -> None:
@@ -266,7 +295,7 @@ class ClipWriter:
         """
         if not self.index:
             reasons = sorted(set(self.skipped.values()))[:3]
-            raise ValueError(f"no usable clip for {self.path}: "
+            raise ValueError(f"{self.path} is not written, no usable clip was found: "
                              + ("; ".join(reasons) or "no input"))
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
@@ -276,11 +305,11 @@ class ClipWriter:
                 self._write_index(file, resolved)
                 self._copy_frames(file)
                 file.attrs["complete"] = True
+            self._write_skipped()
             temporary.replace(self.path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        self._write_skipped()
         shutil.rmtree(self._partial)
 
     def _resolve(self, splits: Mapping[str, Mapping[str, Iterable[str]]]) -> Splits:
@@ -288,6 +317,8 @@ class ClipWriter:
         resolved: Splits = {}
         for protocol, parts in splits.items():
             resolved[protocol], seen = {}, set[str]()
+            if not protocol or protocol == "." or set(protocol) & {"/", "\0"}:
+                raise ValueError(f"{protocol!r} is no name for a split")
             for part, ids in parts.items():
                 if part not in PARTS:
                     raise ValueError(f"split {protocol}: the part must be one of {PARTS}, "
@@ -295,10 +326,12 @@ class ClipWriter:
                 named = list(ids)
                 unknown = [i for i in named if i not in position and i not in self.skipped]
                 if unknown:
-                    raise ValueError(f"split {protocol}/{part} names {len(unknown)} unknown clips, "
-                                     f"among them {unknown[0]!r}")
+                    raise ValueError(f"{self.path} is not written, the split {protocol}/{part} "
+                                     f"names {len(unknown)} unknown clips, among them "
+                                     f"{unknown[0]!r}")
                 if len(seen.intersection(named)) or len(set(named)) != len(named):
-                    raise ValueError(f"split {protocol}/{part} names a clip twice")
+                    raise ValueError(f"{self.path} is not written, the split {protocol}/{part} "
+                                     "names a clip twice, or one of another part")
                 seen.update(named)
                 resolved[protocol][part] = np.array(
                     sorted(position[i] for i in named if i in position), np.int64)
@@ -338,18 +371,15 @@ class ClipWriter:
 
     def _write_skipped(self) -> None:
         report = self.path.with_suffix(".skipped.csv")
+        report.unlink(missing_ok=True)
         if not self.skipped:
-            report.unlink(missing_ok=True)
             return
-        with report.open("w", newline="", encoding="utf-8") as file:
+        draft = self._partial / "skipped.csv"
+        with draft.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(("input", "reason"))
             rows.writerows(self.skipped.items())
-
-
-def _cut(file: BinaryIO, size: int) -> None:
-    file.truncate(size)
-    file.seek(0, os.SEEK_END)
+        draft.replace(report)
 
 
 class KeypointFile:

@@ -1,0 +1,102 @@
+"""Convolutions of video networks: full 3D, and (2+1)D on free views of channels-last memory.
+
+A tensor ``(N, C, T, H, W)`` in channels-last memory lies as ``N, T, H, W, C``. A spatial
+convolution is then a 2D one on ``(N*T, C, H, W)``, a temporal one a 2D one of kernel ``(k, 1)`` on
+``(N, C, T, H*W)``; both are views, nothing is copied. It is the arithmetic of `torch.nn.Conv3d`,
+and parameters keep its shapes, but PyTorch's temporal Conv3d on CPU takes several times as long.
+
+Kernels and strides are pairs (temporal, spatial).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Pair = tuple[int, int]
+
+
+class SpatialConv(nn.Conv3d):
+    """A convolution over height and width, kernel ``1 x k x k``."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, (1, kernel, kernel), (1, stride, stride),
+                         (0, kernel // 2, kernel // 2), bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(N, C, T, H, W)`` to ``(N, out_channels, T, H', W')``."""
+        clips, frames = inputs.shape[0], inputs.shape[2]
+        images = inputs.transpose(1, 2).flatten(0, 1)
+        outputs = F.conv2d(images, self.weight.squeeze(2), None, self.stride[1:],
+                           self.padding[1:])  # type: ignore[arg-type]  # ints, never "same"
+        return outputs.unflatten(0, (clips, frames)).transpose(1, 2)
+
+
+class TemporalConv(nn.Conv3d):
+    """A convolution over time, kernel ``k x 1 x 1``."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, (kernel, 1, 1), (stride, 1, 1),
+                         (kernel // 2, 0, 0), bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
+        size = inputs.shape[3:]
+        outputs = F.conv2d(inputs.flatten(3), self.weight.squeeze(4), None, (self.stride[0], 1),
+                           (self.padding[0], 0))  # type: ignore[arg-type]  # ints, never "same"
+        return outputs.unflatten(3, size)
+
+
+class Conv3D(nn.Conv3d):
+    """A full 3D convolution, kernel ``t x k x k``."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Pair = (3, 3),
+                 stride: Pair = (1, 1)) -> None:
+        time, space = kernel
+        super().__init__(in_channels, out_channels, (time, space, space),
+                         (stride[0], stride[1], stride[1]), (time // 2, space // 2, space // 2),
+                         bias=False)
+
+
+class Conv2Plus1D(nn.Sequential):
+    """A spatial, then a temporal convolution, with batch norm and ReLU between.
+
+    Args:
+        in_channels: Channels of the inputs.
+        out_channels: Channels of the outputs.
+        kernel: Temporal and spatial kernel size.
+        stride: Temporal and spatial stride.
+        middle: Channels between the two: ``matched`` gives the unit as many parameters as the
+            full 3D convolution has, the rule of R(2+1)D; a number is a multiple of `out_channels`.
+
+    Raises:
+        ValueError: `middle` is not positive.
+
+    Reference:
+        R(2+1)D, arXiv 1711.11248, section 3.5.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Pair = (3, 3),
+                 stride: Pair = (1, 1), middle: Literal["matched"] | float = "matched") -> None:
+        channels = middle_channels(in_channels, out_channels, kernel, middle)
+        super().__init__(
+            SpatialConv(in_channels, channels, kernel[1], stride[1]),
+            nn.BatchNorm3d(channels),
+            nn.ReLU(inplace=True),
+            TemporalConv(channels, out_channels, kernel[0], stride[0]),
+        )
+
+
+def middle_channels(
+    in_channels: int, out_channels: int, kernel: Pair, middle: Literal["matched"] | float
+) -> int:
+    """Channels between the spatial and the temporal convolution; see `Conv2Plus1D`."""
+    if middle == "matched":
+        time, space = kernel[0], kernel[1] ** 2
+        full = time * space * in_channels * out_channels
+        return full // (space * in_channels + time * out_channels)
+    if not middle > 0:
+        raise ValueError(f"`middle` must be `matched` or a positive number, got {middle}")
+    return max(1, round(middle * out_channels))
