@@ -23,6 +23,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,10 +36,8 @@ from numpy.typing import NDArray
 
 from ptl_skel.skeletons import SkeletonLayout
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT = "ptl_skel.keypoints"
 SCHEMA_VERSION = 1
@@ -194,13 +193,12 @@ class ClipWriter:
 
     def _lock(self) -> None:
         """Keeps a second process from going on with the same work at the same time."""
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileExistsError(f"another process is writing {self.path}; wait for it, or give "
-                                  "another --out") from error
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FileExistsError(f"another process is writing {self.path}; wait for it, or "
+                                      "give another --out") from error
 
     def _resume(self) -> None:
         """Takes over what the journal confirms and cuts off what it does not."""
