@@ -1,0 +1,93 @@
+"""Decimal numbers in a text, read many at once with arithmetic on eight characters in a word.
+
+Numbers such as ``-12.3456`` (up to 7 digits, a point, up to 8 digits) are what sensors write;
+they are read without a Python object for each. All others (``1E-05``, ``NaN``, ``7``) go through
+`float`. Either way the result is the number that `float` gives, to the last bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positions = NDArray[np.integer[Any]]
+Words = NDArray[np.uint64]
+
+PADDING = b" " * 16
+_MAX_WHOLE, _MAX_FRACTION = 7, 8  # 10^15 < 2^53: whole part and fraction fit a float64 exactly
+
+
+def _word(byte: int) -> np.uint64:
+    return np.uint64(int.from_bytes(bytes([byte]) * 8, "little"))
+
+
+_ONES, _TOPS, _POINTS, _ZEROS = _word(0x01), _word(0x80), _word(ord(".")), _word(ord("0"))
+_ABOVE_NINE = _word(0x80 - 10)  # added to a digit value it sets the top bit when it is > 9
+# The first n bytes in memory of a word, and the last n: n = 0 to 8.
+_FIRST = np.array([2 ** (8 * n) - 1 for n in range(9)], np.uint64)
+_LAST = ~_FIRST[::-1]
+
+
+def read_decimals(text: NDArray[np.uint8], start: Positions, end: Positions) -> NDArray[np.float64]:
+    """The numbers that stand in a text at ``start`` to ``end``, in the shape of ``start``.
+
+    Args:
+        text: Characters, with at least `PADDING` before the first and after the last number.
+        start: Position of the first character of each number.
+        end: Position after the last character of each number.
+
+    Raises:
+        ValueError: One of them is no number; the message quotes it.
+    """
+    # A word at every byte: overlapping, so that a number is loaded from wherever it begins.
+    words: Words = np.ndarray((text.size - 7,), "<u8", text, strides=(1,))
+    negative = text[start] == ord("-")
+    first = start + negative
+    point = first + _find_point(words[first])
+    whole, whole_is_number = _eight_digits(words[point - 8], _LAST, point - first)
+    fraction, fraction_is_number = _eight_digits(words[point + 1], _FIRST, end - point - 1)
+    # Below 2^53 and divided by an exact number, so rounded once: the same as `float`.
+    values = (whole * np.uint64(10**_MAX_FRACTION) + fraction).astype(np.float64)
+    values /= 10**_MAX_FRACTION
+    np.negative(values, out=values, where=negative)
+    usual = ((point > first) & (point - first <= _MAX_WHOLE) & whole_is_number
+             & (end - point > 1) & (end - point - 1 <= _MAX_FRACTION) & fraction_is_number)
+    if not usual.all():
+        raw = text.tobytes()
+        values[~usual] = [_read_one(raw[a:b]) for a, b in zip(start[~usual], end[~usual],
+                                                              strict=True)]
+    return values
+
+
+def _find_point(words: Words) -> NDArray[np.int64]:
+    """Position 0..7 of the first point in each word; 8 where it has none."""
+    differs = words ^ _POINTS
+    found = (differs - _ONES) & ~differs & _TOPS
+    # The lowest set bit marks the first point; the bits below it count its position.
+    return (np.bitwise_count(~found & (found - np.uint64(1))) >> 3).astype(np.int64)
+
+
+def _eight_digits(words: Words, masks: Words, count: Positions) -> tuple[Words, NDArray[np.bool_]]:
+    """The masked digits of each word as a whole number, and whether all of them are digits."""
+    digits = (words ^ _ZEROS) & masks[np.clip(count, 0, 8)]
+    are_digits = ((digits + _ABOVE_NINE) | digits) & _TOPS == 0
+    # Neighbours join to numbers below 100, these below 10^4, these below 10^8 (little endian:
+    # the byte that comes first, and counts most, is the lowest).
+    digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & _word_of(0x00FF, 16)
+    digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & _word_of(0xFFFF, 32)
+    digits = (digits * np.uint64(10_000) + (digits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+    return digits, are_digits
+
+
+def _word_of(part: int, bits: int) -> np.uint64:
+    return np.uint64(sum(part << shift for shift in range(0, 64, bits)))
+
+
+def _read_one(token: bytes) -> float:
+    try:
+        return float(token)
+    except ValueError:
+        shown = token[:20].decode(errors="replace")
+        raise ValueError(f"{shown!r} is no number") from None
