@@ -18,13 +18,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns its exit code: 0, 1 with a sentence, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options) or 0)
+        options.command(options)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
         return 1
+    return 0
 
 
 def _sentence(error: OSError | ValueError) -> str:
@@ -43,13 +44,30 @@ def _parser() -> argparse.ArgumentParser:
 
     pyskl = commands.add_parser("pyskl", help="a pickle of PYSKL or MMAction2, of any layout")
     _add_input(pyskl, "the .pkl file; nothing but arrays and plain containers is loaded from it")
-    _add_layout_and_classes(pyskl)
+    pyskl.add_argument("--layout", help="joint layout, e.g. sbu15, or a YAML file of your own; "
+                       "default: from the number of joints where only one is usual")
+    _add_classes(pyskl, "the labels themselves")
     pyskl.set_defaults(command=_pyskl)
 
     penn_action = commands.add_parser("penn_action", help="the .mat labels of Penn Action")
     _add_input(penn_action, "the folder `labels`, or the one above it")
     _add_workers(penn_action)
     penn_action.set_defaults(command=_penn_action)
+
+    ntu = commands.add_parser("ntu", help="the raw .skeleton files of NTU RGB+D 60 or 120")
+    _add_input(ntu, "the folder with the .skeleton files, at any depth")
+    ntu.add_argument("--dimensions", type=int, choices=(2, 3), default=2,
+                     help="2: pixels of the colour image (default); 3: metres before the camera")
+    ntu.add_argument("--bodies", choices=("pyskl", "all"), default="pyskl",
+                     help="pyskl: at most two persons, chosen as PYSKL does (default); "
+                     "all: everything the sensor took for a body")
+    _add_classes(ntu, "class_names.txt in INPUT, else those of NTU RGB+D")
+    _add_workers(ntu)
+    ntu.set_defaults(command=_ntu)
+
+    check = commands.add_parser("check", help="validates a keypoint file and tells what is in it")
+    check.add_argument("file", metavar="FILE", type=Path)
+    check.set_defaults(command=_check)
     return parser
 
 
@@ -61,16 +79,20 @@ def _add_input(parser: argparse.ArgumentParser, what: str) -> None:
                         help="replace FILE, or the unfinished one of another run")
 
 
-def _add_layout_and_classes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", help="joint layout, e.g. sbu15, or a YAML file of your own; "
-                        "default: from the number of joints where only one fits")
+def _add_classes(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--classes", metavar="FILE", type=Path,
-                        help="class names, one per line; default: the labels")
+                        help=f"names of the classes, one per line; default: {default}")
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", metavar="N", type=int,
+    parser.add_argument("--workers", metavar="N", type=_count,
                         help="processes that read; default: one per CPU")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number >= 0, got {text!r}")
+    return int(text)
 
 
 def _pyskl(options: argparse.Namespace) -> None:
@@ -85,6 +107,20 @@ def _penn_action(options: argparse.Namespace) -> None:
 
     runner.run(PennActionSource(options.input), options.out, workers=options.workers,
                overwrite=options.overwrite)
+
+
+def _ntu(options: argparse.Namespace) -> None:
+    from preprocessing.ntu import NtuSource
+
+    source = NtuSource(options.input, dimensions=options.dimensions, bodies=options.bodies,
+                       classes=options.classes)
+    runner.run(source, options.out, workers=options.workers, overwrite=options.overwrite)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from preprocessing.check import check
+
+    check(options.file)
 
 
 if __name__ == "__main__":

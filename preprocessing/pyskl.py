@@ -22,6 +22,7 @@ from ptl_skel.storage import Clip, Floats, Header
 _USUAL_LAYOUTS = {13: "penn13", 17: "coco17", 18: "openpose18", 25: "ntu25", 33: "blazepose33"}
 _NTU_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A\d{3}")
 _SPLIT_NAME = re.compile(r"(.*?)_?(train|val|test)_?(\d*)")
+_MAX_CLASSES = 100_000
 
 
 class PysklSource:
@@ -59,13 +60,16 @@ class PysklSource:
             raise ValueError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
                              "does, whose keypoints lie in files of their own; "
                              "give a pickle whose annotations have `keypoint`")
-        self.splits_by_protocol = _splits(path, content.get("split") or {})
+        self._splits = _splits(path, content.get("split") or {})
+        # The shape of most annotations; those of another one are skipped when they are stored.
+        (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
         self.header = Header(
             dataset=path.stem,
-            layout=_layout(path, layout, keypoints[0].shape[2]),
-            class_names=_class_names(annotations, classes),
+            layout=_layout(path, layout, joints),
+            class_names=(_default_class_names(path, annotations) if classes is None
+                         else _read_class_names(classes)),
             source=f"pyskl {path.name}",
-            num_coordinates=keypoints[0].shape[3],
+            num_coordinates=coordinates,
             dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
         )
         status = path.stat()
@@ -80,31 +84,37 @@ class PysklSource:
         """The clip of one annotation.
 
         Raises:
-            ValueError: It has no keypoints, or no frame size.
+            ValueError: It has no keypoints or no frame size, or what it has is of a wrong type.
         """
         annotation = self._annotations[key]
         keypoints = annotation.get("keypoint")
         if not _is_keypoints(keypoints):
             raise ValueError("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
         scores = annotation.get("keypoint_score")
-        scores = _scores(keypoints) if scores is None else np.asarray(scores)
-        frames = int(annotation.get("total_frames", keypoints.shape[1]))
+        if scores is None:
+            scores = _scores(keypoints)
+        elif not isinstance(scores, np.ndarray) or scores.dtype.kind not in "biuf":
+            raise ValueError("the annotation has a `keypoint_score` that is no array of numbers")
+        label = annotation.get("label", -1)
+        if not isinstance(label, int | np.integer):
+            raise ValueError(f"the annotation has the label {label!r}, which is no integer")
         known = _NTU_NAME.fullmatch(key)
         setup, camera, subject, replication = map(int, known.groups()) if known else (-1,) * 4
-        return [Clip(key, keypoints[:, :frames], scores[:, :frames], self._frame_size(annotation),
-                     int(annotation.get("label", -1)), subject, camera, setup, replication)]
+        return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
+                     subject, camera, setup, replication)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.
 
         Where there is an ``X_test`` as well, ``X_val`` is the part val.
         """
-        return self.splits_by_protocol
+        return self._splits
 
     def _frame_size(self, annotation: Mapping[str, Any]) -> tuple[int, int]:
-        size = annotation.get("img_shape") or annotation.get("original_shape")
-        if size is not None:
-            return int(size[0]), int(size[1])
+        for name in ("img_shape", "original_shape"):
+            size = np.asarray(annotation.get(name, ()))
+            if size.ndim == 1 and size.size >= 2 and size.dtype.kind in "iuf":
+                return int(size[0]), int(size[1])
         if self.header.num_coordinates == 3:
             return 1, 1  # metres have no frame
         raise ValueError("the annotation has no `img_shape`")
@@ -132,21 +142,33 @@ def _layout(path: Path, layout: str | None, joints: int) -> SkeletonLayout:
     return chosen
 
 
-def _class_names(annotations: Sequence[Mapping[str, Any]], classes: Path | None) -> tuple[str, ...]:
-    if classes is None:
-        last = max(int(annotation.get("label", -1)) for annotation in annotations)
-        return tuple(str(label) for label in range(last + 1))
-    if not classes.is_file():
-        raise FileNotFoundError(f"--classes {classes} does not exist")
-    lines = classes.read_text(encoding="utf-8").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+def _default_class_names(path: Path, annotations: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    labels = [a["label"] for a in annotations if isinstance(a.get("label"), int | np.integer)]
+    last = max(labels, default=-1)
+    if last >= _MAX_CLASSES:
+        raise ValueError(f"{path} has the label {last}, which looks damaged; if there are that "
+                         "many classes, name them with --classes")
+    return tuple(str(label) for label in range(last + 1))
+
+
+def _read_class_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--classes {path} is no UTF-8 text") from error
+    names = tuple(line.strip() for line in lines)
+    if not names or not all(names):
+        raise ValueError(f"--classes {path} must have one name per line and no empty line")
+    return names
 
 
 def _splits(path: Path, named: Any) -> dict[str, dict[str, list[str]]]:
     """Protocol -> part -> clips from names like ``xsub_train``, ``train`` and ``test1``."""
+    if not isinstance(named, dict):
+        raise ValueError(f"{path} has a `split` that is no dictionary of lists of clips")
     found: dict[str, dict[str, list[str]]] = {}
     for name, clips in named.items():
-        parts = _SPLIT_NAME.fullmatch(name)
+        parts = _SPLIT_NAME.fullmatch(str(name))
         if parts is None:
             raise ValueError(f"{path} has a split {name!r}, but the names of splits have to end "
                              "in train, val or test")

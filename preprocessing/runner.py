@@ -16,8 +16,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from preprocessing.check import overview
 from preprocessing.source import Source
 from ptl_skel.storage import Clip, ClipWriter, KeypointFile
 
@@ -48,7 +48,7 @@ def run(source: Source, out: Path, *, workers: int | None = None, overwrite: boo
     began = time.monotonic()
     keys = source.keys()
     # Other inputs than last time are another job: their clips would end up in another order.
-    job = {**source.job, "keys": hashlib.sha256("\n".join(keys).encode()).hexdigest()}
+    job = {**source.job, "keys": _digest(keys)}
     with ClipWriter(out, source.header, job, overwrite=overwrite) as writer:
         remaining = [key for key in keys if key not in writer.done]
         count = os.cpu_count() or 1 if workers is None else workers
@@ -61,6 +61,11 @@ def run(source: Source, out: Path, *, workers: int | None = None, overwrite: boo
                 progress.advance(task)
         writer.finish(source.splits([clip["id"] for clip in writer.index]))
     _print_summary(out, writer.skipped, time.monotonic() - began)
+
+
+def _digest(keys: Sequence[str]) -> str:
+    names = "\n".join(keys).encode(errors="surrogateescape")  # names of files can be any bytes
+    return hashlib.sha256(names).hexdigest()
 
 
 def _store(writer: ClipWriter, key: str, outcome: Outcome) -> None:
@@ -154,21 +159,11 @@ def _progress() -> Progress:
 
 
 def _print_summary(out: Path, skipped: dict[str, str], seconds: float) -> None:
-    file = KeypointFile(out)
-    table = Table(show_header=False, title=str(out), title_justify="left")
-    table.add_row("clips", f"{len(file):,}")
-    table.add_row("frames", f"{file.num_frames.sum():,}")
-    table.add_row("persons", f"{file.num_persons.min()} to {file.num_persons.max()} a clip, "
-                             f"{file.num_persons.mean():.2f} on average")
-    table.add_row("classes", str(len(file.header.class_names)))
-    for protocol, parts in file.splits.items():
-        table.add_row(f"split {protocol}",
-                      ", ".join(f"{part} {len(parts[part]):,}" for part in parts))
+    table = overview(KeypointFile(out))
     table.add_row("skipped", f"{len(skipped):,}")
     if skipped:
         for reason, count in Counter(skipped.values()).most_common(_REASONS):
             table.add_row("", f"{count:,}: {reason}")
         table.add_row("", f"all in {out.with_suffix('.skipped.csv')}")
-    table.add_row("size", f"{out.stat().st_size / 1e6:.1f} MB")
     table.add_row("time", f"{seconds:.1f} s")
     Console().print(table)

@@ -120,7 +120,7 @@ def valid_clip(clip: Clip, header: Header) -> Clip:
     if not -1 <= clip.label < len(header.class_names):
         raise ValueError(f"label {clip.label} is out of range: the classes are 0 to "
                          f"{len(header.class_names) - 1}")
-    if not clip.id or "\0" in clip.id:
+    if not clip.id or "\0" in clip.id or clip.id.encode(errors="replace").decode() != clip.id:
         raise ValueError(f"{clip.id!r} is no name for a clip")
     if min(clip.frame_size) < 1:
         raise ValueError(f"the frame size {clip.frame_size} is not positive")
@@ -373,7 +373,7 @@ class ClipWriter:
         if not self.skipped:
             return
         draft = self._partial / "skipped.csv"
-        with draft.open("w", newline="", encoding="utf-8") as file:
+        with draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             rows = csv.writer(file)
             rows.writerow(("input", "reason"))
             rows.writerows(self.skipped.items())
