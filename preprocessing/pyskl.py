@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from preprocessing import pickles
+from preprocessing.ntu_protocols import parse_name
 from ptl_skel.skeletons import SkeletonLayout, get_layout
 from ptl_skel.storage import Clip, Floats, Header
 
 # What such pickles hold by convention; 15 joints may be SBU or JHMDB.
 _USUAL_LAYOUTS = {13: "penn13", 17: "coco17", 18: "openpose18", 25: "ntu25", 33: "blazepose33"}
-_NTU_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A\d{3}")
 _SPLIT_NAME = re.compile(r"(.*?)_?(train|val|test)_?(\d*)")
 _MAX_CLASSES = 100_000
 
@@ -98,10 +98,8 @@ class PysklSource:
         label = annotation.get("label", -1)
         if not isinstance(label, int | np.integer):
             raise ValueError(f"the annotation has the label {label!r}, which is no integer")
-        known = _NTU_NAME.fullmatch(key)
-        setup, camera, subject, replication = map(int, known.groups()) if known else (-1,) * 4
         return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
-                     subject, camera, setup, replication)]
+                     **_known_from_name(key))]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.
@@ -118,6 +116,16 @@ class PysklSource:
         if self.header.num_coordinates == 3:
             return 1, 1  # metres have no frame
         raise ValueError("the annotation has no `img_shape`")
+
+
+def _known_from_name(name: str) -> dict[str, int]:
+    """Who performed, and so on, where the clip is named like an NTU sample."""
+    try:
+        sample = parse_name(name)
+    except ValueError:
+        return {}
+    return {"subject": sample.subject, "camera": sample.camera, "setup": sample.setup,
+            "replication": sample.replication}
 
 
 def _is_keypoints(value: Any) -> bool:

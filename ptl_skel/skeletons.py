@@ -106,6 +106,9 @@ class SkeletonLayout:
         joints = tuple(str(joint) for joint in declared["joints"])
 
         def links(kind: str) -> tuple[tuple[int, int], ...]:
+            if not isinstance(declared[kind], Sequence | None):
+                raise ValueError(f"`{kind}` must be a list of pairs of joints, "
+                                 f"got {declared[kind]!r}")
             return tuple(_link(joints, kind, link) for link in declared[kind] or ())
 
         return cls(str(declared["name"]), joints, links("limbs"), links("pairs"))
