@@ -1,13 +1,13 @@
 """Keypoints to what a network reads.
 
-Adding a representation: write a class with the members of `Representation`, and give its path as
+Adding a representation: subclass `Representation`, taking the layout first, and give its path as
 ``data.representation.class_path``. It must hold no tensors: it is not moved between devices.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -18,13 +18,15 @@ MIN_SCORE = 1e-3
 """Joints of a lower score are not drawn (PYSKL)."""
 
 
-class Representation(Protocol):
+class Representation(ABC):
     """Turns keypoints into inputs of a network; made for one skeleton layout."""
 
     @property
+    @abstractmethod
     def num_channels(self) -> int:
         """Channels C of the inputs."""
 
+    @abstractmethod
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """Inputs of a network.
 
@@ -37,11 +39,12 @@ class Representation(Protocol):
             ``(N, C, T, H, W)``.
         """
 
+    @abstractmethod
     def mirror(self, inputs: Tensor) -> Tensor:
         """The inputs of the mirror image: a second view at test time."""
 
 
-class JointHeatmaps:
+class JointHeatmaps(Representation):
     """A Gaussian around each joint, one channel a joint, one image a frame.
 
     Only the pixels of a window around each joint are written, so the cost is that of filling the
@@ -86,7 +89,8 @@ class JointHeatmaps:
         device = keypoints.device
         pixel = (torch.arange(down.shape[-1], device=device)[:, None] * width
                  + torch.arange(across.shape[-1], device=device)) * joints
-        image = torch.arange(clips * frames, device=device).view(clips, frames, 1) * (height * width)
+        image = torch.arange(clips * frames, device=device).view(clips, frames, 1)
+        image = image * (height * width)
         volume = torch.zeros(clips * frames * height * width * joints, device=device)
         for person in range(persons):
             corner = (image + first_y[:, person] * width + first_x[:, person]) * joints

@@ -16,14 +16,14 @@ TEST_SEED = 255
 """Seed of the sampler at test time, the one of the reference implementation (PYSKL)."""
 
 
-def train_frames(num_frames: int, clip_len: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
+def sample_train(num_frames: int, clip_len: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
     """Frames of one random clip, ``(clip_len,)``; the same seed gives the same frames."""
     random = np.random.RandomState(seed)
     start = random.randint(num_frames) if num_frames < clip_len else 0
     return _uniform(num_frames, clip_len, start, random)
 
 
-def test_frames(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[np.int64]:
+def sample_test(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[np.int64]:
     """Frames of the clips that stand for a sample at test time, ``(num_clips, clip_len)``.
 
     The clips differ, but are the same in every run: equal to PYSKL's test sampler.

@@ -87,7 +87,8 @@ def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, mirror: Tensor) 
 
 def flip_scores(scores: Tensor, layout: SkeletonLayout, mirror: Tensor) -> Tensor:
     """Scores of the mirror image where ``mirror`` ``(N,)`` says so."""
-    return torch.where(mirror[:, None, None, None], scores[..., list(layout.mirrored_joints)], scores)
+    mirrored = scores[..., list(layout.mirrored_joints)]
+    return torch.where(mirror[:, None, None, None], mirrored, scores)
 
 
 def rotate_scale_shift(

@@ -21,32 +21,33 @@ Pair = tuple[int, int]
 class SpatialConv(nn.Conv3d):
     """A convolution over height and width, kernel ``1 x k x k``."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
+        self.pad = kernel // 2, kernel // 2
         super().__init__(in_channels, out_channels, (1, kernel, kernel), (1, stride, stride),
-                         (0, kernel // 2, kernel // 2), bias=False)
+                         (0, *self.pad), bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T, H', W')``."""
         clips, frames = inputs.shape[0], inputs.shape[2]
         images = inputs.transpose(1, 2).flatten(0, 1)
-        outputs = F.conv2d(images, self.weight.squeeze(2), None, self.stride[1:],
-                           self.padding[1:])  # type: ignore[arg-type]  # ints, never "same"
-        return outputs.unflatten(0, (clips, frames)).transpose(1, 2)
+        outputs = F.conv2d(images, self.weight.squeeze(2), None, self.stride[1:], self.pad)
+        return outputs.view(clips, frames, *outputs.shape[1:]).transpose(1, 2)
 
 
 class TemporalConv(nn.Conv3d):
     """A convolution over time, kernel ``k x 1 x 1``."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
+        self.pad = kernel // 2, 0
         super().__init__(in_channels, out_channels, (kernel, 1, 1), (stride, 1, 1),
-                         (kernel // 2, 0, 0), bias=False)
+                         (*self.pad, 0), bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
         size = inputs.shape[3:]
         outputs = F.conv2d(inputs.flatten(3), self.weight.squeeze(4), None, (self.stride[0], 1),
-                           (self.padding[0], 0))  # type: ignore[arg-type]  # ints, never "same"
-        return outputs.unflatten(3, size)
+                           self.pad)
+        return outputs.view(*outputs.shape[:3], *size)
 
 
 class Conv3D(nn.Conv3d):

@@ -79,7 +79,7 @@ class VideoResNet(Backbone):
         if not len(widths) == len(depths) == len(strides) > 0:
             raise ValueError("`widths`, `depths` and `strides` must have an entry for each stage, "
                              f"got {len(widths)}, {len(depths)} and {len(strides)}")
-        if min(stem_width, *widths, *depths, *stem_stride, *(s for pair in strides for s in pair)) < 1:
+        if min(stem_width, *widths, *depths, *stem_stride, *(min(pair) for pair in strides)) < 1:
             raise ValueError("widths, depths and strides must be >= 1, got "
                              f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides}")
         if any(size < 1 or size % 2 == 0 for size in (*stem_kernel, *kernel)):
@@ -93,7 +93,7 @@ class VideoResNet(Backbone):
         for width, depth, stride in zip(widths, depths, strides, strict=True):
             blocks = []
             for block in range(depth):
-                first = tuple(stride) if block == 0 else (1, 1)
+                first = (stride[0], stride[1]) if block == 0 else (1, 1)
                 blocks.append(ResidualBlock(channels, width, conv, kernel, first))
                 channels = width
             stages.append(nn.Sequential(*blocks))

@@ -1,0 +1,359 @@
+"""The command line: the only place that ties data and model together.
+
+``ptl-skel fit|validate|test|predict`` is LightningCLI with links between data and model, a folder
+for every run, and checkpoints that describe themselves: `validate`, `test` and `predict` take the
+model, the representation and the data from the checkpoint, and flags override them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import wandb
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger, WandbLogger
+from rich.table import Table
+
+from ptl_skel.commands import CONFIGS, UserError, console, shipped
+from ptl_skel.complexity import Complexity, measure
+from ptl_skel.datamodule import KeypointDataModule
+from ptl_skel.module import ActionRecognizer
+from ptl_skel.records import MetricsLogger, RunRecord, write_predictions
+from ptl_skel.storage import KeypointFileError
+
+RECORD = "ptl_skel"
+"""Key of a checkpoint under which its config, layout and classes lie."""
+
+
+class Parser(LightningArgumentParser):
+    """A parser that says what is wrong, without a page of usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises the message as a `UserError`."""
+        raise UserError(message) from ex
+
+
+class SkeletonCLI(LightningCLI):
+    """LightningCLI with the links, the run folder and the run record of ptl_skel."""
+
+    datamodule: KeypointDataModule
+    model: ActionRecognizer
+
+    def __init__(self, verb: str, args: Sequence[str]) -> None:
+        self.command = shlex.join(["ptl-skel", verb, *args])
+        self.checkpoint: dict[str, Any] | None = None
+        arguments = [part for arg in args for part in _expanded(arg)]
+        path = _value_of("--ckpt_path", arguments)
+        if path is not None and path not in {"last", "best"}:
+            self.checkpoint = read_checkpoint(Path(path))
+            arguments = ["--config", self._checkpoint_config(verb, Path(path)), *arguments]
+        elif verb != "fit":
+            raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run")
+        base = {"default_config_files": [str(CONFIGS / "base.yaml")]}
+        super().__init__(
+            ActionRecognizer, KeypointDataModule, save_config_callback=None,
+            parser_class=Parser,
+            parser_kwargs={"prog": "ptl-skel", **{name: dict(base) for name in self.subcommands()}},
+            auto_configure_optimizers=False, load_from_checkpoint_support=False,
+            args=[verb, *arguments])
+
+    def _checkpoint_config(self, verb: str, path: Path) -> str:
+        """What a checkpoint says of its run, as the text of a config file."""
+        assert self.checkpoint is not None
+        record = self.checkpoint[RECORD]
+        config = dict(record["config"])
+        if verb == "fit":
+            return json.dumps({**config, "run_dir": str(path.parent.parent)})
+        config = {name: config[name] for name in ("seed_everything", "model", "data")}
+        config["data"] = {**config["data"], "class_names": record["class_names"]}
+        return json.dumps(config)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what belongs to a run, and links what data and model share."""
+        parser.add_argument("--run_dir", type=str | None, default=None, help=(
+            "Folder of the run; a name that is taken gets a number. "
+            "Default: runs/<keypoint file>-<protocol>"))
+        parser.add_argument("--wandb", choices=("off", "offline", "online"), default="offline",
+                            help="Mirror the run in Weights & Biases")
+        parser.add_argument("--test_after_fit", type=bool, default=True,
+                            help="Test when training is over")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("data.batch_size", "model.batch_size")
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.num_channels", "model.backbone.init_args.in_channels",
+                              apply_on="instantiate")
+        parser.set_defaults({"seed_everything": 0})
+
+    def instantiate_classes(self) -> None:
+        """Makes data, model and trainer; what does not fit ends in a sentence."""
+        _keep_freed_memory()
+        try:
+            super().instantiate_classes()
+        except (ValueError, OSError) as error:
+            raise UserError(str(error)) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer with the loggers and callbacks of a run folder."""
+        self._check_layout()
+        self.run_dir = self._run_dir()
+        self.complexity = self._complexity()
+        config = self._get(self.config_init, "trainer")
+        text = self.parser_text()
+        self.record = RunRecord(self.run_dir, text, self._facts(), self.complexity)
+        callbacks: list[Callback] = [self.record]
+        logger: list[Logger] | bool = False
+        if self.subcommand == "fit":
+            self.datamodule.part("train")
+            callbacks += [Describe(self), SeedEpochs(self.config.fit.seed_everything),
+                          self._checkpoints()]
+            logger = [MetricsLogger(self.run_dir), *self._wandb(text)]
+        if config["enable_progress_bar"] is not False:
+            callbacks.append(RichProgressBar(leave=False))
+        config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
+        return Trainer(**{**config, "logger": logger, "default_root_dir": str(self.run_dir),
+                          "enable_model_summary": False, **kwargs})
+
+    def parser_text(self) -> str:
+        """The resolved config as YAML; `ptl-skel fit --config` takes it back."""
+        config = self.config[self.subcommand].clone()
+        for name in ("config", "ckpt_path", "weights_only"):
+            config.pop(name, None)
+        return str(self._parser(self.subcommand).dump(config, skip_none=False))
+
+    def _check_layout(self) -> None:
+        if self.checkpoint is None:
+            return
+        trained, given = self.checkpoint[RECORD]["layout"], self.datamodule.layout.to_json()
+        if trained != given:
+            raise UserError(
+                f"the checkpoint was trained on the skeleton layout {json.loads(trained)['name']}, "
+                f"but {self.datamodule.file.path} has {self.datamodule.layout.name}")
+
+    def _run_dir(self) -> Path:
+        config = self.config[self.subcommand]
+        if self.subcommand == "fit":
+            data = self.datamodule
+            named = Path(config.run_dir or f"runs/{data.file.path.stem}-{data.protocol}")
+            if sweep_run := os.environ.get("WANDB_RUN_ID"):
+                named = named.with_name(f"{named.name}-{sweep_run}")
+            resumed = config.ckpt_path is not None
+        else:
+            beside = Path(config.ckpt_path).parent.parent / str(self.subcommand)
+            named = Path(config.run_dir or beside)
+            resumed = False
+        return named if resumed else _free(named)
+
+    def _complexity(self) -> Complexity:
+        data = self.datamodule
+        shape = (data.num_channels, data.clip_len, data.eval_size, data.eval_size)
+        try:
+            return measure(self.model, shape)
+        except ValueError as error:
+            name = type(self.model.classifier.backbone).__name__
+            raise UserError(f"backbone {name} does not fit the data: {error}") from error
+
+    def _facts(self) -> dict[str, Any]:
+        data = self.datamodule
+        parts = {part: len(clips) for part, clips in data.parts.items()}
+        return {
+            "command": self.command, "seed": self.config[self.subcommand].seed_everything,
+            "backbone": self.config[self.subcommand].model.backbone.class_path,
+            "data": {"file": str(data.file.path), "dataset": data.file.header.dataset,
+                     "source": data.file.header.source, "protocol": data.protocol,
+                     "layout": data.layout.name, "num_classes": data.num_classes, "clips": parts,
+                     "validation": data.validation}}
+
+    def _checkpoints(self) -> ModelCheckpoint:
+        monitored = self.datamodule.has_validation
+        return ModelCheckpoint(
+            self.run_dir / "checkpoints", filename="best", save_last=True,
+            monitor="val/top1" if monitored else None, mode="max", save_top_k=int(monitored),
+            save_on_train_epoch_end=True, enable_version_counter=False)
+
+    def _wandb(self, config: str) -> list[Logger]:
+        mode = self.config.fit.wandb
+        swept = "WANDB_SWEEP_ID" in os.environ
+        if mode == "off" and not swept:
+            return []
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        logger = WandbLogger(
+            name=self.run_dir.name, save_dir=self.run_dir, project="ptl_skel",
+            offline=mode == "offline" and not swept, config={"config": yaml.safe_load(config)},
+            settings=wandb.Settings(silent=mode == "offline"))
+        cost = self.complexity
+        logger.experiment.summary.update(
+            {"params": cost.params, "gmacs": cost.gmacs, "latency_ms": cost.latency_ms})
+        return [logger]
+
+    def after_fit(self) -> None:
+        """Tests in the same job, and says how it went."""
+        data, checkpoint = self.datamodule, self.trainer.checkpoint_callback
+        assert isinstance(checkpoint, ModelCheckpoint)
+        tested = checkpoint.best_model_path or checkpoint.last_model_path
+        if self.config.fit.test_after_fit and len(data.parts["test"]):
+            self.trainer.test(self.model, data, ckpt_path=tested, weights_only=True, verbose=False)
+            self._write_predictions()
+            self.record.finish(self.trainer, tested=Path(tested).name)
+        else:
+            self.record.finish(self.trainer)
+        self._say()
+
+    def after_validate(self) -> None:
+        """Says how it went."""
+        self.record.finish(self.trainer)
+        self._say()
+
+    def after_test(self) -> None:
+        """Writes the predictions and says how it went."""
+        self._write_predictions()
+        self.record.finish(self.trainer, tested=str(self.config.test.ckpt_path))
+        self._say()
+
+    def after_predict(self) -> None:
+        """Writes the predictions and says where."""
+        self._write_predictions()
+        self.record.finish(self.trainer)
+        if self.trainer.is_global_zero:
+            console.print(f"predictions of {len(self.datamodule.file)} clips: "
+                          f"{self.run_dir / 'predictions.npz'}")
+
+    def _write_predictions(self) -> None:
+        clip, label, probabilities = self.model.predictions.compute()
+        if self.trainer.is_global_zero:
+            data = self.datamodule
+            ids = [data.file.ids[i] for i in clip.tolist()]
+            write_predictions(self.run_dir / "predictions.npz", ids, label, probabilities,
+                              data.class_names)
+
+    def _say(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        result = self.record.result
+        table = Table(title=str(self.run_dir), show_header=False)
+        table.add_row("parameters", f"{self.complexity.params / 1e6:.3f} M")
+        table.add_row("GMACs", f"{self.complexity.gmacs:.3f}")
+        table.add_row("latency", f"{self.complexity.latency_ms:.1f} ms ({self.complexity.device})")
+        if result["training_seconds"]:
+            table.add_row("training", f"{result['training_seconds'] / 60:.1f} min")
+        for name, value in result["metrics"].items():
+            part, _, metric = name.partition("/")
+            shown = f"{value:.4f}" if metric == "loss" else f"{100 * value:.2f} %"
+            table.add_row(f"{part} {metric.replace('_', '-')}", shown)
+        console.print(table)
+
+
+class Describe(Callback):
+    """Writes into each checkpoint what is needed to use it."""
+
+    def __init__(self, cli: SkeletonCLI) -> None:
+        config = yaml.safe_load(cli.parser_text())
+        self.record = {"config": config, "layout": cli.datamodule.layout.to_json(),
+                       "class_names": list(cli.datamodule.class_names)}
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule,
+                           checkpoint: dict[str, Any]) -> None:
+        """Adds the record."""
+        checkpoint[RECORD] = self.record
+
+
+class SeedEpochs(Callback):
+    """Seeds every epoch by its number: a resumed run draws what an uninterrupted one draws."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds dropout and augmentation, differently in each process."""
+        seeds = torch.tensor([self.seed, trainer.current_epoch, trainer.global_rank])
+        mixed = int((seeds * torch.tensor([1_000_003, 7_919, 104_729])).sum())
+        torch.manual_seed(mixed)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of a run; tensors and plain containers alone are loaded.
+
+    Raises:
+        UserError: There is none, or it is damaged or of another program.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist; a run leaves them in its checkpoints/")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise UserError(f"{path} is no checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(checkpoint, dict) or RECORD not in checkpoint:
+        raise UserError(f"{path} was not written by `ptl-skel fit`")
+    return checkpoint
+
+
+def _expanded(argument: str) -> list[str]:
+    """Shipped configs by their short name, e.g. ``backbone/reduced.yaml``."""
+    name, separator, value = argument.partition("=")
+    return [f"{name}={shipped(value)}" if separator else shipped(argument)]
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    for position, argument in enumerate(arguments):
+        if argument == flag and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(flag + "="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _free(folder: Path) -> Path:
+    """The folder itself, or its name with the first number that is not taken."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc reuse the large blocks of a training step instead of returning them.
+
+    Otherwise each step maps fresh pages; without it a step on CPU takes 1.1 to 1.4 times as long.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        m_trim_threshold, m_mmap_max = -1, -4
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def run(verb: str, args: Sequence[str]) -> None:
+    """Runs fit, validate, test or predict.
+
+    Raises:
+        UserError: The user's mistake, in a sentence.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for message in ("The 'train_dataloader' does not have many workers",
+                    "The 'val_dataloader' does not have many workers",
+                    "The 'test_dataloader' does not have many workers",
+                    "The 'predict_dataloader' does not have many workers",
+                    "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
+                    "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec"):
+        warnings.filterwarnings("ignore", f".*{message}")
+    try:
+        SkeletonCLI(verb, args)
+    except KeypointFileError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,108 @@
+"""Clips of a keypoint file to batches of keypoints, one call for a whole batch.
+
+A training set is asked for draws, not for clips: draw ``k * len + i`` is the k-th pass over clip i.
+What is random about a draw is a function of the seed and its number alone, so that a resumed run,
+or one with another number of workers, sees the same frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from ptl_skel.sampling import sample_test, sample_train
+from ptl_skel.storage import KeypointFile
+
+Batch = dict[str, Tensor]
+
+
+class ClipDataset(Dataset[Batch]):
+    """Some clips of a keypoint file.
+
+    Args:
+        file: Where they lie.
+        clips: Their indices in the file.
+        clip_len: Frames T of a clip as the network sees it.
+        seed: Seed of the random frames of training clips; None for those of the test.
+        num_clips: Clips that stand for a sample at test time; their frames follow each other.
+
+    Raises:
+        ValueError: `clip_len` or `num_clips` is less than 1.
+    """
+
+    def __init__(self, file: KeypointFile, clips: NDArray[np.int64], clip_len: int, *,
+                 seed: int | None = None, num_clips: int = 1) -> None:
+        if clip_len < 1 or num_clips < 1:
+            raise ValueError("`clip_len` and the number of clips must be >= 1, got "
+                             f"{clip_len} and {num_clips}")
+        self.file = file
+        self.clips = clips
+        self.clip_len = clip_len
+        self.seed = seed
+        self.num_clips = num_clips
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.clips)
+
+    def __getitem__(self, draw: int) -> Batch:
+        """A batch of one clip."""
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: Sequence[int]) -> Batch:
+        """A batch: keypoints ``(N, M, T, V, C)``, scores ``(N, M, T, V)``, frame_size ``(N, 2)``.
+
+        Further label ``(N,)`` and clip ``(N,)``, its index in the file. M is the largest number
+        of persons in the batch; persons that are not there have score 0.
+        """
+        clips = self.clips[np.asarray(draws) % len(self)]
+        file, joints = self.file, self.file.header.layout.num_joints
+        shape = len(draws), int(file.num_persons[clips].max()), self.clip_len * self.num_clips
+        keypoints = np.zeros((*shape, joints, file.header.num_coordinates), np.float32)
+        scores = np.zeros((*shape, joints), np.float32)
+        for i, (draw, clip) in enumerate(zip(draws, clips, strict=True)):
+            frames = self._frames(draw, int(file.num_frames[clip]))
+            persons = file.num_persons[clip]
+            all_keypoints, all_scores = file.frames(clip)
+            keypoints[i, :persons] = all_keypoints[:, frames]
+            scores[i, :persons] = all_scores[:, frames]
+        sizes = np.stack([file.height[clips], file.width[clips]], 1).astype(np.float32)
+        present = np.isfinite(keypoints).all(-1) & (scores > 0)  # NaN is no score either
+        scores[~present] = 0
+        keypoints[~present] = 0
+        return {"keypoints": torch.from_numpy(keypoints), "scores": torch.from_numpy(scores),
+                "frame_size": torch.from_numpy(sizes),
+                "label": torch.from_numpy(file.label[clips].astype(np.int64)),
+                "clip": torch.from_numpy(clips)}
+
+    def _frames(self, draw: int, num_frames: int) -> NDArray[np.int64]:
+        if self.seed is None:
+            return sample_test(num_frames, self.clip_len, self.num_clips).ravel()
+        return sample_train(num_frames, self.clip_len, (self.seed, draw))
+
+
+class DrawSampler(DistributedSampler[int]):
+    """Draws of one epoch, shuffled by seed and epoch, a share for each process.
+
+    Args:
+        num_clips: Number of clips.
+        processes: Number of processes that share them.
+        rank: Which of the processes this is.
+        seed: Seed of the order; None for the order of the file. When shuffled, a rest that does
+            not fill all processes is left out, else clips are repeated to fill them.
+    """
+
+    def __init__(self, num_clips: int, processes: int, rank: int, seed: int | None) -> None:
+        super().__init__(range(num_clips), processes, rank,  # type: ignore[arg-type]
+                         seed is not None, seed or 0, drop_last=seed is not None)
+        self.num_clips = num_clips
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw numbers of the epoch that `set_epoch` named."""
+        first = self.epoch * self.num_clips
+        return (first + clip for clip in super().__iter__())

@@ -1,0 +1,188 @@
+"""The LightningModule: a backbone, a linear head, the loss, the metrics, the optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import Metric
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+)
+
+from ptl_skel.backbones.base import Backbone
+
+Batch = dict[str, Tensor]
+
+
+class ClipPredictions(Metric):
+    """Class probabilities per clip, from any number of views and processes.
+
+    A clip that arrives more than once (as padding of the last batch of a process) counts once.
+    """
+
+    full_state_update = False
+    clip: list[Tensor]
+    label: list[Tensor]
+    probabilities: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("clip", "label", "probabilities"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, clip: Tensor, label: Tensor, logits: Tensor) -> None:
+        """Adds clips ``(N,)`` with the logits ``(N * views, K)`` of all views of each."""
+        probabilities = logits.float().softmax(1).view(len(clip), -1, logits.shape[1]).mean(1)
+        self.clip.append(clip)
+        self.label.append(label)
+        self.probabilities.append(probabilities)
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Clips ``(N,)`` in rising order, labels ``(N,)`` and probabilities ``(N, K)``."""
+        clip, label, probabilities = (
+            torch.cat(list(state)) for state in (self.clip, self.label, self.probabilities))
+        order = clip.argsort(stable=True)
+        first = torch.ones_like(clip, dtype=torch.bool)
+        first[1:] = clip[order][1:] != clip[order][:-1]
+        kept = order[first]
+        return clip[kept], label[kept], probabilities[kept]
+
+
+def accuracies(probabilities: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Top-1, top-5 and mean-class accuracy in 0..1; classes without a clip do not count."""
+    classes = probabilities.shape[1]
+    present = torch.unique(label)
+    per_class = multiclass_accuracy(probabilities, label, classes, average="none")
+    return {
+        "top1": multiclass_accuracy(probabilities, label, classes, average="micro"),
+        "top5": multiclass_accuracy(probabilities, label, classes, average="micro",
+                                    top_k=min(5, classes)),
+        "mean_class": per_class[present].mean(),
+    }
+
+
+def classifier(backbone: Backbone, num_classes: int, dropout: float = 0.0) -> nn.Sequential:
+    """A backbone with average pooling and a linear head, ``(N, C, T, H, W)`` to ``(N, K)``."""
+    linear = nn.Linear(backbone.num_features, num_classes)
+    nn.init.normal_(linear.weight, std=0.01)
+    nn.init.zeros_(linear.bias)
+    head = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(dropout), linear)
+    for parameter in backbone.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return nn.Sequential(OrderedDict(backbone=backbone, head=head))
+
+
+class ActionRecognizer(LightningModule):
+    """Recognises the action of a clip.
+
+    Args:
+        backbone: Inputs to features; averaged over time and space, they go to a linear layer.
+        num_classes: Number of classes K.
+        optimizer: Made for the parameters, e.g. ``torch.optim.SGD`` with its arguments.
+        dropout: Before the linear layer.
+        label_smoothing: Of the cross entropy.
+        warmup: Share of the steps in which the learning rate rises linearly; then it falls to 0
+            along half a cosine.
+        batch_size: Clips in a batch of each device.
+        lr_batch_size: Batch size (over all devices and accumulated steps) that the learning rate
+            is stated for; with another one it is scaled linearly (arXiv 1706.02677). None: as is.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        optimizer: OptimizerCallable,
+        dropout: float = 0.5,
+        label_smoothing: float = 0.0,
+        warmup: float = 0.0,
+        batch_size: int = 16,
+        lr_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= warmup < 1:
+            raise ValueError(f"`model.warmup` must lie in 0..1, got {warmup}")
+        self.classifier = classifier(backbone, num_classes, dropout)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.make_optimizer = optimizer
+        self.warmup = warmup
+        self.batch_size = batch_size
+        self.lr_batch_size = lr_batch_size
+        self.predictions = ClipPredictions()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs ``(N, C, T, H, W)`` to logits ``(N, K)``."""
+        return cast(Tensor, self.classifier(inputs))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        logits = self(batch["inputs"])
+        loss = cast(Tensor, self.loss(logits, batch["label"]))
+        right = (logits.argmax(1) == batch["label"]).float().mean()
+        size = len(batch["label"])
+        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=size, prog_bar=True)
+        self.log("train/top1", right, on_epoch=True, on_step=False, batch_size=size, prog_bar=True)
+        return loss
+
+    def _predict(self, batch: Batch, batch_idx: int) -> None:
+        self.predictions.update(batch["clip"], batch["label"], self(batch["inputs"]))
+
+    validation_step = test_step = predict_step = _predict
+
+    def _start(self) -> None:
+        self.predictions.reset()
+
+    on_validation_epoch_start = on_test_epoch_start = on_predict_epoch_start = _start
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs ``val/loss`` and accuracies."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs ``test/loss`` and accuracies."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, part: str) -> None:
+        _, label, probabilities = self.predictions.compute()
+        metrics = accuracies(probabilities, label)
+        metrics["loss"] = F.nll_loss(probabilities.clamp_min(1e-12).log(), label)
+        # Computed from the clips of all processes, so there is nothing left to reduce.
+        self.log_dict({f"{part}/{name}": value for name, value in metrics.items()},
+                      prog_bar=part == "val", rank_zero_only=False)
+
+    def confusion_matrix(self) -> Tensor:
+        """Counts ``(K, K)`` of the last validation or test: rows are the true classes."""
+        _, label, probabilities = self.predictions.compute()
+        return multiclass_confusion_matrix(probabilities, label, probabilities.shape[1])
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser with a cosine schedule, a step at a time."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.lr_batch_size is not None:
+            batch = (self.batch_size * self.trainer.world_size
+                     * self.trainer.accumulate_grad_batches)
+            for group in optimizer.param_groups:
+                group["lr"] *= batch / self.lr_batch_size
+        steps = self.trainer.estimated_stepping_batches
+        schedule = LambdaLR(optimizer, lambda step: cosine(step / steps, self.warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def cosine(progress: float, warmup: float) -> float:
+    """Factor of the learning rate after that share of all steps."""
+    if progress < warmup:
+        return progress / warmup
+    return (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup)))) / 2
