@@ -8,7 +8,6 @@ in time, with score 0; those before the first and after the last sight of anybod
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -91,10 +90,8 @@ class NtuSource:
     @property
     def job(self) -> Mapping[str, Any]:
         """Input and options that decide the content."""
-        files = hashlib.sha256("\n".join(self._keys).encode(errors="surrogateescape"))
-        return {"source": "ntu", "root": str(self.root.resolve()), "files": files.hexdigest(),
-                "dimensions": self.dimensions, "bodies": self.bodies,
-                "class_names": self._class_names, "skip_missing": self._is_official}
+        return {"source": "ntu", "root": str(self.root.resolve()), "dimensions": self.dimensions,
+                "bodies": self.bodies, "skip_missing": self._is_official}
 
     def keys(self) -> Sequence[str]:
         """Paths of the files inside the folder, in the order of their names."""
@@ -105,20 +102,21 @@ class NtuSource:
 
         Raises:
             ValueError: The file gives no clip; the message says why.
+            OSError: The disk or the network fails.
         """
         name = _name(key)
         sample = parse_name(name)
         if key in self._duplicates:
-            raise ValueError(f"is the same sample as {self._duplicates[key]}")
+            raise ValueError(f"it is the same sample as {self._duplicates[key]}")
         if self._is_official and name in MISSING_SAMPLES:
-            raise ValueError("is on the official list of samples with missing skeletons")
+            raise ValueError("it is on the official list of samples with missing skeletons")
         if sample.action > len(self._class_names):
-            raise ValueError(f"is of action {sample.action}, but only {len(self._class_names)} "
-                             "classes have a name")
+            raise ValueError(f"it is of action {sample.action}, but only "
+                             f"{len(self._class_names)} classes have a name")
         recording = read_recording(_read_bytes(self.root / key))
         bodies = split_by_id(recording.body)
         if not bodies:
-            raise ValueError("has no body in any frame")
+            raise ValueError("no body is seen in any frame")
         if self.bodies == "pyskl" and len(bodies) > 1:
             bodies = choose_persons(bodies, recording.frame, recording.values(XYZ))
         values = recording.values(PIXELS if self.dimensions == 2 else XYZ)
@@ -132,7 +130,7 @@ class NtuSource:
         for person, rows in enumerate(bodies):
             at = recording.frame[rows] - first
             if len(np.unique(at)) < len(at):
-                raise ValueError("has a body twice in a frame")
+                raise ValueError("a body is there twice in a frame")
             with np.errstate(over="ignore"):  # beyond float32 is infinite: score 0 in the file
                 clip.keypoints[person, at] = values[rows]
             clip.scores[person, at] = scores[rows]
@@ -183,9 +181,9 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if not path.is_file():  # a pipe would be waited for
-        raise ValueError("is no regular file")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is no regular file")
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
+    except (FileNotFoundError, PermissionError) as error:  # others concern more than this file
+        raise ValueError(f"it cannot be read: {error.strerror}") from error

@@ -74,13 +74,13 @@ def choose_persons(bodies: list[Rows], frame: NDArray[np.int64],
         return bodies
     bodies = [rows for rows in bodies if rows.size > _FEW_FRAMES]
     if not bodies:
-        raise ValueError(f"has several bodies, each in at most {_FEW_FRAMES} frames")
+        raise ValueError(f"there are several bodies, each seen in at most {_FEW_FRAMES} frames")
     if len(bodies) == 1:
         return bodies
     judged = [_judge(rows, xyz[rows]) for rows in bodies]
     judged = [body for body in judged if not body.is_noise]
     if not judged:
-        raise ValueError("has only bodies that are wider than people")
+        raise ValueError("all bodies are wider than people")
     judged.sort(key=lambda body: -body.motion)
     persons: list[_Person] = []
     for body in judged:

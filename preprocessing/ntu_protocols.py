@@ -36,7 +36,7 @@ def parse_name(name: str) -> Sample:
     match = _NAME.fullmatch(name)
     sample = Sample(*map(int, match.groups())) if match else None
     if sample is None or min(sample) < 1:
-        raise ValueError("is not named like an NTU sample, e.g. S001C002P003R001A050")
+        raise ValueError("it is not named like an NTU sample, e.g. S001C002P003R001A050")
     return sample
 
 

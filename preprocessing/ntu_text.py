@@ -61,15 +61,15 @@ def read_recording(content: bytes) -> Recording:
         ValueError: It is not complete, or is no such file; the message says what is wrong where.
     """
     if len(content) > _MAX_BYTES:
-        raise ValueError(f"is larger than {_MAX_BYTES >> 20} MB")
+        raise ValueError(f"the file is larger than {_MAX_BYTES >> 20} MB")
     text = np.frombuffer(PADDING + content + PADDING, np.uint8)
     blank = text <= ord(" ")
     edge = np.flatnonzero(blank[1:] != blank[:-1]) + 1
     start, end = edge[::2], edge[1::2]
     if not start.size:
-        raise ValueError("is empty")
+        raise ValueError("the file is empty")
     if text.max() > ord("~") or not text.min():
-        raise ValueError("holds bytes that are no text")
+        raise ValueError("the file holds bytes that are no text")
     return _Lines(text, start, end).read()
 
 
@@ -90,22 +90,23 @@ class _Lines:
     def read(self) -> Recording:
         num_frames = self._count(0, "the number of frames")
         if num_frames == 0:
-            raise ValueError("has no frames")
+            raise ValueError("the file has no frames")
         line, frames, at = 1, [], []
         for frame in range(num_frames):
             if line >= len(self.size):
-                raise ValueError(f"ends after {frame} of {num_frames} frames")
+                raise ValueError(f"the file ends after {frame} of {num_frames} frames")
             bodies = self._count(line, "the number of bodies")
             line += 1
             if line + bodies * _BODY_LINES > len(self.size):
-                raise ValueError(f"ends in frame {frame + 1} of {num_frames}, which claims "
-                                 f"{bodies} bodies")
+                raise ValueError(f"the file ends in frame {frame + 1} of {num_frames}, which "
+                                 f"claims {bodies} bodies")
             for _ in range(bodies):
                 frames.append(frame)
                 at.append(line)
                 line += _BODY_LINES
         if line < len(self.size):
-            raise ValueError(f"goes on after its {num_frames} frames, in line {self.number[line]}")
+            raise ValueError(f"the file goes on after its {num_frames} frames, in line "
+                             f"{self.number[line]}")
         body_line = np.array(at, np.int64)
         self._check_bodies(body_line)
         joint_line = body_line[:, None] + np.arange(2, _BODY_LINES)

@@ -86,7 +86,7 @@ def _wave(hertz: float) -> Performance:
         swing = np.sin(_cycle(progress, style, hertz))
         side = style.side
         return [{f"{side}_arm_out": 1.5, f"{side}_arm_turn": 1.5,
-                 f"{side}_elbow": 1.5 + 0.6 * style.vigour * swing}]
+                 f"{side}_elbow": 1.5 + 0.8 * style.vigour * swing}]
     return perform
 
 
@@ -174,8 +174,8 @@ def _approach(progress: Floats, style: Style) -> list[Motion]:
 ACTIONS = (
     Action("circle arms forward", _circle_arms, reverse=False),
     Action("circle arms backward", _circle_arms, reverse=True),
-    Action("wave slowly", _wave(0.9)),
-    Action("wave fast", _wave(2.4)),
+    Action("wave slowly", _wave(0.8)),
+    Action("wave fast", _wave(2.6)),
     Action("sit down", _sit_down),
     Action("stand up", _sit_down, reverse=True),
     Action("pick up", _pick_up),
