@@ -56,7 +56,7 @@ class SkeletonCLI(LightningCLI):
         self.checkpoint: dict[str, Any] | None = None
         arguments = [part for arg in args for part in _expanded(arg)]
         path = _value_of("--ckpt_path", arguments)
-        if path is not None and path not in {"last", "best"}:
+        if path is not None and path != "last":
             self.checkpoint = read_checkpoint(Path(path))
             arguments = ["--config", self._checkpoint_config(verb, Path(path)), *arguments]
         elif verb != "fit":
@@ -143,17 +143,16 @@ class SkeletonCLI(LightningCLI):
 
     def _run_dir(self) -> Path:
         config = self.config[self.subcommand]
-        if self.subcommand == "fit":
-            data = self.datamodule
-            named = Path(config.run_dir or f"runs/{data.file.path.stem}-{data.protocol}")
-            if sweep_run := os.environ.get("WANDB_RUN_ID"):
-                named = named.with_name(f"{named.name}-{sweep_run}")
-            resumed = config.ckpt_path is not None
-        else:
+        if self.subcommand != "fit":
             beside = Path(config.ckpt_path).parent.parent / str(self.subcommand)
-            named = Path(config.run_dir or beside)
-            resumed = False
-        return named if resumed else _free(named)
+            return _free(Path(config.run_dir or beside))
+        if self.checkpoint is not None:
+            return Path(config.run_dir)  # goes on in the folder of the checkpoint
+        data = self.datamodule
+        named = Path(config.run_dir or f"runs/{data.file.path.stem}-{data.protocol}")
+        if sweep_run := os.environ.get("WANDB_RUN_ID"):
+            named = named.with_name(f"{named.name}-{sweep_run}")
+        return named if config.ckpt_path == "last" else _free(named)
 
     def _complexity(self) -> Complexity:
         data = self.datamodule

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
+from ptl_skel.commands import console
 from ptl_skel.complexity import Complexity
 
 SCHEMA_VERSION = 1
@@ -123,6 +125,10 @@ class RunRecord(Callback):
         self.result["status"] = "interrupted" if stopped else "failed"
         self.result["error"] = None if stopped else f"{type(exception).__name__}: {exception}"
         self._write(trainer)
+        last = self.run_dir / "checkpoints" / "last.ckpt"
+        if stopped and trainer.is_global_zero and last.exists():
+            console.print(f"stopped; `ptl-skel fit --ckpt_path {last}` goes on from the end of "
+                          "the last epoch", soft_wrap=True)
 
     def finish(self, trainer: Trainer, **facts: Any) -> None:
         """Marks the run as finished, with what else is known by now."""
@@ -168,8 +174,6 @@ def read_result(run_dir: Path) -> dict[str, Any]:
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:
     """Rows of the ``metrics.csv`` of a run; empty where there is none."""
-    import csv
-
     path = run_dir / "metrics.csv"
     if not path.is_file():
         return []

@@ -298,7 +298,7 @@ class ClipWriter:
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
-            with h5py.File(temporary, "w") as file:
+            with h5py.File(temporary, "w", libver="v110") as file:
                 self._write_header(file)
                 self._write_index(file, resolved)
                 self._copy_frames(file)
