@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Positions = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 
-PADDING = b" " * 16
+PADDING = b" " * 24
 _MAX_WHOLE, _MAX_FRACTION = 7, 8  # 10^15 < 2^53: whole part and fraction fit a float64 exactly
 
 

@@ -66,10 +66,10 @@ def read_recording(content: bytes) -> Recording:
     blank = text <= ord(" ")
     edge = np.flatnonzero(blank[1:] != blank[:-1]) + 1
     start, end = edge[::2], edge[1::2]
-    if not start.size:
-        raise ValueError("the file is empty")
     if text.max() > ord("~") or not text.min():
         raise ValueError("the file holds bytes that are no text")
+    if not start.size:
+        raise ValueError("the file is empty")
     return _Lines(text, start, end).read()
 
 
@@ -88,33 +88,40 @@ class _Lines:
         self.size = np.diff(self.first)
 
     def read(self) -> Recording:
+        frames, lines = list[int](), list[int]()
+        try:
+            num_frames = self._walk(frames, lines)
+        finally:  # what is wrong in a body comes first: a line too many upsets all that follows
+            body_line = np.array(lines, np.int64)
+            self._check_bodies(body_line)
+        token = self.first[body_line[:, None] + np.arange(2, _BODY_LINES)]
+        return Recording(num_frames, np.array(frames, np.int64), self._ids(body_line),
+                         self._states(token + _STATE), self.text,
+                         *(ends[token[..., None] + np.arange(_STATE)]
+                           for ends in (self.start, self.end)))
+
+    def _walk(self, frames: list[int], lines: list[int]) -> int:
+        """The number of frames; adds the frame and the first line of each body."""
         num_frames = self._count(0, "the number of frames")
         if num_frames == 0:
             raise ValueError("the file has no frames")
-        line, frames, at = 1, [], []
+        line = 1
         for frame in range(num_frames):
             if line >= len(self.size):
                 raise ValueError(f"the file ends after {frame} of {num_frames} frames")
             bodies = self._count(line, "the number of bodies")
             line += 1
-            if line + bodies * _BODY_LINES > len(self.size):
+            end = line + bodies * _BODY_LINES
+            if end > len(self.size):
                 raise ValueError(f"the file ends in frame {frame + 1} of {num_frames}, which "
                                  f"claims {bodies} bodies")
-            for _ in range(bodies):
-                frames.append(frame)
-                at.append(line)
-                line += _BODY_LINES
+            frames += [frame] * bodies
+            lines += range(line, end, _BODY_LINES)
+            line = end
         if line < len(self.size):
             raise ValueError(f"the file goes on after its {num_frames} frames, in line "
                              f"{self.number[line]}")
-        body_line = np.array(at, np.int64)
-        self._check_bodies(body_line)
-        joint_line = body_line[:, None] + np.arange(2, _BODY_LINES)
-        token = self.first[joint_line]
-        return Recording(num_frames, np.array(frames, np.int64), self._ids(body_line),
-                         self._states(token + _STATE), self.text,
-                         *(ends[token[..., None] + np.arange(_STATE)]
-                           for ends in (self.start, self.end)))
+        return num_frames
 
     def _token(self, token: int) -> bytes:
         return self.text[self.start[token] : self.end[token]].tobytes()
