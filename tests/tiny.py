@@ -1,0 +1,55 @@
+"""A small data set in a keypoint file: enough to drive everything that reads one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ptl_skel.skeletons import LAYOUTS, SkeletonLayout
+from ptl_skel.storage import Clip, ClipWriter, Header
+
+CLASSES = ("sideways", "up and down", "around")
+SUBJECTS = (3, 5, 8, 13)
+TEST_SUBJECT = 13
+
+
+def tiny_clips(layout: SkeletonLayout = LAYOUTS["penn13"], *, labelled: bool = True,
+               subjects: bool = True) -> list[Clip]:
+    """24 clips: 3 classes told apart by motion, 4 subjects, 2 replications, 1 or 2 persons."""
+    clips = []
+    for label in range(len(CLASSES)):
+        for subject in SUBJECTS:
+            for replication in range(2):
+                number = len(clips)
+                random = np.random.default_rng(number)
+                persons, frames = 1 + number % 2, 7 + 3 * number
+                time = np.arange(frames)[:, None] / 4 + random.uniform(0, 6)
+                swing = [np.cos(time), np.sin(time)]
+                motion = np.stack([swing[0] if label != 1 else 0 * time,
+                                   swing[1] if label != 0 else 0 * time], -1)
+                body = random.uniform(30, 150, (persons, 1, layout.num_joints, 2))
+                keypoints = (body + 40 + 25 * motion).astype(np.float32)
+                scores = random.uniform(0.5, 1, keypoints.shape[:3]).astype(np.float32)
+                clips.append(Clip(
+                    f"{CLASSES[label]} {subject} {replication}", keypoints, scores, (240, 320),
+                    label if labelled else -1, subject if subjects else -1,
+                    replication=replication))
+    return clips
+
+
+def write_clips(path: Path, clips: list[Clip], *, layout: SkeletonLayout = LAYOUTS["penn13"],
+                class_names: tuple[str, ...] = CLASSES,
+                splits: dict[str, dict[str, list[str]]] | None = None) -> Path:
+    """A keypoint file; without `splits`, protocol ``cross`` tests on the last subject."""
+    if splits is None:
+        test = [clip.id for clip in clips if f" {TEST_SUBJECT} " in clip.id]
+        train = [clip.id for clip in clips if clip.id not in test]
+        splits = {"cross": {"train": train, "test": test},
+                  "own": {"train": train[2:], "val": train[:2], "test": test}}
+    coordinates = clips[0].keypoints.shape[-1]
+    with ClipWriter(path, Header("tiny", layout, class_names, "tests", coordinates)) as writer:
+        for clip in clips:
+            writer.add(clip.id, [clip])
+        writer.finish(splits)
+    return path
