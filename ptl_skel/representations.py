@@ -77,7 +77,7 @@ class JointHeatmaps(Representation):
         """Heatmaps ``(N, V, T, H, W)`` in 0..1; see `Representation`."""
         clips, persons, frames, joints = scores.shape
         height, width = size
-        drawn = (scores >= MIN_SCORE) & keypoints.isfinite().all(-1)
+        drawn = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
         # Far outside, a joint is as invisible as anywhere outside: keep its window in integers.
         reach = 8 * (height + width + self.sigma)
         centers = torch.where(drawn[..., None], keypoints, -reach).clamp(-reach, reach)
