@@ -1,0 +1,213 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ptl_skel.representations import JointHeatmaps
+from ptl_skel.skeletons import LAYOUTS, SkeletonLayout
+from ptl_skel.transforms import compact_box, crop_resize
+
+COCO = LAYOUTS["coco17"]
+STICK = SkeletonLayout("stick", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2)), ((1, 2),))
+TOLERANCE = 1e-5  # of the golden cases
+
+
+def golden(shared, pattern):
+    cases = sorted((shared / "golden").glob(pattern))
+    assert cases
+    return [np.load(case) for case in cases]
+
+
+def batch_of_one(array):
+    return torch.from_numpy(array)[None]
+
+
+def assert_same(volume, expected, tolerance=TOLERANCE):
+    assert volume.shape == expected.shape
+    assert not np.isnan(volume).any()
+    np.testing.assert_allclose(volume, expected, rtol=0, atol=tolerance)
+
+
+def draw_slowly(keypoints, scores, size, sigma):
+    """The heatmaps ``(V, T, H, W)`` of one clip, pixel by pixel, as PYSKL defines them.
+
+    A pixel counts in a window from trunc(m - 3s) up to and with trunc(m + 3s) on each axis; persons
+    are joined by their maximum; joints of a score below 0.001 are not drawn.
+    """
+    persons, frames, joints = scores.shape
+    volume = np.zeros((joints, frames, *size))
+    for person, frame, joint in np.ndindex(persons, frames, joints):
+        score = float(scores[person, frame, joint])
+        x, y = (float(value) for value in keypoints[person, frame, joint])
+        if score < 1e-3 or not (math.isfinite(x) and math.isfinite(y)):
+            continue
+        reach = 3 * sigma
+        for row in range(size[0]):
+            for column in range(size[1]):
+                if not math.trunc(x - reach) <= column <= math.trunc(x + reach):
+                    continue
+                if not math.trunc(y - reach) <= row <= math.trunc(y + reach):
+                    continue
+                value = score * math.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2))
+                volume[joint, frame, row, column] = max(volume[joint, frame, row, column], value)
+    return volume
+
+
+@st.composite
+def scenes(draw):
+    """Keypoints and scores of one clip, a size and a sigma."""
+    size = draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    # On a grid: at the cut of the window float32 and the float64 of the oracle may part company.
+    sigma = draw(st.integers(1, 40)) / 16
+    shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 2)))
+    near, far = st.integers(-6 * 16, 18 * 16), st.integers(-10**9, 10**9)
+    coordinate = (near | near | near | far).map(lambda value: value / 16)
+    broken = st.sampled_from([math.nan, math.inf, -math.inf, 1e38, -1e38])
+    number = shape[0] * shape[1] * 3
+    points = draw(st.lists(st.tuples(coordinate | broken, coordinate), min_size=number,
+                           max_size=number))
+    score = st.sampled_from([0.0, 5e-4, 1e-3, 0.25, 1.0]) | st.floats(0, 1, width=32)
+    scores = draw(st.lists(score, min_size=number, max_size=number))
+    return (np.array(points, np.float32).reshape(*shape, 3, 2),
+            np.array(scores, np.float32).reshape(*shape, 3), size, sigma)
+
+
+class TestGolden:
+    def test_golden_heatmaps_of_the_reference(self, shared):
+        for case in golden(shared, "heatmap_joint_*.npz"):
+            render = JointHeatmaps(COCO, float(case["sigma"]))
+            volume = render(batch_of_one(case["keypoints"]), batch_of_one(case["scores"]),
+                            tuple(case["size"].tolist()))
+            assert_same(volume[0].transpose(0, 1).numpy(), case["heatmaps"])
+
+    def test_golden_heatmaps_of_the_reference_in_one_batch(self, shared):
+        cases = golden(shared, "heatmap_joint_[01].npz")  # one person and two
+        keypoints = torch.zeros(2, 2, 6, 17, 2)
+        scores = torch.zeros(2, 2, 6, 17)
+        for i, case in enumerate(cases):
+            persons = len(case["scores"])
+            keypoints[i, :persons] = torch.from_numpy(case["keypoints"])
+            scores[i, :persons] = torch.from_numpy(case["scores"])
+        volume = JointHeatmaps(COCO)(keypoints, scores, (56, 56))
+        for i, case in enumerate(cases):
+            assert_same(volume[i].transpose(0, 1).numpy(), case["heatmaps"])
+
+    def test_golden_pipeline_from_pixels_to_both_views(self, shared):
+        for case in golden(shared, "pipeline_*.npz"):
+            keypoints, scores = batch_of_one(case["keypoints"]), batch_of_one(case["scores"])
+            box = compact_box(keypoints, scores, batch_of_one(case["frame_size"]))
+            extent = (box[:, 2:] - box[:, :2]).int()
+            assert extent.flip(1).tolist() == [case["compact_size"].tolist()]
+            visible = case["scores"] > 0
+            in_box = (keypoints - box[:, None, None, None, :2])[0].numpy()
+            np.testing.assert_allclose(in_box[visible], case["compact_keypoints"][visible],
+                                       atol=1e-3, rtol=0)  # px of 1920: float32
+            resized = crop_resize(keypoints, box, (64, 64))
+            np.testing.assert_allclose(resized[0].numpy()[visible],
+                                       case["resized_keypoints"][visible], atol=1e-4, rtol=0)
+            render = JointHeatmaps(COCO)
+            volume = render(resized, scores, (64, 64))
+            views = torch.cat([volume, render.mirror(volume)], 2)
+            assert_same(views[0].transpose(0, 1).numpy(), case["heatmaps_original_then_flipped"])
+
+
+class TestAgainstTheDefinition:
+    @settings(max_examples=150, deadline=None)
+    @given(scenes())
+    def test_any_clip_at_any_size_and_sigma(self, scene):
+        keypoints, scores, size, sigma = scene
+        volume = JointHeatmaps(STICK, sigma)(batch_of_one(keypoints), batch_of_one(scores), size)
+        assert_same(volume[0].numpy(), draw_slowly(keypoints, scores, size, sigma), 2e-6)
+
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(1, 4), st.integers(0, 2**31))
+    def test_clips_of_a_batch_do_not_touch_each_other(self, clips, seed):
+        random = np.random.default_rng(seed)
+        keypoints = random.uniform(-5, 15, (clips, 2, 3, 3, 2)).astype(np.float32)
+        scores = random.uniform(0, 1, (clips, 2, 3, 3)).astype(np.float32)
+        render = JointHeatmaps(STICK)
+        volume = render(torch.from_numpy(keypoints), torch.from_numpy(scores), (7, 9))
+        for i in range(clips):
+            alone = render(batch_of_one(keypoints[i]), batch_of_one(scores[i]), (7, 9))
+            assert torch.equal(volume[i], alone[0])
+
+    def test_a_joint_by_hand(self):
+        keypoints = torch.full((1, 1, 1, 3, 2), -100.0)
+        keypoints[0, 0, 0, 0] = torch.tensor([5.0, 4.5])
+        scores = torch.full((1, 1, 1, 3), 0.5)
+        image = JointHeatmaps(STICK)(keypoints, scores, (10, 12))[0, 0, 0]
+        # Three sigma are 1.8 px: columns trunc(3.2) to trunc(6.8), rows trunc(2.7) to trunc(6.3).
+        drawn = {tuple(pixel) for pixel in image.nonzero().tolist()}
+        assert drawn == {(row, column) for row in range(2, 7) for column in range(3, 7)}
+        assert float(image[4, 5]) == pytest.approx(0.5 * math.exp(-0.25 / 0.72))
+        assert float(image[6, 3]) == pytest.approx(0.5 * math.exp(-(2.25 + 4) / 0.72))
+
+
+class TestHardInput:
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize("where", ["x", "y", "score"])
+    def test_what_is_not_finite_is_not_drawn(self, value, where):
+        keypoints, scores = torch.full((1, 1, 2, 3, 2), 4.0), torch.ones(1, 1, 2, 3)
+        if where == "score":
+            scores[0, 0, 0, 1] = value
+        else:
+            keypoints[0, 0, 0, 1, "xy".index(where)] = value
+        volume = JointHeatmaps(STICK)(keypoints, scores, (8, 8))
+        assert volume.isfinite().all()
+        assert volume[0, 1, 0].max() == 0
+        assert (volume[0, [0, 2]].amax((2, 3)) == 1).all()
+        assert volume[0, 1, 1].max() == 1
+
+    def test_three_hundred_persons(self):
+        random = np.random.default_rng(0)
+        keypoints = random.uniform(-3, 19, (300, 1, 3, 2)).astype(np.float32)
+        scores = random.uniform(0, 1, (300, 1, 3)).astype(np.float32)
+        volume = JointHeatmaps(STICK)(batch_of_one(keypoints), batch_of_one(scores), (16, 16))
+        assert_same(volume[0].numpy(), draw_slowly(keypoints, scores, (16, 16), 0.6), 2e-6)
+
+    def test_one_pixel(self):
+        keypoints = torch.tensor([[0.0, 0], [1, 1], [9, 9]]).view(1, 1, 1, 3, 2)
+        volume = JointHeatmaps(STICK)(keypoints, torch.ones(1, 1, 1, 3), (1, 1))
+        assert volume.flatten().tolist() == pytest.approx([1, math.exp(-1 / 0.36), 0])
+
+    @pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
+    def test_sigma_must_be_positive(self, sigma):
+        with pytest.raises(ValueError, match="`sigma` must be positive"):
+            JointHeatmaps(STICK, sigma)
+
+
+class TestVolume:
+    def test_memory_is_channels_last_and_of_single_precision(self):
+        volume = JointHeatmaps(COCO)(torch.rand(2, 1, 4, 17, 2) * 9, torch.rand(2, 1, 4, 17),
+                                     (10, 12))
+        assert volume.shape == (2, 17, 4, 10, 12)
+        assert volume.is_contiguous(memory_format=torch.channels_last_3d)
+        assert volume.dtype == torch.float32
+        assert JointHeatmaps(COCO).num_channels == 17
+
+    def test_it_is_made_on_the_device_of_the_keypoints(self):
+        # The meta device refuses to meet tensors of any other device.
+        keypoints, scores = (torch.zeros(2, 3, 4, 17, *last, device="meta") for last in ((2,), ()))
+        volume = JointHeatmaps(COCO)(keypoints, scores, (56, 48))
+        assert volume.device.type == "meta"
+        assert volume.shape == (2, 17, 4, 56, 48)
+        assert JointHeatmaps(COCO).mirror(volume).shape == volume.shape
+
+    @given(st.integers(0, 2**31), st.integers(2, 9))
+    def test_the_mirror_image_is_that_of_mirrored_joints(self, seed, width):
+        # Where the window is symmetric, mirroring the array is mirroring x to W - 1 - x.
+        random = np.random.default_rng(seed)
+        keypoints = random.integers(0, width, (1, 1, 2, 3, 2)).astype(np.float32)
+        scores = random.uniform(0.1, 1, (1, 1, 2, 3)).astype(np.float32)
+        render = JointHeatmaps(STICK, 1 / 3)
+        size = (width, width)
+        volume = render(torch.from_numpy(keypoints), torch.from_numpy(scores), size)
+        swapped = keypoints[..., [0, 2, 1], :].copy()
+        swapped[..., 0] = width - 1 - swapped[..., 0]
+        expected = render(torch.from_numpy(swapped), torch.from_numpy(scores[..., [0, 2, 1]]),
+                          size)
+        torch.testing.assert_close(render.mirror(volume), expected)
+        assert torch.equal(render.mirror(render.mirror(volume)), volume)
