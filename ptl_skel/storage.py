@@ -298,6 +298,7 @@ class ClipWriter:
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
+            # v110: HDF5 checks sums of its metadata, where a wrong byte would crash the reader.
             with h5py.File(temporary, "w", libver="v110") as file:
                 self._write_header(file)
                 self._write_index(file, resolved)
@@ -336,11 +337,16 @@ class ClipWriter:
         return resolved
 
     def _write_header(self, file: h5py.File) -> None:
-        file.attrs.update({
-            "format": FORMAT, "schema_version": SCHEMA_VERSION, "complete": False,
-            "dataset": self.header.dataset, "layout": self.header.layout.to_json(),
-            "class_names": json.dumps(self.header.class_names), "source": self.header.source,
-            "created_by": f"ptl_skel {importlib.metadata.version('ptl_skel')}"})
+        file.attrs.update({"schema_version": SCHEMA_VERSION, "complete": False})
+        for name, text in (
+            ("format", FORMAT), ("dataset", self.header.dataset), ("source", self.header.source),
+            ("layout", self.header.layout.to_json()),
+            ("class_names", json.dumps(self.header.class_names)),
+            ("created_by", f"ptl_skel {importlib.metadata.version('ptl_skel')}"),
+        ):
+            # Of fixed length: texts of any length lie in a heap, which has no sums to check.
+            raw = text.encode()
+            file.attrs.create(name, raw, dtype=h5py.string_dtype("utf-8", max(1, len(raw))))
 
     def _write_index(self, file: h5py.File, splits: Splits) -> None:
         clips = file.create_group("clips")
@@ -438,7 +444,7 @@ class KeypointFile:
 
     def _read_header(self, file: h5py.File) -> None:
         attrs = file.attrs
-        if attrs.get("format") != FORMAT:
+        if attrs.get("format") != FORMAT.encode():
             raise self._refusal("was not written by ptl_skel")
         if attrs["schema_version"] != SCHEMA_VERSION:
             raise self._refusal(f"has schema version {attrs['schema_version']}, this version of "
@@ -446,11 +452,11 @@ class KeypointFile:
         if not attrs["complete"]:
             raise self._refusal("is not complete")
         keypoints = file["frames/keypoints"]
-        self.created_by = str(attrs["created_by"])
+        self.created_by = attrs["created_by"].decode()
         self.header = Header(
-            str(attrs["dataset"]), SkeletonLayout.from_json(attrs["layout"]),
-            tuple(str(name) for name in json.loads(attrs["class_names"])), str(attrs["source"]),
-            keypoints.shape[-1], keypoints.dtype.name)
+            attrs["dataset"].decode(), SkeletonLayout.from_json(attrs["layout"].decode()),
+            tuple(str(name) for name in json.loads(attrs["class_names"])),
+            attrs["source"].decode(), keypoints.shape[-1], keypoints.dtype.name)
 
     def _read_index(self, file: h5py.File) -> None:
         clips = file["clips"]
