@@ -57,13 +57,17 @@ def _encode(text: str, _: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _encode,  # bytes in protocols below 3
+    ("_codecs", "encode"): _encode,  # bytes, in protocols below 3
     ("collections", "OrderedDict"): collections.OrderedDict,
     **{(module, name): kind for module in ("builtins", "__builtin__")
-       for name, kind in (("set", set), ("frozenset", frozenset))},
+       for name, kind in (("set", set), ("frozenset", frozenset), ("bytes", _no_bytes))},
     **{(f"numpy.{core}.{module}", name): function for core in ("core", "_core")
        for module, name, function in (("multiarray", "_reconstruct", _Array),
                                       ("multiarray", "scalar", _scalar),
