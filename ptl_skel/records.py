@@ -17,8 +17,10 @@ import os
 import platform
 import subprocess
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from numpy.typing import NDArray
 
 from ptl_skel.commands import console
 from ptl_skel.complexity import Complexity
@@ -170,6 +173,48 @@ def read_result(run_dir: Path) -> dict[str, Any]:
     if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"{path} is no run record of schema version {SCHEMA_VERSION}")
     return result
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run said of each clip of its test.
+
+    Attributes:
+        clip: Ids of the clips, ``(N,)``.
+        label: True classes, ``(N,)``; -1 where they are not known.
+        probabilities: ``(N, K)``.
+        class_names: K names.
+    """
+
+    clip: tuple[str, ...]
+    label: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+
+def read_predictions(run_dir: Path) -> Predictions:
+    """The ``predictions.npz`` of a run.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is damaged.
+    """
+    path = run_dir / "predictions.npz"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; `ptl-skel test` on a checkpoint of the "
+                                "run writes one")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = ("clip", "label", "probabilities", "class_names")
+            clip, label, probabilities, class_names = (file[name] for name in names)
+        if (len(clip), len(class_names)) != probabilities.shape or clip.shape != label.shape:
+            raise ValueError("its arrays do not fit each other")
+        if len(label) and not -1 <= label.min() <= label.max() < len(class_names):
+            raise ValueError("it has labels out of range")
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile,
+            zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return Predictions(tuple(clip.tolist()), label, probabilities, tuple(class_names.tolist()))
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:

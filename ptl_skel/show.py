@@ -73,16 +73,19 @@ def main(args: Sequence[str]) -> None:
         file = KeypointFile(options.file)
         clip = find_clip(file, options.clip)
         view = view_clip(file, clip, options.clip_len, options.size, options.sigma)
-        out = Path(options.out or re.sub(r"[^\w.-]", "_", file.ids[clip]) + ".png")
-        if out.suffix.lower() not in {".png", ".gif"}:
-            raise UserError(f"--out must end in .png or .gif, got {out}")
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    out = Path(options.out or re.sub(r"[^\w.-]", "_", file.ids[clip]) + ".png")
+    if out.suffix.lower() not in {".png", ".gif"}:
+        raise UserError(f"--out must end in .png or .gif, got {out}")
+    try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix.lower() == ".gif":
             save_animation(view, out)
         else:
             draw_row(view, shown).savefig(out, dpi=130)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
     console.print(f"{view.title} · {view.facts}: {out}", markup=False,
                   highlight=False, soft_wrap=True)
 
@@ -156,7 +159,7 @@ def _number(count: int, what: str) -> str:
 
 def draw_row(view: View, num_frames: int) -> Figure:
     """Some frames of a clip, evenly spread: skeletons above, heatmaps below."""
-    figure = Figure((max(1.5 * num_frames, 4.5) + 0.3, 3.9),
+    figure = Figure((max(1.5 * num_frames, 4.5) + 0.3, 4.1),
                     layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.04))
     axes = figure.subplots(2, num_frames, squeeze=False)
     shown = np.linspace(0, len(view.frames) - 1, num_frames).round().astype(int)
@@ -166,7 +169,7 @@ def draw_row(view: View, num_frames: int) -> Figure:
         axes[0, column].set_title(f"frame {view.frames[frame]}", fontsize=9, color="#555c66")
     axes[0, 0].set_ylabel("skeleton", fontsize=9)
     axes[1, 0].set_ylabel("joint heatmaps", fontsize=9)
-    _label(figure, view, " · ")
+    _label(figure, view)
     return figure
 
 
@@ -174,7 +177,7 @@ def save_animation(view: View, path: Path) -> None:
     """Writes the frames of a clip one after the other, as an animated GIF."""
     figure = Figure((6.4, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _label(figure, view, "\n")
+    _label(figure, view)
     writer = PillowWriter(_FRAMES_PER_SECOND)
     with writer.saving(figure, str(path), 100):
         for frame, number in enumerate(view.frames):
@@ -228,9 +231,9 @@ def _frame(axes: Axes, background: str) -> None:
     axes.spines[:].set_color("#d5d9e0")
 
 
-def _label(figure: Figure, view: View, separator: str) -> None:
+def _label(figure: Figure, view: View) -> None:
     """Title and legend of a picture."""
-    figure.suptitle(f"{view.title}{separator}{view.facts}", fontsize=11, parse_math=False)
+    figure.suptitle(f"{view.title}\n{view.facts}", fontsize=11, parse_math=False)
     entries = [Line2D([], [], marker="o", linestyle="", color=_SIDES[side], label=f"{side} joints")
                for side in _SIDES if side in view.layout.sides]
     persons = len(view.scores)

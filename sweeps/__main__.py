@@ -1,0 +1,42 @@
+"""``python -m sweeps report RUN_DIR...``: what several runs add up to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ptl_skel.commands import UserError
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command; a user's mistake ends in a sentence and exit code 2."""
+    options = _parser().parse_args(args)
+    try:
+        options.command(options)
+    except UserError as error:
+        print(f"sweeps: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m sweeps", description="Compares runs.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    report = commands.add_parser("report", help="table and pictures of finished runs")
+    report.add_argument("runs", nargs="+", metavar="RUN_DIR", type=Path,
+                        help="folder of a run that was tested")
+    report.add_argument("--out", metavar="DIR", type=Path,
+                        help="where to write; default: `report` in the folder of all the runs")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _report(options: argparse.Namespace) -> None:
+    from sweeps.report import write_report
+
+    write_report(options.runs, options.out)
+
+
+if __name__ == "__main__":
+    main()

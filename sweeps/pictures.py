@@ -1,0 +1,83 @@
+"""The pictures of a report; functions of numbers and names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from numpy.typing import NDArray
+
+MAX_NUMBERS = 25
+"""Classes up to which the cells of a confusion matrix hold their number."""
+
+
+def draw_accuracy(points: Sequence[tuple[str, float, float]], title: str) -> Figure:
+    """Accuracy against cost.
+
+    Args:
+        points: Name, GMACs and top-1 accuracy in 0..1 of each run.
+        title: Of the picture.
+    """
+    figure = Figure((6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(color="#e3e6ea", which="both", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for number, (name, gmacs, top1) in enumerate(sorted(points, key=lambda point: point[1])):
+        axes.scatter(gmacs, 100 * top1, s=55, color=f"C{number % 10}")
+        above = number % 2 == 0  # by turns, so that neighbours leave each other's name alone
+        axes.annotate(name, (gmacs, 100 * top1), (0, 8 if above else -8), fontsize=9,
+                      textcoords="offset points", ha="center", va="bottom" if above else "top",
+                      parse_math=False)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter())
+    axes.margins(0.18)
+    axes.set_xlabel("GMACs of one clip")
+    axes.set_ylabel("top-1 accuracy")
+    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_confusion(shares: NDArray[np.float64], class_names: Sequence[str], title: str) -> Figure:
+    """A confusion matrix.
+
+    Args:
+        shares: Share of the clips of the true class (row) that got each class, ``(K, K)`` in
+            0..1; NaN where a class has no clip.
+        class_names: K names.
+        title: Of the picture.
+    """
+    classes = len(class_names)
+    numbers = classes <= MAX_NUMBERS
+    side = min(max(3.0, (0.36 if numbers else 0.2) * classes), 40.0)
+    letters = 0.065 * min(30, max(map(len, class_names)))  # inches that the names take
+    figure = Figure((side + letters + 1.2, side + letters + 0.9), layout="constrained")
+    axes = figure.subplots()
+    colours = mpl.colormaps["Blues"].with_extremes(bad="#eceff2")
+    image = axes.imshow(100 * shares, cmap=colours, vmin=0, vmax=100)
+    fontsize = 8 if numbers else 7
+    names = [name if len(name) <= 30 else name[:29] + "…" for name in class_names]
+    axes.set_xticks(range(classes), names, rotation=90, fontsize=fontsize, parse_math=False)
+    axes.set_yticks(range(classes), names, fontsize=fontsize, parse_math=False)
+    axes.set_xticks(np.arange(1, classes) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, classes) - 0.5, minor=True)
+    axes.grid(which="minor", color="#e3e6ea", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.set_title(title, fontsize=10, parse_math=False)
+    if numbers:
+        for row, column in zip(*np.nonzero(np.nan_to_num(shares)), strict=True):
+            share = shares[row, column]
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
+                      color="white" if share > 0.5 else "#20252c")
+    bar = figure.colorbar(image, fraction=0.04, pad=0.02)
+    bar.set_label("% of the clips of the true class", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return figure
