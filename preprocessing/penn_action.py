@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from ptl_skel.skeletons import LAYOUTS
@@ -64,7 +65,10 @@ class PennActionSource:
             ValueError: The file is damaged or does not fit Penn Action.
         """
         content = self._load(key)
-        joints = np.stack([_joints(content, "x"), _joints(content, "y")], -1)  # (T, V, 2)
+        x, y = _coordinate(content, "x"), _coordinate(content, "y")
+        if x.shape != y.shape:
+            raise ValueError("`x` and `y` differ in their number of frames")
+        joints = np.stack([x, y], -1)  # (T, V, 2)
         action = str(content["action"].item())
         if action not in CLASS_NAMES:
             raise ValueError(f"the action {action!r} is not one of Penn Action's")
@@ -89,14 +93,16 @@ class PennActionSource:
         for name in ("action", "train"):
             if name not in content or content[name].size != 1:
                 raise ValueError(f"`{name}` is missing or not one value")
-        if "dimensions" not in content or content["dimensions"].size < 2:
+        dimensions = content.get("dimensions")
+        if dimensions is None or dimensions.size < 2 or dimensions.dtype.kind not in "iuf":
             raise ValueError("`dimensions` does not give height and width")
         return content
 
 
-def _joints(content: Mapping[str, Any], name: str) -> Any:
+def _coordinate(content: Mapping[str, Any], name: str) -> NDArray[np.float64]:
     """One coordinate of all joints, ``(T, V)``, in pixels from 1."""
     values = content.get(name)
-    if values is None or values.ndim != 2 or values.shape[1] != _NUM_JOINTS:
-        raise ValueError(f"`{name}` is missing or not of shape (frames, {_NUM_JOINTS})")
-    return values.astype(np.float64)
+    if (values is None or values.dtype.kind not in "iuf" or values.ndim != 2
+            or values.shape[1] != _NUM_JOINTS):
+        raise ValueError(f"`{name}` is missing or no numbers of shape (frames, {_NUM_JOINTS})")
+    return np.asarray(values, np.float64)
