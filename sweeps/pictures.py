@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 MAX_NUMBERS = 25
@@ -23,7 +24,7 @@ def draw_accuracy(points: Sequence[tuple[str, float, float]], title: str) -> Fig
     """
     figure = Figure((6.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    axes.grid(color="#e3e6ea", which="both", linewidth=0.6)
+    axes.grid(color="#e3e6ea", linewidth=0.6)
     axes.set_axisbelow(True)
     for number, (name, gmacs, top1) in enumerate(sorted(points, key=lambda point: point[1])):
         axes.scatter(gmacs, 100 * top1, s=55, color=f"C{number % 10}")
@@ -35,7 +36,7 @@ def draw_accuracy(points: Sequence[tuple[str, float, float]], title: str) -> Fig
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(PercentFormatter())
+    axes.yaxis.set_major_formatter("{x:g} %")
     axes.margins(0.18)
     axes.set_xlabel("GMACs of one clip")
     axes.set_ylabel("top-1 accuracy")
@@ -60,7 +61,8 @@ def draw_confusion(shares: NDArray[np.float64], class_names: Sequence[str], titl
     figure = Figure((side + letters + 1.2, side + letters + 0.9), layout="constrained")
     axes = figure.subplots()
     colours = mpl.colormaps["Blues"].with_extremes(bad="#eceff2")
-    image = axes.imshow(100 * shares, cmap=colours, vmin=0, vmax=100)
+    scale = PowerNorm(0.6, 0, 100)  # few clips that are taken for another class show, too
+    image = axes.imshow(100 * shares, cmap=colours, norm=scale)
     fontsize = 8 if numbers else 7
     names = [name if len(name) <= 30 else name[:29] + "…" for name in class_names]
     axes.set_xticks(range(classes), names, rotation=90, fontsize=fontsize, parse_math=False)
@@ -73,10 +75,10 @@ def draw_confusion(shares: NDArray[np.float64], class_names: Sequence[str], titl
     axes.set_ylabel("true class")
     axes.set_title(title, fontsize=10, parse_math=False)
     if numbers:
-        for row, column in zip(*np.nonzero(np.nan_to_num(shares)), strict=True):
-            share = shares[row, column]
-            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7,
-                      color="white" if share > 0.5 else "#20252c")
+        for row, column in np.argwhere(shares >= 0.005):
+            percent = 100 * shares[row, column]
+            axes.text(column, row, f"{percent:.0f}", ha="center", va="center", fontsize=7,
+                      color="white" if scale(percent) > 0.5 else "#20252c")
     bar = figure.colorbar(image, fraction=0.04, pad=0.02)
     bar.set_label("% of the clips of the true class", fontsize=8)
     bar.ax.tick_params(labelsize=8)
