@@ -48,6 +48,10 @@ class KeypointDataModule(LightningDataModule):
         seed: Seed of shuffling and of the frames that are sampled.
         class_names: Names of the classes a model knows, where the file names none.
 
+    Attributes:
+        parts: Clip indices of ``train``, ``val`` and ``test``; empty without a protocol.
+        validation: What the validation is, for the record of a run.
+
     Raises:
         FileNotFoundError: There is no such keypoint file.
         ValueError: The file cannot be used, has no such protocol, or an argument is out of range.
@@ -104,6 +108,7 @@ class KeypointDataModule(LightningDataModule):
         self.test_flip = test_flip
         self.num_workers = num_workers
         self.seed = seed
+        self.validation = "none"
         self.parts = self._parts() if protocol is not None else {}
 
     @property
@@ -121,44 +126,35 @@ class KeypointDataModule(LightningDataModule):
         """Whether there is anything to validate on."""
         return len(self.parts.get("val", ())) > 0
 
-    @property
-    def validation(self) -> str:
-        """What the validation is, for the record of a run."""
-        if self.val_on_test:
-            return "test part"
-        if not self.has_validation:
-            return "none"
-        if len(self.file.split(str(self.protocol), "val")):
-            return "val part"
-        subjects = np.unique(self.file.subject[self.parts["val"]])
-        return ("clips held out of each class" if subjects.min() < 0
-                else f"held-out subjects {', '.join(map(str, subjects))}")
-
     def _parts(self) -> dict[str, NDArray[np.int64]]:
         parts = {part: self.file.split(str(self.protocol), part) for part in PARTS}
         parts = {part: clips[self.file.label[clips] >= 0] for part, clips in parts.items()}
         if self.val_on_test:
-            parts["val"] = parts["test"]
-        elif not len(parts["val"]) and self.val_fraction:
-            held_out = self._hold_out(parts["train"])
+            parts["val"], how = parts["test"], "test part"
+        elif len(parts["val"]) or not self.val_fraction:
+            how = "val part"
+        else:
+            held_out, how = self._hold_out(parts["train"])
             parts["train"], parts["val"] = (parts["train"][~held_out], parts["train"][held_out])
+        self.validation = how if len(parts["val"]) else "none"
         return parts
 
-    def _hold_out(self, clips: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which training clips are held out for validation; at least one subject or none."""
+    def _hold_out(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.bool_], str]:
+        """Which training clips are held out for validation, and how they were chosen."""
         random = np.random.default_rng(self.val_seed)
         subjects = self.file.subject[clips]
         if len(clips) and subjects.min() >= 0 and len(np.unique(subjects)) > 1:
             chosen = random.permutation(np.unique(subjects))[:-1]
             counts = np.cumsum([(subjects == subject).sum() for subject in chosen])
             enough = int(np.searchsorted(counts, self.val_fraction * len(clips)))
-            return np.isin(subjects, chosen[: enough + 1])
+            chosen = np.sort(chosen[: enough + 1])
+            return np.isin(subjects, chosen), f"held-out subjects {', '.join(map(str, chosen))}"
         held_out = np.zeros(len(clips), bool)
         labels = self.file.label[clips]
         for label in np.unique(labels):
             members = random.permutation(np.flatnonzero(labels == label))
             held_out[members[: round(self.val_fraction * len(members))]] = True
-        return held_out
+        return held_out, "clips held out of each class"
 
     def part(self, name: str) -> NDArray[np.int64]:
         """Clip indices of ``train``, ``val`` or ``test`` as this data module uses them.
@@ -177,12 +173,13 @@ class KeypointDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random clips of the training part, the last incomplete batch left out."""
         dataset = ClipDataset(self.file, self.part("train"), self.clip_len, seed=self.seed)
-        batch_size = min(self.batch_size, len(dataset))
-        return self._loader(dataset, batch_size, shuffle=True)
+        share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
+        return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Clips of the validation part, one view each; none where nothing is held out."""
-        if not self.has_validation and not (self.trainer and self.trainer.validating):
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        if fitting and not self.has_validation:
             return []
         dataset = ClipDataset(self.file, self.part("val"), self.clip_len)
         return self._loader(dataset, self.batch_size)
