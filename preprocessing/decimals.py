@@ -43,22 +43,25 @@ def read_decimals(text: NDArray[np.uint8], start: Positions, end: Positions) -> 
     """
     # A word at every byte: overlapping, so that a number is loaded from wherever it begins.
     words: Words = np.ndarray((text.size - 7,), "<u8", text, strides=(1,))
+    shape, start, end = start.shape, start.ravel(), end.ravel()
     negative = text[start] == ord("-")
     first = start + negative
     point = first + _find_point(words[first])
-    whole, whole_is_number = _eight_digits(words[point - 8], _LAST, point - first)
-    fraction, fraction_is_number = _eight_digits(words[point + 1], _FIRST, end - point - 1)
+    num_whole, num_fraction = point - first, end - point - 1
+    whole, whole_is_number = _eight_digits(words[point - 8], _LAST, num_whole)
+    fraction, fraction_is_number = _eight_digits(words[point + 1], _FIRST, num_fraction)
+    whole *= np.uint64(10**_MAX_FRACTION)
+    whole += fraction
     # Below 2^53 and divided by an exact number, so rounded once: the same as `float`.
-    values = (whole * np.uint64(10**_MAX_FRACTION) + fraction).astype(np.float64)
+    values = whole.astype(np.float64)
     values /= 10**_MAX_FRACTION
     np.negative(values, out=values, where=negative)
-    usual = ((point > first) & (point - first <= _MAX_WHOLE) & whole_is_number
-             & (end - point > 1) & (end - point - 1 <= _MAX_FRACTION) & fraction_is_number)
+    usual = (whole_is_number & (num_whole > 0) & (num_whole <= _MAX_WHOLE)
+             & fraction_is_number & (num_fraction > 0) & (num_fraction <= _MAX_FRACTION))
     if not usual.all():
-        raw = text.tobytes()
-        values[~usual] = [_read_one(raw[a:b]) for a, b in zip(start[~usual], end[~usual],
-                                                              strict=True)]
-    return values
+        values[~usual] = [_read_one(text[a:b].tobytes()) for a, b in zip(
+            start[~usual].tolist(), end[~usual].tolist(), strict=True)]
+    return values.reshape(shape)
 
 
 def _find_point(words: Words) -> NDArray[np.int64]:
@@ -71,7 +74,7 @@ def _find_point(words: Words) -> NDArray[np.int64]:
 
 def _eight_digits(words: Words, masks: Words, count: Positions) -> tuple[Words, NDArray[np.bool_]]:
     """The masked digits of each word as a whole number, and whether all of them are digits."""
-    digits = (words ^ _ZEROS) & masks[np.clip(count, 0, 8)]
+    digits = (words ^ _ZEROS) & masks.take(count, mode="clip")
     are_digits = ((digits + _ABOVE_NINE) | digits) & _TOPS == 0
     # Neighbours join to numbers below 100, these below 10^4, these below 10^8 (little endian:
     # the byte that comes first, and counts most, is the lowest).

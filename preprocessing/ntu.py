@@ -117,6 +117,8 @@ class NtuSource:
         bodies = split_by_id(recording.body)
         if not bodies:
             raise ValueError("no body is seen in any frame")
+        if any((np.diff(recording.frame[rows]) == 0).any() for rows in bodies):
+            raise ValueError("a body is there twice in a frame")
         if self.bodies == "pyskl" and len(bodies) > 1:
             bodies = choose_persons(bodies, recording.frame, recording.values(XYZ))
         values = recording.values(PIXELS if self.dimensions == 2 else XYZ)
@@ -129,8 +131,6 @@ class NtuSource:
                     sample.camera, sample.setup, sample.replication)
         for person, rows in enumerate(bodies):
             at = recording.frame[rows] - first
-            if len(np.unique(at)) < len(at):
-                raise ValueError("a body is there twice in a frame")
             with np.errstate(over="ignore"):  # beyond float32 is infinite: score 0 in the file
                 clip.keypoints[person, at] = values[rows]
             clip.scores[person, at] = scores[rows]
@@ -181,7 +181,7 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if not path.is_file() and path.exists():  # a pipe would be waited for
         raise ValueError("it is no regular file")
     try:
         return path.read_bytes()

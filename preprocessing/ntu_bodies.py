@@ -54,8 +54,10 @@ def split_by_id(ids: NDArray[np.int64]) -> list[Rows]:
     Args:
         ids: The body that each observation shows, ``(B,)``.
     """
-    _, first, body = np.unique(ids, return_index=True, return_inverse=True)
-    return [np.flatnonzero(body == i) for i in np.argsort(first)]
+    rows: dict[int, list[int]] = {}
+    for row, body_id in enumerate(ids.tolist()):
+        rows.setdefault(body_id, []).append(row)
+    return [np.array(of_one) for of_one in rows.values()]
 
 
 def choose_persons(bodies: list[Rows], frame: NDArray[np.int64],

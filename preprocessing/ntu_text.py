@@ -40,9 +40,8 @@ class Recording:
     frame: NDArray[np.int64]
     body: NDArray[np.int64]
     states: NDArray[np.uint8]
-    _text: NDArray[np.uint8]
-    _start: NDArray[np.int64]
-    _end: NDArray[np.int64]
+    _lines: _Lines
+    _joints: NDArray[np.int64]
 
     def values(self, columns: tuple[int, ...]) -> NDArray[np.float64]:
         """Columns of the joint lines, ``(B, 25, len(columns))``; they are read when asked for.
@@ -50,8 +49,10 @@ class Recording:
         Raises:
             ValueError: A value is no number.
         """
-        wanted = np.array(columns)
-        return read_decimals(self._text, self._start[..., wanted], self._end[..., wanted])
+        # Columns first in memory: what follows works on whole columns.
+        token = self._joints + np.array(columns)[:, None, None]
+        values = read_decimals(self._lines.text, *self._lines.span(token))
+        return np.moveaxis(values, 0, -1)
 
 
 def read_recording(content: bytes) -> Recording:
@@ -62,111 +63,115 @@ def read_recording(content: bytes) -> Recording:
     """
     if len(content) > _MAX_BYTES:
         raise ValueError(f"the file is larger than {_MAX_BYTES >> 20} MB")
-    text = np.frombuffer(PADDING + content + PADDING, np.uint8)
-    blank = text <= ord(" ")
-    edge = np.flatnonzero(blank[1:] != blank[:-1]) + 1
-    start, end = edge[::2], edge[1::2]
-    if text.max() > ord("~") or not text.min():
-        raise ValueError("the file holds bytes that are no text")
-    if not start.size:
-        raise ValueError("the file is empty")
-    return _Lines(text, start, end).read()
+    lines = _Lines(b"".join((PADDING, content, PADDING)))
+    num_frames, frame, body_line = lines.find_bodies()
+    joints = lines.first[body_line[:, None] + np.arange(2, _BODY_LINES)]
+    return Recording(num_frames, frame, lines.read_ids(body_line),
+                     lines.read_states(joints + _STATE), lines, joints)
 
 
 class _Lines:
     """The lines of a text that are not blank: line i has the tokens ``first[i]:first[i + 1]``."""
 
-    def __init__(self, text: NDArray[np.uint8], start: NDArray[np.int64],
-                 end: NDArray[np.int64]) -> None:
-        self.text, self.start, self.end = text, start, end
-        breaks = np.flatnonzero(text == ord("\n"))
-        before = np.searchsorted(start, breaks)
-        first = np.concatenate(([0], before, [start.size]))
-        is_line = np.diff(first) > 0
-        self.number = np.flatnonzero(is_line) + 1
-        self.first = np.append(first[:-1][is_line], start.size)
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.text = np.frombuffer(raw, np.uint8)
+        if self.text.max() > ord("~") or not self.text.min():
+            raise ValueError("the file holds bytes that are no text")
+        blank = self.text <= ord(" ")
+        edge = np.flatnonzero(blank[1:] != blank[:-1])
+        # Of each token: the character before it, and its last one.
+        self._before, self._last = edge[::2], edge[1::2]
+        if not edge.size:
+            raise ValueError("the file is empty")
+        begins = self.text[self._before] == ord("\n")
+        begins[0] = True
+        self.first = np.append(np.flatnonzero(begins), begins.size)
         self.size = np.diff(self.first)
 
-    def read(self) -> Recording:
+    def span(self, token: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Position of the first character of each token, and that after its last one."""
+        return self._before[token] + 1, self._last[token] + 1
+
+    def find_bodies(self) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+        """The number of frames; the frame and the first line of each body, ``(B,)``."""
         frames, lines = list[int](), list[int]()
         try:
             num_frames = self._walk(frames, lines)
         finally:  # what is wrong in a body comes first: a line too many upsets all that follows
             body_line = np.array(lines, np.int64)
             self._check_bodies(body_line)
-        token = self.first[body_line[:, None] + np.arange(2, _BODY_LINES)]
-        return Recording(num_frames, np.array(frames, np.int64), self._ids(body_line),
-                         self._states(token + _STATE), self.text,
-                         *(ends[token[..., None] + np.arange(_STATE)]
-                           for ends in (self.start, self.end)))
+        return num_frames, np.array(frames, np.int64), body_line
 
     def _walk(self, frames: list[int], lines: list[int]) -> int:
-        """The number of frames; adds the frame and the first line of each body."""
         num_frames = self._count(0, "the number of frames")
         if num_frames == 0:
             raise ValueError("the file has no frames")
-        line = 1
+        line, num_lines = 1, len(self.size)
         for frame in range(num_frames):
-            if line >= len(self.size):
+            if line >= num_lines:
                 raise ValueError(f"the file ends after {frame} of {num_frames} frames")
             bodies = self._count(line, "the number of bodies")
             line += 1
             end = line + bodies * _BODY_LINES
-            if end > len(self.size):
+            if end > num_lines:
                 raise ValueError(f"the file ends in frame {frame + 1} of {num_frames}, which "
                                  f"claims {bodies} bodies")
             frames += [frame] * bodies
             lines += range(line, end, _BODY_LINES)
             line = end
-        if line < len(self.size):
-            raise ValueError(f"the file goes on after its {num_frames} frames, in line "
-                             f"{self.number[line]}")
+        if line < num_lines:
+            raise ValueError(f"the file goes on after its {num_frames} frames, in "
+                             f"{self._where(line)}")
         return num_frames
 
+    def _where(self, line: int) -> str:
+        before = self.raw.count(b"\n", 0, self._before.item(self.first.item(line)) + 1)
+        return f"line {before + 1}"
+
     def _token(self, token: int) -> bytes:
-        return self.text[self.start[token] : self.end[token]].tobytes()
+        return self.raw[self._before.item(token) + 1 : self._last.item(token) + 1]
 
     def _count(self, line: int, what: str) -> int:
-        token = self._token(self.first[line])
-        if self.size[line] != 1 or not token.isdigit():
-            raise ValueError(f"line {self.number[line]} should be {what}")
+        token = self._token(self.first.item(line))
+        if self.size.item(line) != 1 or not token.isdigit():
+            raise ValueError(f"{self._where(line)} should be {what}")
         if len(token) > 9:
-            raise ValueError(f"line {self.number[line]} claims an absurd number")
+            raise ValueError(f"{self._where(line)} claims an absurd number")
         return int(token)
 
     def _check_bodies(self, body_line: NDArray[np.int64]) -> None:
         line = body_line[:, None] + np.arange(_BODY_LINES)
-        expected = np.array([_BODY_VALUES, 1, *[_JOINT_VALUES] * NUM_JOINTS])
-        wrong = line[self.size[line] != expected]
-        count = self.first[body_line + 1]
-        is_25 = ((self.end[count] - self.start[count] == 2)
-                 & (self.text[self.start[count]] == ord("2"))
-                 & (self.text[self.start[count] + 1] == ord("5")))
+        wrong = line[self.size[line] != (_BODY_VALUES, 1, *[_JOINT_VALUES] * NUM_JOINTS)]
+        start, end = self.span(self.first[body_line + 1])
+        is_25 = ((end - start == 2) & (self.text[start] == ord("2"))
+                 & (self.text[start + 1] == ord("5")))
         wrong = np.concatenate((wrong, body_line[~is_25] + 1))
         if wrong.size:
             raise ValueError(self._what_is_wrong(int(wrong.min()), body_line))
 
     def _what_is_wrong(self, line: int, body_line: NDArray[np.int64]) -> str:
-        place = (line - body_line[np.searchsorted(body_line, line, "right") - 1])
-        where = f"line {self.number[line]}"
+        place = line - body_line[np.searchsorted(body_line, line, "right") - 1]
         if place == 1:
-            return f"{where} should be the number of joints, {NUM_JOINTS}"
+            return f"{self._where(line)} should be the number of joints, {NUM_JOINTS}"
         kind, values = ("body", _BODY_VALUES) if place == 0 else ("joint", _JOINT_VALUES)
-        return f"{where} should be a {kind} with {values} values, but has {self.size[line]}"
+        return (f"{self._where(line)} should be a {kind} with {values} values, but has "
+                f"{self.size[line]}")
 
-    def _ids(self, body_line: NDArray[np.int64]) -> NDArray[np.int64]:
-        ids = np.empty(body_line.size, np.int64)
-        for i, line in enumerate(body_line):
-            token = self._token(self.first[line])
-            if not token.isdigit() or len(token) > 18:
-                raise ValueError(f"line {self.number[line]} should begin with the ID of a body")
-            ids[i] = int(token)
-        return ids
+    def read_ids(self, body_line: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The ID of each body, ``(B,)``."""
+        start, end = self.span(self.first[body_line])
+        ids = [self.raw[a:b] for a, b in zip(start.tolist(), end.tolist(), strict=True)]
+        for line, body_id in zip(body_line, ids, strict=True):
+            if not body_id.isdigit() or len(body_id) > 18:
+                raise ValueError(f"{self._where(line)} should begin with the ID of a body")
+        return np.array([int(body_id) for body_id in ids], np.int64)
 
-    def _states(self, token: NDArray[np.int64]) -> NDArray[np.uint8]:
-        states = self.text[self.start[token]] - np.uint8(ord("0"))
-        wrong = (states > 2) | (self.end[token] - self.start[token] != 1)
+    def read_states(self, token: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The tracking states that the tokens give, in their shape."""
+        states = self.text[self._last[token]] - np.uint8(ord("0"))
+        wrong = (states > 2) | (self._last[token] - self._before[token] != 1)
         if wrong.any():
-            shown = self._token(token[wrong][0])[:20].decode()
+            shown = self._token(int(token[wrong][0]))[:20].decode()
             raise ValueError(f"{shown!r} is no tracking state, these are 0, 1 and 2")
         return states
