@@ -72,7 +72,7 @@ def load_backbone(name: str, in_channels: int) -> Backbone:
         declared: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         declared["init_args"]["in_channels"] = in_channels
         config = parser.parse_object({"backbone": declared})
-        backbone = parser.instantiate_classes(config).backbone
+        backbone = parser.instantiate(config).backbone
     except (Exception, SystemExit) as error:  # whatever a stranger's file makes of the parser
         raise UserError(f"{name} describes no backbone: {error}") from error
     assert isinstance(backbone, Backbone)

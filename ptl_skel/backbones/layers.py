@@ -97,7 +97,7 @@ def middle_channels(
     if middle == "matched":
         time, space = kernel[0], kernel[1] ** 2
         full = time * space * in_channels * out_channels
-        return full // (space * in_channels + time * out_channels)
+        return max(1, full // (space * in_channels + time * out_channels))
     if not middle > 0:
         raise ValueError(f"`middle` must be `matched` or a positive number, got {middle}")
     return max(1, round(middle * out_channels))
