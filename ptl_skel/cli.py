@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shlex
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.table import Table
 
-from ptl_skel.commands import CONFIGS, UserError, console, shipped
+from ptl_skel.commands import CONFIGS, UserError, console, keep_freed_memory, shipped
 from ptl_skel.complexity import Complexity, measure
 from ptl_skel.datamodule import KeypointDataModule
 from ptl_skel.module import ActionRecognizer
@@ -98,7 +97,7 @@ class SkeletonCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Makes data, model and trainer; what does not fit ends in a sentence."""
-        _keep_freed_memory()
+        keep_freed_memory()
         try:
             super().instantiate_classes()
         except (ValueError, OSError) as error:
@@ -319,22 +318,6 @@ def _free(folder: Path) -> Path:
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
     return free
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc reuse the large blocks of a training step instead of returning them.
-
-    Otherwise each step maps fresh pages; without it a step on CPU takes 1.1 to 1.4 times as long.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes
-
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        m_trim_threshold, m_mmap_max = -1, -4
-        libc.mallopt(m_mmap_max, 0)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def run(verb: str, args: Sequence[str]) -> None:
