@@ -1,6 +1,7 @@
 """``python -m preprocessing <source> INPUT --out FILE``: keypoints of any source to one HDF5 file.
 
-The sources import what they need when they are asked for, so that worker processes start fast.
+All that takes time is imported when it is asked for: worker processes start faster, and Ctrl-C is
+answered from the first moment.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from preprocessing import runner
+if TYPE_CHECKING:
+    from preprocessing.source import Source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.command(options)
     except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
+        print("\nInterrupted; give the same command again to go on.", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
@@ -65,6 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(ntu)
     ntu.set_defaults(command=_ntu)
 
+    synthetic = commands.add_parser(
+        "synthetic", help="makes .skeleton files of procedural bodies, for the source ntu to read")
+    synthetic.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to make")
+    synthetic.add_argument("--seed", type=_count, default=0, help="decides everything; default: 0")
+    synthetic.add_argument("--subjects", metavar="N", type=_count, default=12,
+                           help="performers; default: 12")
+    synthetic.add_argument("--replications", metavar="N", type=_count, default=2,
+                           help="how often each performs each action; default: 2")
+    synthetic.set_defaults(command=_synthetic)
+
     check = commands.add_parser("check", help="validates a keypoint file and tells what is in it")
     check.add_argument("file", metavar="FILE", type=Path)
     check.set_defaults(command=_check)
@@ -95,18 +108,23 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _run(source: Source, options: argparse.Namespace, *, workers: int | None) -> None:
+    from preprocessing import runner
+
+    runner.run(source, options.out, workers=workers, overwrite=options.overwrite)
+
+
 def _pyskl(options: argparse.Namespace) -> None:
     from preprocessing.pyskl import PysklSource
 
     source = PysklSource(options.input, layout=options.layout, classes=options.classes)
-    runner.run(source, options.out, workers=0, overwrite=options.overwrite)
+    _run(source, options, workers=0)
 
 
 def _penn_action(options: argparse.Namespace) -> None:
     from preprocessing.penn_action import PennActionSource
 
-    runner.run(PennActionSource(options.input), options.out, workers=options.workers,
-               overwrite=options.overwrite)
+    _run(PennActionSource(options.input), options, workers=options.workers)
 
 
 def _ntu(options: argparse.Namespace) -> None:
@@ -114,7 +132,16 @@ def _ntu(options: argparse.Namespace) -> None:
 
     source = NtuSource(options.input, dimensions=options.dimensions, bodies=options.bodies,
                        classes=options.classes)
-    runner.run(source, options.out, workers=options.workers, overwrite=options.overwrite)
+    _run(source, options, workers=options.workers)
+
+
+def _synthetic(options: argparse.Namespace) -> None:
+    from preprocessing.synthetic import write_dataset
+
+    clips = write_dataset(options.folder, seed=options.seed, subjects=options.subjects,
+                          replications=options.replications)
+    print(f"{clips:,} clips in {options.folder}; python -m preprocessing ntu {options.folder} "
+          "--out FILE makes a keypoint file of them")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
 
@@ -93,7 +93,8 @@ def examine(file: KeypointFile) -> Findings:
 def overview(file: KeypointFile) -> Table:
     """What the index of a file says: one row per fact, with its name and itself."""
     header, lengths, persons = file.header, file.num_frames, file.num_persons
-    table = Table(show_header=False, title=str(file.path), title_justify="left")
+    table = Table("fact", Column("value", overflow="fold"), show_header=False,
+                  title=str(file.path), title_justify="left")
     table.add_row("data set", f"{header.dataset}, from {header.source}")
     table.add_row("joints", f"{header.layout.num_joints} of layout {header.layout.name}, "
                             f"{header.num_coordinates}D, {header.dtype}")

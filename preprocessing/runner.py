@@ -164,6 +164,7 @@ def _print_summary(out: Path, skipped: dict[str, str], seconds: float) -> None:
     if skipped:
         for reason, count in Counter(skipped.values()).most_common(_REASONS):
             table.add_row("", f"{count:,}: {reason}")
-        table.add_row("", f"all in {out.with_suffix('.skipped.csv')}")
     table.add_row("time", f"{seconds:.1f} s")
     Console().print(table)
+    if skipped:
+        print(f"What was skipped and why: {out.with_suffix('.skipped.csv')}")

@@ -354,18 +354,21 @@ class ClipWriter:
         for name in _NUMBERS:
             clips[name] = np.array([clip[name] for clip in self.index],
                                    np.int64 if name == "start" else np.int32)
-        file.create_group("splits")
+        # Groups are made one by one: those that HDF5 makes on the way to a path carry the time.
+        stored = file.create_group("splits")
         for protocol, parts in splits.items():
+            stored.create_group(protocol)
             for part, positions in parts.items():
-                file[f"splits/{protocol}/{part}"] = positions
+                stored[protocol][part] = positions
 
     def _copy_frames(self, file: h5py.File) -> None:
         joints = self.header.layout.num_joints
+        group = file.create_group("frames")
         for name, shape, dtype in (
             ("keypoints", (joints, self.header.num_coordinates), np.dtype(self.header.dtype)),
             ("scores", (joints,), np.dtype(np.float16)),
         ):
-            frames = file.create_dataset(f"frames/{name}", (self._rows, *shape), dtype)
+            frames = group.create_dataset(name, (self._rows, *shape), dtype)
             rows = max(1, _COPY_BYTES // (int(np.prod(shape)) * dtype.itemsize))
             with (self._partial / name).open("rb") as spool:
                 for start in range(0, self._rows, rows):
