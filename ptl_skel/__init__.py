@@ -1,1 +1,21 @@
-"""Skeleton-based action recognition with factorised 3D-CNNs on PyTorch Lightning."""
+"""Skeleton-based action recognition with factorised 3D-CNNs on PyTorch Lightning.
+
+A map of the package, from the file on disk to the trained network::
+
+    skeletons        joint layouts: names, limbs, left/right pairs
+    storage          the keypoint file (HDF5): its schema, writer and reader
+    sampling         which frames of a clip a network sees
+    dataset          clips to batches of keypoints
+    transforms       geometry and augmentation of batches of keypoints, on the device
+    representations  keypoints to what a network reads: joint heatmaps
+    datamodule       splits, loaders, and inputs made after the transfer to the device
+    backbones        the networks
+    module           backbone, head, loss, metrics, optimiser
+    complexity       parameters, multiply-accumulates, latency
+    records          what a run leaves in its folder
+    cli              fit, validate, test, predict
+    profile, show    further commands
+    configs          YAML files: base, backbones, experiments
+
+Top-level packages beside it: ``preprocessing`` makes keypoint files, ``sweeps`` compares runs.
+"""

@@ -9,6 +9,9 @@ Reference:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,9 +21,9 @@ TEST_SEED = 255
 
 def sample_train(num_frames: int, clip_len: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
     """Frames of one random clip, ``(clip_len,)``; the same seed gives the same frames."""
-    random = np.random.RandomState(seed)
-    start = random.randint(num_frames) if num_frames < clip_len else 0
-    return _uniform(num_frames, clip_len, start, random)
+    random = np.random.default_rng(seed)
+    start = int(random.integers(num_frames)) if num_frames < clip_len else 0
+    return _uniform(num_frames, clip_len, start, random.choice, random.integers)
 
 
 def sample_test(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[np.int64]:
@@ -37,18 +40,22 @@ def sample_test(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[n
     for start in starts:
         # The reference draws here which part of the sample it looks at, always the whole.
         random.random_sample()
-        clips.append(_uniform(num_frames, clip_len, int(start), random))
+        clips.append(
+            _uniform(num_frames, clip_len, int(start), random.choice, random.randint))
     return np.stack(clips)
 
 
 def _uniform(
-    num_frames: int, clip_len: int, start: int, random: np.random.RandomState
+    num_frames: int, clip_len: int, start: int, choice: Callable[..., Any],
+    integers: Callable[..., Any],
 ) -> NDArray[np.int64]:
+    """The rule, for either of numpy's generators."""
     if num_frames < clip_len:
         return (start + np.arange(clip_len)) % num_frames
     if num_frames < 2 * clip_len:
         gaps = np.zeros(clip_len + 1, np.int64)
-        gaps[random.choice(clip_len + 1, num_frames - clip_len, replace=False)] = 1
+        gaps[choice(clip_len + 1, num_frames - clip_len, replace=False)] = 1
         return np.arange(clip_len) + np.cumsum(gaps)[:-1]
     edges = np.arange(clip_len + 1) * num_frames // clip_len
-    return edges[:-1] + random.randint(np.diff(edges))
+    frames: NDArray[np.int64] = edges[:-1] + integers(np.diff(edges))
+    return frames
