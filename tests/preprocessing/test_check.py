@@ -1,0 +1,102 @@
+import h5py
+import numpy as np
+import pytest
+
+from preprocessing.check import Findings, check, examine
+from ptl_skel.skeletons import LAYOUTS
+from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile, KeypointFileError
+
+
+def make_clip(name="a", frames=3, *, coordinates=2, moves=10.0, **known):
+    """One person whose joints all stand at 10, 10, and the first of whom moves."""
+    keypoints = np.full((1, frames, 13, coordinates), 10, np.float32)
+    keypoints[0, :, 0, 0] += np.linspace(0, moves, frames)
+    return Clip(name, keypoints, np.ones((1, frames, 13), np.float16), (50, 100), **known)
+
+
+def write(path, *clips, coordinates=2, splits=None):
+    header = Header("toys", LAYOUTS["penn13"], ("wave", "walk"), "test",
+                    num_coordinates=coordinates)
+    with ClipWriter(path, header) as writer:
+        for clip in clips:
+            writer.add(clip.id, [clip])
+        writer.finish(splits or {})
+    return path
+
+
+def test_missing_joints_and_those_out_of_frame_are_counted():
+    clip = make_clip(frames=2)
+    clip.scores[0, 0, :3] = 0
+    clip.keypoints[0, 0, 2] = -50  # missing: does not count as out of frame
+    clip.keypoints[0, 0, 3:8] = [[-0.5, 0], [0, 49.5], [0, 0], [99, 49], [99.5, 0]]
+    findings = Findings()
+    findings.add(clip)
+    assert (findings.joints, findings.missing, findings.outside) == (26, 3, 3)
+
+
+@pytest.mark.parametrize(("moves", "coordinates", "still"), [
+    (0, 2, True), (1, 2, True), (2, 2, False), (0.0005, 3, True), (0.005, 3, False)])
+def test_clips_without_motion(moves, coordinates, still):
+    findings = Findings()
+    findings.add(make_clip(moves=moves, coordinates=coordinates))
+    assert findings.still == ["a"] * still
+    assert not findings.single
+
+
+def test_what_moves_while_it_is_missing_does_not_move():
+    clip = make_clip(moves=0)
+    clip.keypoints[0, 1, 5] = 40
+    clip.scores[0, 1, 5] = 0
+    clip.scores[0, :, 6] = 0
+    findings = Findings()
+    findings.add(clip)
+    assert findings.still == ["a"]
+
+
+def test_a_clip_of_one_frame_is_told():
+    findings = Findings()
+    findings.add(make_clip(frames=1))
+    assert (findings.single, findings.still) == (["a"], [])
+
+
+def test_what_is_printed(tmp_path, capsys):
+    path = write(tmp_path / "toys.h5", make_clip("a", 1, label=0), make_clip("b", 5, label=1),
+                 make_clip("c", 9, moves=0), splits={"own": {"test": ["b"], "train": ["a"]}})
+    check(path)
+    lines = [" ".join(line.replace("│", " ").split())
+             for line in capsys.readouterr().out.splitlines()]
+    for line in ("data set toys, from test", "joints 13 of layout penn13, 2D, float32", "clips 3",
+                 "frames 15; 1 to 9 a clip, median 5", "persons 1 to 1 a clip, mean 1.00",
+                 "split own train 1, test 1", "missing joints 0.00%", "joints out of frame 0.00%",
+                 "clips of one frame 1: a", "clips without motion 1: c", "wave 1 1/0", "walk 1 0/1",
+                 "(not known) 1 0/0"):
+        assert line in lines
+
+
+def test_3d_has_no_frame_to_leave(tmp_path, capsys):
+    check(write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3))
+    assert "out of frame" not in capsys.readouterr().out
+
+
+def edit(path, name, index, value):
+    with h5py.File(path, "r+") as file:
+        file[name][index] = value
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("frames/keypoints", np.nan, "not finite"), ("frames/keypoints", np.inf, "not finite"),
+    ("frames/scores", np.nan, "beyond 0 to 1"), ("frames/scores", 1.5, "beyond 0 to 1"),
+    ("frames/scores", -1, "beyond 0 to 1")])
+def test_bad_numbers_are_refused(tmp_path, name, value, message):
+    path = write(tmp_path / "toys.h5", make_clip("a"), make_clip("b"))
+    edit(path, name, 4, value)
+    with pytest.raises(KeypointFileError, match=f"{message}.* in clip 'b'"):
+        examine(KeypointFile(path))
+
+
+def test_a_clip_in_two_parts_is_refused(tmp_path):
+    path = write(tmp_path / "toys.h5", make_clip("a"), make_clip("b"),
+                 splits={"own": {"train": ["a"], "test": ["b"]}})
+    edit(path, "splits/own/test", 0, 0)
+    with pytest.raises(KeypointFileError, match="'a' twice in the split own"):
+        examine(KeypointFile(path))

@@ -1,0 +1,213 @@
+"""The commands as users give them, in processes of their own where that matters."""
+
+import errno
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from preprocessing.__main__ import main
+from ptl_skel.storage import KeypointFile
+
+COMMAND = (sys.executable, "-m", "preprocessing")
+
+
+@pytest.fixture
+def annotated(tmp_path: Path) -> Path:
+    """A pickle of two clips and a split."""
+    annotations = [{"frame_dir": name, "label": label, "img_shape": (99, 99), "total_frames": 2,
+                    "keypoint": np.ones((1, 2, 17, 2), np.float32)}
+                   for label, name in enumerate("ab")]
+    path = tmp_path / "some.pkl"
+    path.write_bytes(pickle.dumps({"split": {"x_train": ["a"], "x_val": ["b"]},
+                                   "annotations": annotations}))
+    return path
+
+
+def label_file() -> bytes:
+    """A label file of Penn Action."""
+    raw = io.BytesIO()
+    savemat(raw, {"action": "squat", "train": 1, "dimensions": [120, 160, 99],
+                  "x": np.full((99, 13), 30.0), "y": np.full((99, 13), 40.0)})
+    return raw.getvalue()
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A hundred label files, some of them flawed."""
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    raw = label_file()
+    for number in range(100):
+        (folder / f"{number:04d}.mat").write_bytes(raw if number % 30 else b"flawed")
+    return folder
+
+
+def children(pid: int) -> list[int]:
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listing.read_text().split()] if listing.exists() else []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize(("number", "to_group", "workers", "done"), [
+    (signal.SIGINT, True, 2, 48),  # Ctrl-C in a terminal goes to the workers as well
+    (signal.SIGINT, False, 0, 55),
+    (signal.SIGKILL, False, 2, 48),
+])
+def test_a_stopped_command_goes_on_when_given_again(tmp_path, labels, number, to_group, workers,
+                                                    done):
+    whole = tmp_path / "whole.h5"
+    assert main(["penn_action", str(labels), "--out", str(whole), "--workers", "0"]) == 0
+    out = tmp_path / "out.h5"
+    command = (*COMMAND, "penn_action", str(labels), "--out", str(out), "--workers", str(workers))
+    pipe = labels / "0055.mat"
+    pipe.unlink()
+    os.mkfifo(pipe)  # reading it takes as long as nobody writes
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as process:
+        journal = tmp_path / "out.h5.partial" / "journal"
+        while not (journal.exists() and journal.read_bytes().count(b"\n") == done):
+            assert process.poll() is None
+            time.sleep(0.01)
+        others = children(process.pid)
+        os.killpg(process.pid, number) if to_group else process.send_signal(number)
+        process.wait(timeout=20)
+        if number == signal.SIGKILL:  # the worker reads to the end and finds that it is alone
+            os.close(os.open(pipe, os.O_WRONLY))
+        complaints = process.stderr.read()
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    sentence = "\nInterrupted; give the same command again to go on.\n"
+    assert complaints.endswith(sentence if number == signal.SIGINT else "")
+    assert "Traceback" not in complaints
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, others)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not out.exists()
+    pipe.unlink()
+    pipe.write_bytes(label_file())
+    assert main(command[3:]) == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "out.skipped.csv").read_bytes() == (
+        tmp_path / "whole.skipped.csv").read_bytes()
+    assert not (tmp_path / "out.h5.partial").exists()
+
+
+def test_pyskl_and_check(annotated, tmp_path, capsys):
+    out = tmp_path / "folder" / "out.h5"
+    names = tmp_path / "names.txt"
+    names.write_text("wave\nwalk\n")
+    assert main(["pyskl", str(annotated), "--out", str(out), "--classes", str(names),
+                 "--layout", "coco17"]) == 0
+    assert main(["check", str(out)]) == 0
+    assert "walk" in capsys.readouterr().out
+    assert KeypointFile(out).split("x", "test").tolist() == [1]
+
+
+def test_synthetic_skeletons_become_a_keypoint_file(tmp_path, capsys):
+    folder, out = str(tmp_path / "made"), str(tmp_path / "out.h5")
+    assert main(["synthetic", folder, "--subjects", "3", "--replications", "1"]) == 0
+    assert main(["ntu", folder, "--out", out, "--workers", "0", "--dimensions", "3"]) == 0
+    assert main(["check", out]) == 0
+    assert main(["synthetic", folder]) == 1
+    assert "is not empty" in capsys.readouterr().err
+
+
+def refused(capsys, *arguments):
+    """The sentence with which a command fails."""
+    assert main([str(argument) for argument in arguments]) == 1
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith("error: ")
+    return complaint
+
+
+def test_an_existing_output_is_kept(annotated, tmp_path, capsys):
+    out = tmp_path / "out.h5"
+    out.write_text("precious")
+    assert "--overwrite" in refused(capsys, "pyskl", annotated, "--out", out)
+    assert out.read_text() == "precious"
+    assert main(["pyskl", str(annotated), "--out", str(out), "--overwrite"]) == 0
+    assert len(KeypointFile(out)) == 2
+
+
+def test_missing_input_is_named(tmp_path, capsys):
+    gone, out = tmp_path / "gone", tmp_path / "out.h5"
+    for command in ("pyskl", "penn_action", "ntu"):
+        assert str(gone) in refused(capsys, command, gone, "--out", out)
+    assert str(gone) in refused(capsys, "check", gone)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_usable(annotated, tmp_path, capsys):
+    content = pickle.loads(annotated.read_bytes())
+    for annotation in content["annotations"]:
+        annotation["keypoint"][:] = np.nan
+    annotated.write_bytes(pickle.dumps(content))
+    complaint = refused(capsys, "pyskl", annotated, "--out", tmp_path / "out.h5")
+    assert "no usable clip was found: no joint is visible" in complaint
+    assert list(tmp_path.iterdir()) == [annotated]
+
+
+def test_a_split_that_names_an_unknown_clip(annotated, tmp_path, capsys):
+    content = pickle.loads(annotated.read_bytes())
+    content["split"]["x_train"].append("z")
+    annotated.write_bytes(pickle.dumps(content))
+    complaint = refused(capsys, "pyskl", annotated, "--out", tmp_path / "out.h5")
+    assert "x/train names 1 unknown clips, among them 'z'" in complaint
+    assert list(tmp_path.iterdir()) == [annotated]
+
+
+def test_a_full_disk(annotated, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
+    assert "the disk is full" in refused(capsys, "pyskl", annotated, "--out", tmp_path / "out.h5")
+    assert list(tmp_path.iterdir()) == [annotated]
+
+
+def test_an_output_that_cannot_be_written(annotated, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    complaint = refused(capsys, "pyskl", annotated, "--out", tmp_path / "file" / "out.h5")
+    assert str(tmp_path / "file") in complaint
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04cos\nsystem\n(S'false'\ntR."])
+def test_what_is_no_pickle(tmp_path, capsys, content):
+    path = tmp_path / "some.pkl"
+    path.write_bytes(content)
+    complaint = refused(capsys, "pyskl", path, "--out", tmp_path / "out.h5")
+    assert f"{path} cannot be loaded as a pickle" in complaint
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5"])
+def test_check_refuses_what_is_no_keypoint_file(tmp_path, capsys, content):
+    path = tmp_path / "some.h5"
+    path.write_bytes(content)
+    assert f"{path} is damaged or no keypoint file" in refused(capsys, "check", path)
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["video"], ["penn_action", "x"], ["penn_action", "x", "--out", "y", "--workers", "-1"],
+    ["ntu", "x", "--out", "y", "--dimensions", "4"], ["check", "x", "--fix"]])
+def test_a_mistyped_command_is_explained(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: python -m preprocessing" in capsys.readouterr().err
