@@ -67,25 +67,36 @@ def read_decimals(text: NDArray[np.uint8], start: Positions, end: Positions) -> 
 def _find_point(words: Words) -> NDArray[np.int64]:
     """Position 0..7 of the first point in each word; 8 where it has none."""
     differs = words ^ _POINTS
-    found = (differs - _ONES) & ~differs & _TOPS
+    found = differs - _ONES
+    found &= ~differs
+    found &= _TOPS
     # The lowest set bit marks the first point; the bits below it count its position.
-    return (np.bitwise_count(~found & (found - np.uint64(1))) >> 3).astype(np.int64)
+    below = found - np.uint64(1)
+    below &= ~found
+    positions: NDArray[np.int64] = (np.bitwise_count(below) >> 3).astype(np.int64)
+    return positions
 
 
 def _eight_digits(words: Words, masks: Words, count: Positions) -> tuple[Words, NDArray[np.bool_]]:
     """The masked digits of each word as a whole number, and whether all of them are digits."""
-    digits = (words ^ _ZEROS) & masks.take(count, mode="clip")
-    are_digits = ((digits + _ABOVE_NINE) | digits) & _TOPS == 0
-    # Neighbours join to numbers below 100, these below 10^4, these below 10^8 (little endian:
-    # the byte that comes first, and counts most, is the lowest).
-    digits = (digits * np.uint64(10) + (digits >> np.uint64(8))) & _word_of(0x00FF, 16)
-    digits = (digits * np.uint64(100) + (digits >> np.uint64(16))) & _word_of(0xFFFF, 32)
-    digits = (digits * np.uint64(10_000) + (digits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
-    return digits, are_digits
+    digits = words ^ _ZEROS
+    digits &= masks.take(count, mode="clip")
+    above = digits + _ABOVE_NINE
+    above |= digits
+    above &= _TOPS
+    # The first byte in memory counts most, and is the lowest of a word. Neighbours join to
+    # numbers below 100, these to numbers below 10^4, these to one below 10^8.
+    for bits, factor, mask in _JOINS:
+        digits *= factor
+        digits >>= bits
+        digits &= mask
+    return digits, above == 0
 
 
-def _word_of(part: int, bits: int) -> np.uint64:
-    return np.uint64(sum(part << shift for shift in range(0, 64, bits)))
+# Bits of a part, what adds 10 (100, 10^4) times a part to the next, the parts that are left.
+_JOINS = [(np.uint64(bits), np.uint64(1 + (10 ** (bits // 8) << bits)),
+           np.uint64(sum((2**bits - 1) << shift for shift in range(0, 64, 2 * bits))))
+          for bits in (8, 16, 32)]
 
 
 def _read_one(token: bytes) -> float:
