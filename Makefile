@@ -1,0 +1,83 @@
+# Everything from nothing but Python >= 3.11 and make; `make help` lists what there is.
+# On Linux pip takes PyTorch's CUDA build; where there is no GPU, this makes it a small download:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
+.DEFAULT_GOAL := help
+.PHONY: help setup preprocess demo test lint bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+ARMS := full3d r2plus1d reduced
+SHOWN := S002C002P001R001A013
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with the versions of constraints.txt; again only when they change
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is \
+	needed, this is " + sys.version.split()[0] + "; name another: make setup PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+define WHAT_TO_PREPROCESS
+make preprocess needs to know from what; give one of these:
+  make preprocess NTU_DIR=<folder of .skeleton files>    NTU RGB+D 60 or 120; request the skeletons
+      from the ROSE Lab: https://rose1.ntu.edu.sg/dataset/actionRecognition/
+  make preprocess PENN_DIR=<folder of .mat labels>       Penn Action:
+      http://dreamdragon.github.io/PennAction/
+  make preprocess PYSKL=<file.pkl> [LAYOUT=sbu15]        a pickle of PYSKL or MMAction2:
+      https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md
+and if you like OUT=<file.h5> and ARGS=<further options>, e.g. ARGS=--overwrite.
+endef
+export WHAT_TO_PREPROCESS
+
+preprocess: $(if $(NTU_DIR)$(PENN_DIR)$(PYSKL),$(STAMP)) ## keypoint file from NTU_DIR=, PENN_DIR= or PYSKL=; alone it says where the data come from
+ifeq ($(NTU_DIR)$(PENN_DIR)$(PYSKL),)
+	@printf '%s\n' "$$WHAT_TO_PREPROCESS" >&2; exit 1
+endif
+ifneq ($(NTU_DIR),)
+	$(BIN)/python -m preprocessing ntu "$(NTU_DIR)" --out "$(or $(OUT),data/ntu60.h5)" $(ARGS)
+endif
+ifneq ($(PENN_DIR),)
+	$(BIN)/python -m preprocessing penn_action "$(PENN_DIR)" \
+		--out "$(or $(OUT),data/penn_action.h5)" $(ARGS)
+endif
+ifneq ($(PYSKL),)
+	$(BIN)/python -m preprocessing pyskl "$(PYSKL)" $(if $(LAYOUT),--layout "$(LAYOUT)") \
+		--out "$(or $(OUT),data/$(basename $(notdir $(PYSKL))).h5)" $(ARGS)
+endif
+
+define FIT
+$(BIN)/ptl-skel fit --config experiment/synthetic.yaml --model.backbone backbone/$(1).yaml \
+	--data.file demo/synthetic.h5 --run_dir demo/runs/$(1) --wandb off
+
+endef
+
+demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and test three arms, compare
+	rm -rf demo
+	$(BIN)/python -m preprocessing synthetic demo/synthetic
+	$(BIN)/python -m preprocessing ntu demo/synthetic --out demo/synthetic.h5
+	$(foreach arm,$(ARMS),$(call FIT,$(arm)))
+	$(BIN)/ptl-skel test --ckpt_path demo/runs/reduced/checkpoints/best.ckpt
+	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.png
+	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.gif
+	$(BIN)/python -m sweeps report $(ARMS:%=demo/runs/%) --out demo/report
+	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png | sed 's/^/  /'
+
+test: $(STAMP) ## run the tests
+	$(BIN)/pytest
+
+lint: $(STAMP) ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+bench: $(STAMP) ## measure where the time goes, beside what the machine can do
+	$(BIN)/python tests/benchmarks/run.py
+
+clean: ## remove caches, build products and the demo's output; never data/, runs/ or .venv/
+	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . \( -path ./.venv -o -path ./data -o -path ./runs \) -prune -o \
+		-name __pycache__ -type d -prune -exec rm -rf {} +
