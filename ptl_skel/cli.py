@@ -23,6 +23,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from rich.table import Table
 
 from ptl_skel.commands import CONFIGS, UserError, console, keep_freed_memory, shipped
@@ -58,7 +59,7 @@ class SkeletonCLI(LightningCLI):
         if path is not None and path != "last":
             self.checkpoint = read_checkpoint(Path(path))
             arguments = ["--config", self._checkpoint_config(verb, Path(path)), *arguments]
-        elif verb != "fit":
+        elif verb != "fit" and not {"-h", "--help"}.intersection(args):
             raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run")
         base = {"default_config_files": [str(CONFIGS / "base.yaml")]}
         super().__init__(
@@ -185,14 +186,17 @@ class SkeletonCLI(LightningCLI):
         swept = "WANDB_SWEEP_ID" in os.environ
         if mode == "off" and not swept:
             return []
-        self.run_dir.mkdir(parents=True, exist_ok=True)
+        first = getattr(rank_zero_only, "rank", 0) == 0
+        if first:  # else W&B complains of a folder that is not there
+            self.run_dir.mkdir(parents=True, exist_ok=True)
         logger = WandbLogger(
             name=self.run_dir.name, save_dir=self.run_dir, project="ptl_skel",
             offline=mode == "offline" and not swept, config={"config": yaml.safe_load(config)},
             settings=wandb.Settings(silent=mode == "offline"))
-        cost = self.complexity
-        logger.experiment.summary.update(
-            {"params": cost.params, "gmacs": cost.gmacs, "latency_ms": cost.latency_ms})
+        if first:
+            cost = self.complexity
+            logger.experiment.summary.update(
+                {"params": cost.params, "gmacs": cost.gmacs, "latency_ms": cost.latency_ms})
         return [logger]
 
     def after_fit(self) -> None:

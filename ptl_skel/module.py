@@ -17,6 +17,7 @@ from torchmetrics.functional.classification import (
     multiclass_accuracy,
     multiclass_confusion_matrix,
 )
+from torchmetrics.utilities import dim_zero_cat
 
 from ptl_skel.backbones.base import Backbone
 
@@ -49,7 +50,7 @@ class ClipPredictions(Metric):
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clips ``(N,)`` in rising order, labels ``(N,)`` and probabilities ``(N, K)``."""
         clip, label, probabilities = (
-            torch.cat(list(state)) for state in (self.clip, self.label, self.probabilities))
+            dim_zero_cat(state) for state in (self.clip, self.label, self.probabilities))
         order = clip.argsort(stable=True)
         first = torch.ones_like(clip, dtype=torch.bool)
         first[1:] = clip[order][1:] != clip[order][:-1]
@@ -133,8 +134,8 @@ class ActionRecognizer(LightningModule):
         loss = cast(Tensor, self.loss(logits, batch["label"]))
         right = (logits.argmax(1) == batch["label"]).float().mean()
         size = len(batch["label"])
-        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=size, prog_bar=True)
-        self.log("train/top1", right, on_epoch=True, on_step=False, batch_size=size, prog_bar=True)
+        self.log_dict({"train/loss": loss, "train/top1": right}, on_epoch=True, on_step=False,
+                      batch_size=size, prog_bar=True, sync_dist=True)
         return loss
 
     def _predict(self, batch: Batch, batch_idx: int) -> None:
@@ -159,9 +160,9 @@ class ActionRecognizer(LightningModule):
         _, label, probabilities = self.predictions.compute()
         metrics = accuracies(probabilities, label)
         metrics["loss"] = F.nll_loss(probabilities.clamp_min(1e-12).log(), label)
-        # Computed from the clips of all processes, so there is nothing left to reduce.
+        # Every process has computed the same from the clips of all: their mean changes nothing.
         self.log_dict({f"{part}/{name}": value for name, value in metrics.items()},
-                      prog_bar=part == "val", rank_zero_only=False)
+                      prog_bar=part == "val", sync_dist=True)
 
     def confusion_matrix(self) -> Tensor:
         """Counts ``(K, K)`` of the last validation or test: rows are the true classes."""
