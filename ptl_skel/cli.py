@@ -232,7 +232,7 @@ class SkeletonCLI(LightningCLI):
                           f"{self.run_dir / 'predictions.npz'}")
 
     def _write_predictions(self) -> None:
-        clip, label, probabilities = self.model.predictions.compute()
+        clip, label, probabilities = self.model.predictions.gather()
         if self.trainer.is_global_zero:
             data = self.datamodule
             ids = [data.file.ids[i] for i in clip.tolist()]

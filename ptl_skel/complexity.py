@@ -39,7 +39,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
     """Measures a network on one input of zeros, on the device of its parameters.
 
     Args:
-        model: Takes ``(N, *input_shape)``; comes back in the mode it was in.
+        model: Takes ``(N, *input_shape)``; its layers come back in the mode they were in.
         input_shape: ``(C, T, H, W)``.
         seconds: How long the latency is measured, about; at least three passes.
 
@@ -50,7 +50,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
     inputs = torch.zeros(1, *input_shape, device=device)
     if inputs.ndim == 5:
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
@@ -61,7 +61,8 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
         raise ValueError(f"the network does not take inputs of {tuple(input_shape)}: "
                          f"{str(error).splitlines()[0]}") from error
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     name = (torch.cuda.get_device_name(device) if device.type == "cuda"
             else f"{device.type}, {torch.get_num_threads()} threads")
     return Complexity(sum(parameter.numel() for parameter in model.parameters()),

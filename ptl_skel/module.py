@@ -47,8 +47,14 @@ class ClipPredictions(Metric):
         self.label.append(label)
         self.probabilities.append(probabilities)
 
-    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+    def gather(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clips ``(N,)`` in rising order, labels ``(N,)`` and probabilities ``(N, K)``."""
+        # What torchmetrics makes of `compute` takes the dimensions from tensors of one element.
+        clip, label, probabilities = self.compute()
+        return clip.view(-1), label.view(-1), probabilities.view(clip.numel(), -1)
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See `gather`."""
         clip, label, probabilities = (
             dim_zero_cat(state) for state in (self.clip, self.label, self.probabilities))
         order = clip.argsort(stable=True)
@@ -114,8 +120,12 @@ class ActionRecognizer(LightningModule):
         lr_batch_size: int | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= warmup < 1:
-            raise ValueError(f"`model.warmup` must lie in 0..1, got {warmup}")
+        for name, value in (("warmup", warmup), ("dropout", dropout),
+                            ("label_smoothing", label_smoothing)):
+            if not 0 <= value < 1:
+                raise ValueError(f"`model.{name}` must lie in 0..1, got {value}")
+        if lr_batch_size is not None and lr_batch_size < 1:
+            raise ValueError(f"`model.lr_batch_size` must be >= 1, got {lr_batch_size}")
         self.classifier = classifier(backbone, num_classes, dropout)
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.make_optimizer = optimizer
@@ -157,7 +167,7 @@ class ActionRecognizer(LightningModule):
         self._log_metrics("test")
 
     def _log_metrics(self, part: str) -> None:
-        _, label, probabilities = self.predictions.compute()
+        _, label, probabilities = self.predictions.gather()
         metrics = accuracies(probabilities, label)
         metrics["loss"] = F.nll_loss(probabilities.clamp_min(1e-12).log(), label)
         # Every process has computed the same from the clips of all: their mean changes nothing.
@@ -166,7 +176,7 @@ class ActionRecognizer(LightningModule):
 
     def confusion_matrix(self) -> Tensor:
         """Counts ``(K, K)`` of the last validation or test: rows are the true classes."""
-        _, label, probabilities = self.predictions.compute()
+        _, label, probabilities = self.predictions.gather()
         return multiclass_confusion_matrix(probabilities, label, probabilities.shape[1])
 
     def configure_optimizers(self) -> Any:
