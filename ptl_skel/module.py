@@ -84,7 +84,7 @@ def classifier(backbone: Backbone, num_classes: int, dropout: float = 0.0) -> nn
     nn.init.zeros_(linear.bias)
     head = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(dropout), linear)
     for parameter in backbone.parameters():
-        if parameter.ndim == 5:
+        if parameter.ndim == 5 and parameter[0, 0].numel() > 1:  # for 1x1x1 the two are the same
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
     return nn.Sequential(OrderedDict(backbone=backbone, head=head))
 
