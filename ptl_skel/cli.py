@@ -61,13 +61,14 @@ class SkeletonCLI(LightningCLI):
             arguments = ["--config", self._checkpoint_config(verb, Path(path)), *arguments]
         elif verb != "fit" and not {"-h", "--help"}.intersection(args):
             raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run")
+        quiet = ["--verbose=false"] if verb in {"validate", "test"} else []  # we print a table
         base = {"default_config_files": [str(CONFIGS / "base.yaml")]}
         super().__init__(
             ActionRecognizer, KeypointDataModule, save_config_callback=None,
             parser_class=Parser,
             parser_kwargs={"prog": "ptl-skel", **{name: dict(base) for name in self.subcommands()}},
             auto_configure_optimizers=False, load_from_checkpoint_support=False,
-            args=[verb, *arguments])
+            args=[verb, *quiet, *arguments])
 
     def _checkpoint_config(self, verb: str, path: Path) -> str:
         """What a checkpoint says of its run, as the text of a config file."""
