@@ -118,7 +118,7 @@ class SkeletonCLI(LightningCLI):
         if self.subcommand == "fit":
             self.datamodule.part("train")
             callbacks += [Describe(self), SeedEpochs(self.config.fit.seed_everything),
-                          self._checkpoints()]
+                          *self._checkpoints()]
             logger = [MetricsLogger(self.run_dir), *self._wandb(text)]
         if config["enable_progress_bar"] is not False:
             callbacks.append(RichProgressBar(leave=False))
@@ -175,12 +175,17 @@ class SkeletonCLI(LightningCLI):
                      "layout": data.layout.name, "num_classes": data.num_classes, "clips": parts,
                      "validation": data.validation}}
 
-    def _checkpoints(self) -> ModelCheckpoint:
-        monitored = self.datamodule.has_validation
-        return ModelCheckpoint(
-            self.run_dir / "checkpoints", filename="best", save_last=True,
-            monitor="val/top1" if monitored else None, mode="max", save_top_k=int(monitored),
-            save_on_train_epoch_end=True, enable_version_counter=False)
+    def _checkpoints(self) -> list[ModelCheckpoint]:
+        """The best of all epochs where there is validation, and always the last.
+
+        Two callbacks, since Lightning's ``save_last`` passes over epochs that are not the best.
+        """
+        common: dict[str, Any] = {"dirpath": self.run_dir / "checkpoints", "save_top_k": 1,
+                                  "save_on_train_epoch_end": True, "enable_version_counter": False}
+        last = ModelCheckpoint(filename="last", **common)
+        if not self.datamodule.has_validation:
+            return [last]
+        return [ModelCheckpoint(filename="best", monitor="val/top1", mode="max", **common), last]
 
     def _wandb(self, config: str) -> list[Logger]:
         mode = self.config.fit.wandb
@@ -202,13 +207,13 @@ class SkeletonCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Tests in the same job, and says how it went."""
-        data, checkpoint = self.datamodule, self.trainer.checkpoint_callback
-        assert isinstance(checkpoint, ModelCheckpoint)
-        tested = checkpoint.best_model_path or checkpoint.last_model_path
+        data = self.datamodule
+        name = "best.ckpt" if data.has_validation else "last.ckpt"
         if self.config.fit.test_after_fit and len(data.parts["test"]):
-            self.trainer.test(self.model, data, ckpt_path=tested, weights_only=True, verbose=False)
+            self.trainer.test(self.model, data, ckpt_path=self.run_dir / "checkpoints" / name,
+                              weights_only=True, verbose=False)
             self._write_predictions()
-            self.record.finish(self.trainer, tested=Path(tested).name)
+            self.record.finish(self.trainer, tested=name)
         else:
             self.record.finish(self.trainer)
         self._say()
