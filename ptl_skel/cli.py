@@ -343,6 +343,7 @@ def run(verb: str, args: Sequence[str]) -> None:
                     "The 'test_dataloader' does not have many workers",
                     "The 'predict_dataloader' does not have many workers",
                     "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
+                    "Total length of `list` across ranks is zero",
                     "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec"):
         warnings.filterwarnings("ignore", f".*{message}")
     try:

@@ -205,7 +205,8 @@ class KeypointDataModule(LightningDataModule):
         return DataLoader(
             dataset, batch_size, sampler=sampler, num_workers=self.num_workers,
             collate_fn=_as_fetched, drop_last=shuffle, persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available())
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator())  # else it draws from the numbers of the training
 
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
