@@ -206,7 +206,9 @@ class KeypointDataModule(LightningDataModule):
             dataset, batch_size, sampler=sampler, num_workers=self.num_workers,
             collate_fn=_as_fetched, drop_last=shuffle, persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator())  # else it draws from the numbers of the training
+            # Else an iterator draws from the stream of dropout and augmentation, at a moment that
+            # differs between a resumed and an uninterrupted run.
+            generator=torch.Generator())
 
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
