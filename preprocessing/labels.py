@@ -1,0 +1,178 @@
+"""Labels, splits and subjects of one's own clips: a CSV file beside the keypoints.
+
+``clip,label[,split][,subject]``, a line per clip: the label is the name of a class or its index,
+the split train, val or test, the subject a number. Only `clip` and `label` have to be there, and
+any but the clip may be left empty where it is not known.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptl_skel.storage import PARTS
+
+PROTOCOL = "own"
+"""Name under which a keypoint file has the splits of such a CSV file."""
+
+_COLUMNS = ("clip", "label", "split", "subject")
+_MAX_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a clip; the label as text, empty texts and -1 for what is not known."""
+
+    label: str
+    split: str = ""
+    subject: int = -1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of all clips.
+
+    Args:
+        rows: By clip.
+        class_names: Names of the classes.
+    """
+
+    rows: Mapping[str, Row]
+    class_names: tuple[str, ...]
+
+    def label(self, clip: str) -> int:
+        """Index of the class of a clip, -1 where it is not known."""
+        row = self.rows.get(clip)
+        return -1 if row is None or not row.label else _index(row.label, self.class_names)
+
+    def subject(self, clip: str) -> int:
+        """Who performs, -1 where it is not known."""
+        return self.rows[clip].subject if clip in self.rows else -1
+
+    def splits(self, clips: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+        """The protocol `PROTOCOL`, where any clip has a split."""
+        parts: dict[str, list[str]] = {}
+        for clip in clips:
+            split = self.rows[clip].split if clip in self.rows else ""
+            if split:
+                parts.setdefault(split, []).append(clip)
+        return {PROTOCOL: parts} if parts else {}
+
+    @property
+    def digest(self) -> str:
+        """Changes with the content."""
+        return hashlib.sha256(repr((sorted(self.rows.items()), self.class_names)).encode()
+                              ).hexdigest()
+
+
+def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, where: str) -> Labels:
+    """The labels with their classes.
+
+    Args:
+        rows: By clip.
+        class_names: Names of the classes; None takes the labels: sorted where they are names, and
+            0 to the largest where they are numbers.
+        where: Where the rows come from, for the message.
+
+    Raises:
+        ValueError: A label is no class.
+    """
+    texts = {row.label for row in rows.values() if row.label}
+    if class_names is None:
+        class_names = sorted(texts)
+        if texts and all(map(_is_number, texts)):
+            last = max(map(int, texts))
+            if last >= _MAX_CLASSES:
+                raise ValueError(f"{where} has the label {last}, which looks wrong; if there are "
+                                 "that many classes, name them with --classes")
+            class_names = [str(label) for label in range(last + 1)]
+    names = tuple(class_names)
+    for clip, row in rows.items():
+        if row.label and _index(row.label, names) < 0:
+            raise ValueError(f"{where} gives {clip!r} the label {row.label!r}, which is neither "
+                             f"the name nor the index of one of the {len(names)} classes in "
+                             "--classes")
+    return Labels(rows, names)
+
+
+def _index(label: str, names: Sequence[str]) -> int:
+    if label in names:
+        return names.index(label)
+    return int(label) if _is_number(label) and int(label) < len(names) else -1
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
+def read_labels(path: Path) -> dict[str, Row]:
+    """The lines of a CSV file of labels, by clip.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such file, or has a clip twice, an unknown split, or a subject that is
+            no number.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--labels {path} does not exist; it is a CSV file with the "
+                                f"columns {', '.join(_COLUMNS)}")
+    found: dict[str, Row] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file, strict=True)
+            columns = [name.strip() for name in next(lines, [])]
+            if not {"clip", "label"} <= set(columns) <= set(_COLUMNS):
+                raise ValueError(f"--labels {path} must have the columns clip and label, may have "
+                                 f"split and subject, but has: {', '.join(columns) or 'nothing'}")
+            for cells in lines:
+                where = f"--labels {path}, line {lines.line_num}"
+                if len(cells) != len(columns):
+                    if cells:
+                        raise ValueError(f"{where} has {len(cells)} values for {len(columns)} "
+                                         f"columns: {','.join(cells)[:80]}")
+                    continue
+                clip, row = _row(where, dict(zip(columns, map(str.strip, cells), strict=True)))
+                if clip in found:
+                    raise ValueError(f"{where} names the clip {clip!r} again")
+                found[clip] = row
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"--labels {path} is no CSV file in UTF-8: {error}") from error
+    if not found:
+        raise ValueError(f"--labels {path} names no clip")
+    return found
+
+
+def _row(where: str, values: Mapping[str, str]) -> tuple[str, Row]:
+    split, subject = values.get("split", ""), values.get("subject", "")
+    if not values["clip"]:
+        raise ValueError(f"{where} names no clip")
+    if split not in {"", *PARTS}:
+        raise ValueError(f"{where} has the split {split!r}, but it must be one of "
+                         f"{', '.join(PARTS)}, or empty")
+    if subject and not _is_number(subject):
+        raise ValueError(f"{where} has the subject {subject!r}, but it must be a number from 0 "
+                         "to 999999999, or empty")
+    return values["clip"], Row(values["label"], split, int(subject) if subject else -1)
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The names in a file with the name of a class per line.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such file, or has a name twice.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--classes {path} does not exist; it has one class name per line")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--classes {path} is no UTF-8 text") from error
+    names = tuple(line.strip() for line in lines)
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise ValueError(f"--classes {path} must have one name per line, none of them empty or "
+                         "twice")
+    return names

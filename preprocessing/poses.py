@@ -1,0 +1,94 @@
+"""What a pose estimator found in a clip, whichever tool it was: persons in frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.skeletons import LAYOUTS
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.int64]
+
+UNIQUE_LAYOUTS: Mapping[int, str] = {
+    layout.num_joints: layout.name for layout in LAYOUTS.values()
+    if [other.num_joints for other in LAYOUTS.values()].count(layout.num_joints) == 1}
+"""Number of joints -> layout, where only one of the built-in layouts has as many."""
+
+_MAX_NUMBER = 10**18  # differences still fit in 64 bits
+
+
+@dataclass(frozen=True)
+class Poses:
+    """The persons of a clip, a row for each in each frame in which it was found.
+
+    Args:
+        keypoints: ``(R, V, 2)`` pixels of the frame, or ``(R, V, 3)`` metres.
+        scores: ``(R, V)``; 0 for a missing joint.
+        frame: Number of the frame of each row, ``(R,)``.
+        person: Number that the tool gave to the person of each row, ``(R,)``; -1 for none.
+        frames: Numbers of all frames the tool looked at, ``(F,)``, with a person in them or not.
+        frame_size: Height and width of the frame in pixels, None where the input does not tell.
+    """
+
+    keypoints: Floats
+    scores: Floats
+    frame: Integers
+    person: Integers
+    frames: Integers
+    frame_size: tuple[int, int] | None = None
+
+
+class PoseList:
+    """Collects the persons of a clip one by one."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, Floats, Floats | None]] = []
+
+    def add(self, frame: int, keypoints: Floats, scores: Floats | None, person: int = -1) -> None:
+        """Adds a person.
+
+        Args:
+            frame: Number of the frame.
+            keypoints: ``(V, 2)`` pixels.
+            scores: ``(V,)``; None where the tool gives none.
+            person: Number of the person, -1 where the tool gives none.
+
+        Raises:
+            ValueError: The number of joints is not that of the scores, or of the other persons.
+        """
+        joints = len(keypoints)
+        if scores is not None and scores.shape != (joints,):
+            raise ValueError(f"frame {frame} has a person with {joints} joints, but "
+                             f"{scores.size} scores")
+        if self._rows and len(self._rows[0][2]) != joints:
+            raise ValueError(f"persons have {len(self._rows[0][2])} joints, but in frame {frame} "
+                             f"one has {joints}")
+        self._rows.append((frame, person, keypoints, scores))
+
+    def finish(self, frames: Iterable[int], frame_size: tuple[int, int] | None = None) -> Poses:
+        """All persons that were added.
+
+        Args:
+            frames: Numbers of all frames that were looked at.
+            frame_size: Height and width in pixels, if known.
+
+        Raises:
+            ValueError: There is no person in any frame, or a number is absurd.
+        """
+        if not self._rows:
+            raise ValueError("there is no person in any frame")
+        keypoints = np.stack([row[2] for row in self._rows])
+        scores = np.stack([np.ones(len(row[2])) if row[3] is None else row[3]
+                           for row in self._rows])
+        looked_at = list(frames)
+        if any(abs(row[0]) > _MAX_NUMBER or row[1] > _MAX_NUMBER for row in self._rows) or any(
+                abs(number) > _MAX_NUMBER for number in looked_at):
+            raise ValueError("the number of a frame or of a person is absurdly large")
+        frame, person = (np.array([row[i] for row in self._rows], np.int64) for i in (0, 1))
+        return Poses(keypoints, scores, frame, np.maximum(person, -1),
+                     np.array(looked_at, np.int64), frame_size)
