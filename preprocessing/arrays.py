@@ -2,7 +2,7 @@
 
 =============  ==================================  ============================================
 ``keypoints``  ``(M, T, V, 2)`` or ``(T, V, 2)``   x, y in pixels of the frame; or 3: metres
-``scores``     ``(M, T, V)`` or ``(T, V)``         0..1; without it 1 for each joint with a place
+``scores``     ``(M, T, V)`` or ``(T, V)``         0..1; without it 1, or 0 where all else is 0
 ``label``      one text or integer                 what ``--labels`` would say; may be left out
 ``height``     one integer                         of the frame, pixels; may be left out for
 ``width``      one integer                         ``--frame_size``
@@ -86,7 +86,7 @@ class NpzReader:
         if keypoints.ndim not in {3, 4} or keypoints.shape[-1] not in {2, 3}:
             raise ValueError(f"`keypoints` have the shape {keypoints.shape}, expected "
                              "(M, T, V, 2), (T, V, 2), or 3 at the end")
-        scores = arrays.get("scores", np.ones(keypoints.shape[:-1]))
+        scores = arrays.get("scores", (keypoints != 0).any(-1))
         if scores.shape != keypoints.shape[:-1]:
             raise ValueError(f"`scores` have the shape {scores.shape}, expected "
                              f"{keypoints.shape[:-1]}")

@@ -53,7 +53,8 @@ class _Track:
 def persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     """Keypoints ``(M, T, V, C)`` and scores ``(M, T, V)`` of the persons that count, M at least 1.
 
-    A joint is missing where its score is not positive, or its coordinates are not finite or all 0.
+    A joint is missing where its score is not positive, its coordinates are not finite, or it lies
+    at exactly 0, 0: so tools mark what they did not find. In metres 0, 0, 0 is a place like others.
     A constant step between the numbers of the frames, as of every fifth frame, is taken out. The
     clip starts with the first frame that shows anybody and ends with the last.
 
@@ -66,7 +67,9 @@ def persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     """
     with np.errstate(over="ignore"):
         keypoints = poses.keypoints.astype(np.float32)
-    present = np.isfinite(keypoints).all(-1) & (keypoints != 0).any(-1) & (poses.scores > 0)
+    present = np.isfinite(keypoints).all(-1) & (poses.scores > 0)
+    if keypoints.shape[-1] == 2:
+        present &= (keypoints != 0).any(-1)
     rows = np.flatnonzero(present.any(1))
     if not rows.size:
         raise ValueError("no joint is visible in any frame")
@@ -76,7 +79,7 @@ def persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     if frame.max() >= MAX_FRAMES:
         raise ValueError(f"its frames are numbered {numbers[0]} to {numbers[-1]}, more than the "
                          f"{MAX_FRAMES:,} that a clip can have")
-    keypoints = np.where(present[rows, :, None], keypoints[rows], np.float32(0))
+    keypoints = np.where(present[rows, :, None], keypoints[rows].astype(np.float64), 0)
     scores = np.where(present[rows], np.minimum(poses.scores[rows], 1), 0).astype(np.float32)
     track = follow(keypoints, scores, frame, poses.person[rows])
     place = _places(track, frame, scores.sum(1), poses.person[rows], max_persons)
