@@ -16,6 +16,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from preprocessing.source import Source
 
+TOOLS = {
+    "openpose": "a folder of OpenPose's JSON files, one per frame",
+    "coco": "a JSON file, or a folder with one per clip: COCO results or annotations, or MMPose",
+    "yolo": "a folder of YOLO-pose's text files, one per frame",
+    "arrays": "an NPZ file, or a folder with one per clip; or CSV files with a line per joint",
+}
+"""Commands for keypoints of other tools, and what each reads."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand and returns its exit code: 0, 1 with a sentence, 130 after Ctrl-C."""
@@ -68,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(ntu)
     ntu.set_defaults(command=_ntu)
 
+    for tool, what in TOOLS.items():
+        own = commands.add_parser(tool, help=f"keypoints of your own: {what}")
+        _add_input(own, what)
+        _add_own(own)
+        own.set_defaults(command=_own, tool=tool)
+
     synthetic = commands.add_parser(
         "synthetic", help="makes .skeleton files of procedural bodies, for the source ntu to read")
     synthetic.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to make")
@@ -102,6 +116,20 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
                         help="processes that read; default: one per CPU")
 
 
+def _add_own(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labels", metavar="FILE", type=Path,
+                        help="CSV file with the columns clip, label and, if you like, split "
+                        "(train, val, test) and subject; default: no labels")
+    _add_classes(parser, "the labels: sorted, or 0 to the largest where they are numbers")
+    parser.add_argument("--layout", help="joint layout, e.g. body25, or a YAML file of your own; "
+                        "default: from the number of joints where only one is usual")
+    parser.add_argument("--frame_size", metavar=("HEIGHT", "WIDTH"), type=_count, nargs=2,
+                        help="of the video in pixels, where the input does not tell")
+    parser.add_argument("--max_persons", metavar="N", type=_count, default=2,
+                        help="the most persons in a frame; default: 2")
+    _add_workers(parser)
+
+
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a number >= 0, got {text!r}")
@@ -132,6 +160,16 @@ def _ntu(options: argparse.Namespace) -> None:
 
     source = NtuSource(options.input, dimensions=options.dimensions, bodies=options.bodies,
                        classes=options.classes)
+    _run(source, options, workers=options.workers)
+
+
+def _own(options: argparse.Namespace) -> None:
+    from preprocessing.own_readers import own_keypoints
+
+    frame_size = None if options.frame_size is None else tuple(options.frame_size)
+    source = own_keypoints(options.tool, options.input, layout=options.layout,
+                           frame_size=frame_size, max_persons=options.max_persons,
+                           labels=options.labels, classes=options.classes)
     _run(source, options, workers=options.workers)
 
 

@@ -92,8 +92,11 @@ class OwnKeypoints:
             self._compare(where)
         first = self._first()
         joints, coordinates = first.keypoints.shape[1:]
+        if max_persons < 1:
+            raise ValueError(f"--max_persons must be >= 1, got {max_persons}")
         if frame_size is not None and not 1 <= min(frame_size) <= max(frame_size) <= _MAX_SIDE:
-            raise ValueError(f"--frame_size must be 1 to {_MAX_SIDE}, got {frame_size}")
+            raise ValueError(f"--frame_size must lie in 1 to {_MAX_SIDE}, got {frame_size[0]} "
+                             f"{frame_size[1]}")
         if coordinates == 2 and first.frame_size is None and frame_size is None:
             raise ValueError(NO_FRAME_SIZE.format(reader.root))
         self.header = Header(

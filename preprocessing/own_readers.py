@@ -13,22 +13,14 @@ from preprocessing.own_keypoints import NO_FRAME_SIZE, OwnKeypoints, Reader
 from preprocessing.yolo import YoloReader
 from ptl_skel.skeletons import get_layout
 
-TOOLS = {
-    "openpose": "a folder of OpenPose's JSON files, one per frame",
-    "coco": "a JSON file, or a folder with one per clip: COCO results or annotations, or MMPose",
-    "yolo": "a folder of YOLO-pose's text files, one per frame",
-    "arrays": "an NPZ file, or a folder with one per clip; or CSV files with a line per joint",
-}
-"""Name of a command -> what it reads."""
-
 
 def own_keypoints(tool: str, root: Path, *, layout: str | None = None,
                   frame_size: tuple[int, int] | None = None, max_persons: int = 2,
                   labels: Path | None = None, classes: Path | None = None) -> OwnKeypoints:
-    """The source of one of `TOOLS`.
+    """The source of the command of that name.
 
     Args:
-        tool: Which.
+        tool: ``openpose``, ``coco``, ``yolo`` or ``arrays``.
         root: The file or folder to read.
         layout: See `OwnKeypoints`, as for all that follows.
         frame_size: Height and width in pixels.
@@ -58,7 +50,7 @@ def _reader(tool: str, root: Path, frame_size: tuple[int, int] | None,
         return YoloReader(root, frame_size, num_joints=num_joints)
     if tool == "arrays":
         return CsvReader(root, num_joints=num_joints) if _is_table(root) else NpzReader(root)
-    raise ValueError(f"`tool` must be one of {', '.join(TOOLS)}, got {tool!r}")
+    raise ValueError(f"`tool` must be openpose, coco, yolo or arrays, got {tool!r}")
 
 
 def _is_table(root: Path) -> bool:
