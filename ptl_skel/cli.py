@@ -124,7 +124,9 @@ class SkeletonCLI(LightningCLI):
             callbacks.append(RichProgressBar(leave=False))
         config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
         return Trainer(**{**config, "logger": logger, "default_root_dir": str(self.run_dir),
-                          "enable_model_summary": False, **kwargs})
+                          "enable_checkpointing": self.subcommand == "fit",
+                          "enable_model_summary": False, "use_distributed_sampler": False,
+                          **kwargs})
 
     def parser_text(self) -> str:
         """The resolved config as YAML; `ptl-skel fit --config` takes it back."""
@@ -209,9 +211,11 @@ class SkeletonCLI(LightningCLI):
         """Tests in the same job, and says how it went."""
         data = self.datamodule
         name = "best.ckpt" if data.has_validation else "last.ckpt"
-        if self.config.fit.test_after_fit and len(data.parts["test"]):
-            self.trainer.test(self.model, data, ckpt_path=self.run_dir / "checkpoints" / name,
-                              weights_only=True, verbose=False)
+        path = self.run_dir / "checkpoints" / name
+        if self.config.fit.test_after_fit and len(data.parts["test"]) and path.exists():
+            # Loaded here, since averaging callbacks would bring back the weights not averaged.
+            self.model.load_state_dict(read_checkpoint(path)["state_dict"])
+            self.trainer.test(self.model, data, verbose=False)
             self._write_predictions()
             self.record.finish(self.trainer, tested=name)
         else:

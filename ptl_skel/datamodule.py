@@ -203,7 +203,7 @@ class KeypointDataModule(LightningDataModule):
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
         return DataLoader(
-            dataset, batch_size, sampler=sampler, num_workers=self.num_workers,
+            dataset, batch_size=batch_size, sampler=sampler, num_workers=self.num_workers,
             collate_fn=_as_fetched, drop_last=shuffle, persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             # Else an iterator draws from the stream of dropout and augmentation, at a moment that
