@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import torch
 import wandb
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -107,8 +108,12 @@ class SkeletonCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with the loggers and callbacks of a run folder."""
-        self._check_layout()
         self.run_dir = self._run_dir()
+        last = self.run_dir / "checkpoints" / "last.ckpt"
+        if self.config[self.subcommand].ckpt_path == "last" and last.exists():
+            self.checkpoint = read_checkpoint(last)
+        self._check_checkpoint()
+        self.model.make_optimizer(self.model.parameters())  # to hear now what is wrong with it
         self.complexity = self._complexity()
         config = self._get(self.config_init, "trainer")
         text = self.parser_text()
@@ -119,7 +124,8 @@ class SkeletonCLI(LightningCLI):
             self.datamodule.part("train")
             callbacks += [Describe(self), SeedEpochs(self.config.fit.seed_everything),
                           *self._checkpoints()]
-            logger = [MetricsLogger(self.run_dir), *self._wandb(text)]
+            epoch = -1 if self.checkpoint is None else int(self.checkpoint["epoch"])
+            logger = [MetricsLogger(self.run_dir, epoch), *self._wandb(text)]
         if config["enable_progress_bar"] is not False:
             callbacks.append(RichProgressBar(leave=False))
         config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
@@ -135,7 +141,8 @@ class SkeletonCLI(LightningCLI):
             config.pop(name, None)
         return str(self._parser(self.subcommand).dump(config, skip_none=False))
 
-    def _check_layout(self) -> None:
+    def _check_checkpoint(self) -> None:
+        """Refuses a checkpoint of another layout, or with weights of another model."""
         if self.checkpoint is None:
             return
         trained, given = self.checkpoint[RECORD]["layout"], self.datamodule.layout.to_json()
@@ -143,14 +150,24 @@ class SkeletonCLI(LightningCLI):
             raise UserError(
                 f"the checkpoint was trained on the skeleton layout {json.loads(trained)['name']}, "
                 f"but {self.datamodule.file.path} has {self.datamodule.layout.name}")
+        shapes, needed = ({name: tuple(weight.shape) for name, weight in weights.items()}
+                          for weights in (self.checkpoint["state_dict"], self.model.state_dict()))
+        if shapes != needed:
+            name = min(name for name, _ in shapes.items() ^ needed.items())
+            raise UserError(
+                f"the weights of the checkpoint do not fit the model: {name} has the shape "
+                f"{shapes.get(name)} there, {needed.get(name)} here; without flags for the model, "
+                "it is that of the checkpoint")
 
     def _run_dir(self) -> Path:
         config = self.config[self.subcommand]
         if self.subcommand != "fit":
             beside = Path(config.ckpt_path).parent.parent / str(self.subcommand)
             return _free(Path(config.run_dir or beside))
-        if self.checkpoint is not None:
-            return Path(config.run_dir)  # goes on in the folder of the checkpoint
+        if self.checkpoint is not None:  # goes on in the folder of the checkpoint
+            named = Path(config.run_dir)
+            beside = Path(config.ckpt_path).parent.parent
+            return named if named.resolve() == beside.resolve() else _free(named)
         data = self.datamodule
         named = Path(config.run_dir or f"runs/{data.file.path.stem}-{data.protocol}")
         if sweep_run := os.environ.get("WANDB_RUN_ID"):
@@ -305,7 +322,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever a damaged file makes of the reader
         raise UserError(f"{path} is no checkpoint: {str(error).splitlines()[0]}") from error
-    if not isinstance(checkpoint, dict) or RECORD not in checkpoint:
+    keys = {"state_dict", "epoch", RECORD}
+    if not isinstance(checkpoint, dict) or not keys <= checkpoint.keys():
         raise UserError(f"{path} was not written by `ptl-skel fit`")
     return checkpoint
 
@@ -348,9 +366,12 @@ def run(verb: str, args: Sequence[str]) -> None:
                     "The 'predict_dataloader' does not have many workers",
                     "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
                     "Total length of `list` across ranks is zero",
-                    "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec"):
+                    "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec",
+                    "predict returned None"):
         warnings.filterwarnings("ignore", f".*{message}")
     try:
         SkeletonCLI(verb, args)
-    except KeypointFileError as error:
+    except (KeypointFileError, MisconfigurationException) as error:
         raise UserError(str(error)) from error
+    except OSError as error:  # a folder that cannot be written, a full disk
+        raise UserError(f"{error.filename or 'the run'}: {error.strerror or error}") from error

@@ -38,11 +38,17 @@ SCHEMA_VERSION = 1
 
 
 class MetricsLogger(CSVLogger):
-    """Writes ``metrics.csv`` into the folder of the run; a resumed run continues it."""
+    """Writes ``metrics.csv`` into the folder of the run; a resumed run continues it.
 
-    def __init__(self, run_dir: Path) -> None:
+    Args:
+        run_dir: Folder of the run.
+        epoch: The epoch at whose end the run is taken up; rows of later ones are dropped.
+    """
+
+    def __init__(self, run_dir: Path, epoch: int) -> None:
         super().__init__(run_dir, name="", version="")
-        self._resumed = read_metrics(run_dir)
+        self._resumed = [{**row, "epoch": int(row["epoch"]), "step": int(row["step"])}
+                         for row in read_metrics(run_dir) if row["epoch"] <= epoch]
 
     @property
     def experiment(self) -> Any:
