@@ -39,12 +39,15 @@ def test_a_label_file_becomes_a_clip(tmp_path):
     assert (clip.scores == 1).all()  # placed by people, though occluded
 
 
-def test_a_joint_at_1_1_is_missing_and_one_outside_is_not(tmp_path):
+def test_an_invisible_joint_at_the_corner_is_missing_and_one_outside_is_not(tmp_path):
     content = label()
-    content["x"][0, :4], content["y"][0, :4] = [1, 1, -40, 500], [1, 7, -40, 500]
+    content["visibility"][0] = 0
+    content["visibility"][0, 4] = 1
+    content["x"][0, :7] = [1, 1, -40, 500, 1.5, 0.75, 1.5]
+    content["y"][0, :7] = [1, 7, -40, 500, 1.5, 0.75, 1.5]
     clip, = PennActionSource(put(tmp_path, "0001", content)).read("0001")
-    assert clip.scores[0, 0, :4].tolist() == [0, 1, 1, 1]
-    assert clip.keypoints[0, 0, 1:4].tolist() == [[0, 6], [-41, -41], [499, 499]]
+    assert clip.scores[0, 0, :7].tolist() == [0, 1, 1, 1, 1, 0, 0]
+    assert clip.keypoints[0, 0, 1:5].tolist() == [[0, 6], [-41, -41], [499, 499], [0.5, 0.5]]
 
 
 def test_the_official_split(tmp_path):
@@ -71,6 +74,7 @@ def test_the_folder_above_the_labels_will_do(tmp_path):
     ({"y": np.zeros((3, 12))}, r"`y` is missing or no numbers of shape \(frames, 13\)"),
     ({"y": np.zeros((2, 13))}, "`x` and `y` differ"),
     ({"x": np.full((3, 13), "a")}, "`x` is missing or no numbers"),
+    ({"visibility": np.ones((2, 13))}, "`visibility` is missing or does not have the shape"),
     ({"dimensions": 5}, "`dimensions`"),
     ({"dimensions": np.array(["a", "b"], object)}, "`dimensions`"),
 ])
@@ -98,7 +102,7 @@ def test_penn_action(shared, tmp_path):
     assert (np.bincount(file.label) > 0).all()
     assert (file.num_frames.min(), file.num_frames.max()) == (18, 663)
     missing = sum(int((file.frames(clip)[1] == 0).sum()) for clip in range(len(file)))
-    assert missing / (file.num_frames.sum() * 13) == pytest.approx(0.0046, abs=5e-5)
+    assert missing == 187_326 + 26  # at the corner of resized videos; at (0, 0)
     content = loadmat(labels / "1516.mat")
     clip = file.clip(file.position("1516"))
     np.testing.assert_allclose(clip.keypoints[0, ..., 0], content["x"] - 1, rtol=1e-6)
