@@ -109,7 +109,10 @@ class CsvReader:
         with part.path.open("rb") as file:
             file.seek(part.start)
             text = file.read(part.stop - part.start).decode()
-        rows = [cells for cells in csv.reader(io.StringIO(text, newline="")) if cells]
+        try:
+            rows = [cells for cells in csv.reader(io.StringIO(text, newline="")) if cells]
+        except csv.Error as error:
+            raise ValueError(f"its lines are no CSV: {error}") from error
         if any(len(cells) != len(part.columns) for cells in rows):
             raise ValueError(f"it has a line that is not of {len(part.columns)} values")
         order = [part.columns.index(name) for name in _COLUMNS[1:] if name in part.columns]
@@ -166,5 +169,7 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
     """The lines of a file one by one, so that its position tells where each ends."""
     start = b"\xef\xbb\xbf"  # with which some programs mark UTF-8
     while line := file.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise csv.Error(f"a line is longer than {_MAX_LINE:,} bytes")
         yield line.removeprefix(start).decode()
         start = b""

@@ -82,7 +82,9 @@ def _read_annotations(content: Mapping[str, Any]) -> Poses:
     images = _dicts(content.get("images"), "a list of `images`")
     annotations = _dicts(content["annotations"], "a list of `annotations`")
     frames = dict(zip((repr(image.get("id")) for image in images),
-                      _frame_numbers(images, ("frame_id", "file_name", "id")), strict=True))
+                      _frame_numbers(images, "frame_id", "file_name", "id"), strict=True))
+    if len(set(frames.values())) < len(images):
+        raise ValueError("two of its `images` have the same number; a file must hold one clip")
     sizes = {(image.get("height"), image.get("width")) for image in images}
     if len(sizes) > 1 or not all(isinstance(side, int | None) for size in sizes for side in size):
         raise ValueError("its images have no common `height` and `width`")
@@ -100,7 +102,7 @@ def _read_annotations(content: Mapping[str, Any]) -> Poses:
 
 def _read_frames(frames: Sequence[Mapping[str, Any]]) -> Poses:
     found = PoseList()
-    looked_at = _frame_numbers(frames, ("frame_id",))
+    looked_at = _frame_numbers(frames, "frame_id")
     for number, frame in zip(looked_at, frames, strict=True):
         for person in _dicts(frame.get("instances"), "a list of `instances` in each frame"):
             found.add(number, *_pose(person), _person(person))
@@ -109,7 +111,7 @@ def _read_frames(frames: Sequence[Mapping[str, Any]]) -> Poses:
 
 def _read_results(persons: Sequence[Mapping[str, Any]]) -> Poses:
     found = PoseList()
-    frames = _frame_numbers(persons, ("frame_id", "file_name", "image_id"))
+    frames = _frame_numbers(persons, "frame_id", "file_name", "image_id")
     for number, person in zip(frames, persons, strict=True):
         found.add(number, *_pose(person), _person(person))
     return found.finish(frames)
@@ -121,7 +123,7 @@ def _dicts(value: Any, what: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _frame_numbers(entries: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[int]:
+def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int]:
     """The number of the frame of each entry, by the first key that has a number in all of them."""
     for key in keys:
         found = [number for entry in entries

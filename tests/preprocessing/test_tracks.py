@@ -123,8 +123,8 @@ def test_a_person_without_number_goes_on_from_one_with():
 
 def test_the_same_number_twice_in_a_frame_is_two_persons():
     frames = np.arange(5)
-    found, who = poses((frames, walk(0, (300, 300), (0, 0), frames)),
-                       (frames, walk(1, (900, 300), (0, 0), frames)))
+    found, _ = poses((frames, walk(0, (300, 300), (0, 0), frames)),
+                     (frames, walk(1, (900, 300), (0, 0), frames)))
     found.person[:] = 7
     keypoints, scores = persons(found, 2)
     assert keypoints.shape[0] == 2
@@ -194,8 +194,8 @@ def test_a_crowd_is_followed_in_bounded_memory():
     found = PoseList()
     for frame in range(3):
         for i in range(300):
-            found.add(frame, body(0) + (200 * i, 300), np.full(JOINTS, (1 + i) / 300))
-    keypoints, scores = persons(found.finish(range(3)), 2)
+            found.add(frame, body(0) + np.array([200 * i, 300]), np.full(JOINTS, (1 + i) / 300))
+    _, scores = persons(found.finish(range(3)), 2)
     assert scores[:, :, 0].tolist() == [[1] * 3, [np.float32(299 / 300)] * 3]
 
 
