@@ -139,7 +139,7 @@ class SkeletonCLI(LightningCLI):
         config = self.config[self.subcommand].clone()
         for name in ("config", "ckpt_path", "weights_only"):
             config.pop(name, None)
-        return str(self._parser(self.subcommand).dump(config, skip_none=False))
+        return str(self._parser(self.subcommand).dump(config, skip_unset=False))
 
     def _check_checkpoint(self) -> None:
         """Refuses a checkpoint of another layout, or with weights of another model."""
