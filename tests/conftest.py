@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_clips, write_clips
+from tiny import CONFIG, tiny_clips, write_clips
 
 torch.set_num_threads(1)  # the tensors of tests are too small to share
 
@@ -26,3 +28,25 @@ def shared() -> Path:
 def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keypoint file of `tiny.tiny_clips`; to be read only."""
     return write_clips(tmp_path_factory.mktemp("tiny") / "tiny.h5", tiny_clips())
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny.CONFIG` as a config file."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(json.dumps(CONFIG))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_file: Path, tiny_config: Path,
+                 tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run of two epochs on the tiny file; to be read only."""
+    from ptl_skel import cli
+
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "measure", functools.partial(cli.measure, seconds=0))
+        cli.run("fit", ["--config", str(tiny_config), "--data.file", str(tiny_file),
+                        "--run_dir", str(run_dir)])
+    return run_dir

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,22 @@ from ptl_skel.storage import Clip, ClipWriter, Header
 CLASSES = ("sideways", "up and down", "around")
 SUBJECTS = (3, 5, 8, 13)
 TEST_SUBJECT = 13
+
+# What a run on `tiny_clips` needs beside the keypoint file to be over in half a second.
+CONFIG: dict[str, Any] = {
+    "wandb": "off",
+    "trainer": {"accelerator": "cpu", "max_epochs": 2, "enable_progress_bar": False},
+    "model": {
+        "backbone": {
+            "class_path": "ptl_skel.backbones.VideoResNet",
+            "init_args": {
+                "conv": {"class_path": "ptl_skel.backbones.Conv2Plus1D",
+                         "init_args": {"middle": 1.0}},
+                "stem_width": 4, "stem_kernel": [1, 3], "stem_stride": [1, 2], "widths": [4, 8],
+                "depths": [1, 1], "strides": [[2, 1], [2, 2]], "kernel": [3, 3]}},
+        "lr_batch_size": 16},
+    "data": {"protocol": "cross", "clip_len": 8, "size": 16, "eval_size": 16, "batch_size": 4},
+}
 
 
 def tiny_clips(layout: SkeletonLayout = LAYOUTS["penn13"], *, labelled: bool = True,
