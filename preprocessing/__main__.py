@@ -7,9 +7,10 @@ answered from the first moment.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     penn_action.set_defaults(command=_penn_action)
 
     ntu = commands.add_parser("ntu", help="the raw .skeleton files of NTU RGB+D 60 or 120")
-    _add_input(ntu, "the folder with the .skeleton files, at any depth")
+    _add_input(ntu, "folders with .skeleton files at any depth, or the zip archives as they come",
+               nargs="+")
+    ntu.add_argument("--edition", type=int, choices=(60, 120),
+                     help="60: the NTU-60 part of what may be all of NTU-120; default: 120 where "
+                     "a file is of it")
     ntu.add_argument("--dimensions", type=int, choices=(2, 3), default=2,
                      help="2: pixels of the colour image (default); 3: metres before the camera")
     ntu.add_argument("--bodies", choices=("pyskl", "all"), default="pyskl",
@@ -98,12 +103,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_input(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("input", metavar="INPUT", type=Path, help=what)
+def _add_input(parser: argparse.ArgumentParser, what: str, nargs: str | None = None) -> None:
+    parser.add_argument("input", metavar="INPUT", type=Path, help=what, nargs=nargs)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True,
                         help="the keypoint file to write, e.g. data/ntu60.h5")
     parser.add_argument("--overwrite", action="store_true",
                         help="replace FILE, or the unfinished one of another run")
+    parser.add_argument("--max_loss", metavar="PERCENT", type=_percent, default=1.0,
+                        help="warn where more inputs than that are flawed; default: 1")
+    parser.add_argument("--strict", action="store_true",
+                        help="fail where more inputs than --max_loss are flawed")
 
 
 def _add_classes(parser: argparse.ArgumentParser, default: str) -> None:
@@ -136,10 +145,20 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _run(source: Source, options: argparse.Namespace, *, workers: int | None) -> None:
+def _percent(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 100:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
+
+
+def _run(source: Source, options: argparse.Namespace, *, workers: int | None,
+         report: Callable[[], None] = lambda: None) -> None:
     from preprocessing import runner
 
     runner.run(source, options.out, workers=workers, overwrite=options.overwrite)
+    report()
+    runner.check_loss(options.out, options.max_loss, strict=options.strict)
 
 
 def _pyskl(options: argparse.Namespace) -> None:
@@ -156,11 +175,19 @@ def _penn_action(options: argparse.Namespace) -> None:
 
 
 def _ntu(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
     from preprocessing.ntu import NtuSource
+    from preprocessing.ntu_counts import compare
 
     source = NtuSource(options.input, dimensions=options.dimensions, bodies=options.bodies,
-                       classes=options.classes)
-    _run(source, options, workers=options.workers)
+                       classes=options.classes, edition=options.edition)
+
+    def report() -> None:
+        if source.is_official:
+            Console().print(compare(options.out, source.edition))
+
+    _run(source, options, workers=options.workers, report=report)
 
 
 def _own(options: argparse.Namespace) -> None:

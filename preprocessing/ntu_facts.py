@@ -18,6 +18,16 @@ TRAIN_SUBJECTS_120 = TRAIN_SUBJECTS_60 | {
 TEST_CAMERA = 1  # cross-view: cameras 2 and 3 train
 # Cross-setup: even setups train, odd ones test.
 
+# Whoever performs in a setup does so twice, before three cameras: 60 actions, 1 to 60 in the setups
+# of NTU RGB+D 60 and 61 to 120 in the others.
+NUM_CAMERAS, NUM_REPLICATIONS, NUM_ACTIONS = 3, 2, 60
+
+# Samples to train and to test on, without those whose skeletons are missing.
+OFFICIAL_COUNTS = {
+    60: {"xsub": {"train": 40_091, "test": 16_487}, "xview": {"train": 37_646, "test": 18_932}},
+    120: {"xsub": {"train": 63_026, "test": 50_919}, "xset": {"train": 54_468, "test": 59_477}},
+}
+
 # In the order of the action numbers: the first is A001.
 _CLASS_NAMES = """
     drink water; eat meal/snack; brushing teeth; brushing hair; drop; pickup; throw; sitting down;

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from preprocessing.ntu_facts import (
     LAST_SETUP_60,
+    NUM_ACTIONS,
+    NUM_CAMERAS,
     NUM_CLASSES_60,
+    NUM_REPLICATIONS,
     TEST_CAMERA,
     TRAIN_SUBJECTS_60,
     TRAIN_SUBJECTS_120,
 )
+
+Edition = Literal[60, 120]
 
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
 
@@ -25,6 +31,9 @@ class Sample(NamedTuple):
     subject: int
     replication: int
     action: int
+
+    def __str__(self) -> str:
+        return "S{:03}C{:03}P{:03}R{:03}A{:03}".format(*self)
 
 
 def parse_name(name: str) -> Sample:
@@ -40,14 +49,30 @@ def parse_name(name: str) -> Sample:
     return sample
 
 
-def find_edition(samples: Iterable[Sample]) -> int:
+def find_edition(samples: Iterable[Sample]) -> Edition:
     """60 or 120: the edition of NTU RGB+D that these samples are from."""
-    extended = any(sample.setup > LAST_SETUP_60 or sample.action > NUM_CLASSES_60
-                   for sample in samples)
-    return 120 if extended else 60
+    return 60 if all(map(is_of_60, samples)) else 120
 
 
-def official_splits(names: Sequence[str], edition: int) -> dict[str, dict[str, list[str]]]:
+def is_of_60(sample: Sample) -> bool:
+    """Whether a sample can be of NTU RGB+D 60."""
+    return sample.setup <= LAST_SETUP_60 and sample.action <= NUM_CLASSES_60
+
+
+def complete(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """All samples that there are of the performers and setups of these.
+
+    The other samples of a performer in a setup follow from any of them.
+    """
+    for setup, subject in sorted({(sample.setup, sample.subject) for sample in samples}):
+        first = 1 if setup <= LAST_SETUP_60 else 1 + NUM_CLASSES_60
+        for camera, replication, action in itertools.product(
+                range(1, NUM_CAMERAS + 1), range(1, NUM_REPLICATIONS + 1),
+                range(first, first + NUM_ACTIONS)):
+            yield Sample(setup, camera, subject, replication, action)
+
+
+def official_splits(names: Sequence[str], edition: Edition) -> dict[str, dict[str, list[str]]]:
     """Names of the samples in each part of ``xsub`` and ``xview`` (60) or ``xset`` (120).
 
     Reference:

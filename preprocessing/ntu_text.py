@@ -22,7 +22,7 @@ XYZ, PIXELS = (0, 1, 2), (5, 6)  # columns of a joint line: metres, and pixels o
 _STATE = 11
 _BODY_VALUES, _JOINT_VALUES = 10, 12
 _BODY_LINES = 2 + NUM_JOINTS
-_MAX_BYTES = 512 * 2**20  # 100 times the longest official file
+MAX_BYTES = 512 * 2**20  # 100 times the longest official file
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Recording:
         frame: Frame of each observation, ``(B,)``.
         body: ID of the body, ``(B,)``; 64 bits are needed, a float would merge neighbours.
         states: Tracking state of each joint, ``(B, 25)``: 0 not tracked, 1 inferred, 2 tracked.
+        num_blank_lines: Lines without content that were passed over.
     """
 
     num_frames: int
     frame: NDArray[np.int64]
     body: NDArray[np.int64]
     states: NDArray[np.uint8]
+    num_blank_lines: int
     _lines: _Lines
     _joints: NDArray[np.int64]
 
@@ -61,13 +63,13 @@ def read_recording(content: bytes) -> Recording:
     Raises:
         ValueError: It is not complete, or is no such file; the message says what is wrong where.
     """
-    if len(content) > _MAX_BYTES:
-        raise ValueError(f"the file is larger than {_MAX_BYTES >> 20} MB")
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"the file is larger than {MAX_BYTES >> 20} MB")
     lines = _Lines(b"".join((PADDING, content, PADDING)))
     num_frames, frame, body_line = lines.find_bodies()
     joints = lines.first[body_line[:, None] + np.arange(2, _BODY_LINES)]
     return Recording(num_frames, frame, lines.read_ids(body_line),
-                     lines.read_states(joints + _STATE), lines, joints)
+                     lines.read_states(joints + _STATE), lines.num_blank, lines, joints)
 
 
 class _Lines:
@@ -88,6 +90,12 @@ class _Lines:
         begins[0] = True
         self.first = np.append(np.flatnonzero(begins), begins.size)
         self.size = np.diff(self.first)
+
+    @property
+    def num_blank(self) -> int:
+        """Number of lines without a token."""
+        unfinished = not self.raw.removesuffix(PADDING).endswith(b"\n")
+        return self.raw.count(b"\n") + unfinished - len(self.size)
 
     def span(self, token: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Position of the first character of each token, and that after its last one."""

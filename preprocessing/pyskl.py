@@ -99,7 +99,7 @@ class PysklSource:
         if not isinstance(label, int | np.integer):
             raise ValueError(f"the annotation has the label {label!r}, which is no integer")
         return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
-                     **_known_from_name(key))]
+                     *_known_from_name(key))]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.
@@ -118,14 +118,13 @@ class PysklSource:
         raise ValueError("the annotation has no `img_shape`")
 
 
-def _known_from_name(name: str) -> dict[str, int]:
-    """Who performed, and so on, where the clip is named like an NTU sample."""
+def _known_from_name(name: str) -> tuple[int, int, int, int]:
+    """Subject, camera, setup and replication, where the clip is named like an NTU sample."""
     try:
         sample = parse_name(name)
     except ValueError:
-        return {}
-    return {"subject": sample.subject, "camera": sample.camera, "setup": sample.setup,
-            "replication": sample.replication}
+        return -1, -1, -1, -1
+    return sample.subject, sample.camera, sample.setup, sample.replication
 
 
 def _is_keypoints(value: Any) -> bool:

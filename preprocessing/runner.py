@@ -6,33 +6,44 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
+import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from preprocessing.check import overview
-from preprocessing.source import Source
-from ptl_skel.storage import Clip, ClipWriter, KeypointFile
+from preprocessing.source import LeftOut, Source
+from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
 
 # Inputs a worker reads before it hands over: evens out long and short ones, bounds the memory.
 _CHUNK = 16
 _REASONS = 5
+_NUMBER = re.compile(r"\d+")
+class Skipped(NamedTuple):
+    """An input that gave no clip."""
 
-Outcome = list[Clip] | str | OSError
+    reason: str
+    is_loss: bool
+
+
+Outcome = list[Clip] | Skipped | OSError
 """What became of an input: its clips, why it gave none, or why the run cannot go on."""
 
 
 def run(source: Source, out: Path, *, workers: int | None = None, overwrite: bool = False) -> None:
     """Writes the keypoint file of a source, or goes on where the same run was interrupted.
 
-    The file is the same whatever the number of workers and however often it was interrupted.
+    The file is the same whatever the number of workers and however often it was interrupted. Where
+    the same run has finished it, nothing is done.
 
     Args:
         source: Where the clips come from.
@@ -45,6 +56,13 @@ def run(source: Source, out: Path, *, workers: int | None = None, overwrite: boo
         ValueError: Nothing usable was found, or a split names an unknown clip.
         OSError: An input cannot be read, or `out` cannot be written.
     """
+    try:
+        _write(source, out, workers, overwrite)
+    except UpToDate as done:
+        print(done)
+
+
+def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> None:
     began = time.monotonic()
     keys = source.keys()
     # Other inputs than last time are another job: their clips would end up in another order.
@@ -60,7 +78,29 @@ def run(source: Source, out: Path, *, workers: int | None = None, overwrite: boo
                 _store(writer, key, outcome)
                 progress.advance(task)
         writer.finish(source.splits([clip["id"] for clip in writer.index]))
-    _print_summary(out, writer.skipped, time.monotonic() - began)
+    _print_summary(out, writer, time.monotonic() - began)
+
+
+def check_loss(out: Path, max_loss: float, *, strict: bool = False) -> None:
+    """Warns where many inputs of a keypoint file were flawed.
+
+    Args:
+        out: The keypoint file.
+        max_loss: The most, in percent.
+        strict: Raise instead.
+
+    Raises:
+        ValueError: With `strict`, there are more.
+    """
+    file = KeypointFile(out)
+    if file.num_lost * 100 <= max_loss * file.num_inputs:
+        return
+    told = (f"{file.num_lost:,} of {file.num_inputs:,} inputs "
+            f"({file.num_lost / file.num_inputs:.1%}) are flawed, more than --max_loss "
+            f"{max_loss:g} %; {out.with_suffix('.skipped.csv')} says why")
+    if strict:
+        raise ValueError(told)
+    print(f"warning: {told}", file=sys.stderr)
 
 
 def _digest(keys: Sequence[str]) -> str:
@@ -71,8 +111,8 @@ def _digest(keys: Sequence[str]) -> str:
 def _store(writer: ClipWriter, key: str, outcome: Outcome) -> None:
     if isinstance(outcome, OSError):
         raise outcome
-    if isinstance(outcome, str):
-        writer.skip(key, outcome)
+    if isinstance(outcome, Skipped):
+        writer.skip(key, outcome.reason, is_loss=outcome.is_loss)
         return
     try:
         writer.add(key, outcome)
@@ -82,11 +122,11 @@ def _store(writer: ClipWriter, key: str, outcome: Outcome) -> None:
 
 def _read(source: Source, key: str) -> Outcome:
     try:
-        return source.read(key) or "it holds no clip"
+        return source.read(key) or Skipped("it holds no clip", is_loss=True)
     except OSError as error:
         return error
     except ValueError as error:
-        return str(error)
+        return Skipped(str(error), is_loss=not isinstance(error, LeftOut))
 
 
 def _outcomes(source: Source, keys: Sequence[str], workers: int) -> Generator[Outcome, None, None]:
@@ -158,13 +198,21 @@ def _progress() -> Progress:
                     TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def _print_summary(out: Path, skipped: dict[str, str], seconds: float) -> None:
+def _print_summary(out: Path, writer: ClipWriter, seconds: float) -> None:
     table = overview(KeypointFile(out))
-    table.add_row("skipped", f"{len(skipped):,}")
-    if skipped:
-        for reason, count in Counter(skipped.values()).most_common(_REASONS):
-            table.add_row("", f"{count:,}: {reason}")
+    reports = {"skipped": writer.skipped, "repaired": writer.repaired}
+    for what, reasons in reports.items():
+        table.add_row(what, _counted(reasons))
+    table.add_row("flawed", f"{writer.num_lost:,} of {writer.num_inputs:,}")
     table.add_row("time", f"{seconds:.1f} s")
     Console().print(table)
-    if skipped:
-        print(f"What was skipped and why: {out.with_suffix('.skipped.csv')}")
+    for what, reasons in reports.items():
+        if reasons:
+            print(f"What was {what} and why: {out.with_suffix(f'.{what}.csv')}")
+
+
+def _counted(reasons: Mapping[str, str]) -> str:
+    """How many, and the most frequent reasons; those that differ in numbers alone are one."""
+    counts = Counter(_NUMBER.sub("N", reason) for reason in reasons.values())
+    return "\n".join([f"{len(reasons):,}", *(f"{count:,}: {reason}" for reason, count
+                                             in counts.most_common(_REASONS))])

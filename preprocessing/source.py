@@ -12,6 +12,10 @@ from typing import Any, Protocol
 from ptl_skel.storage import Clip, Header
 
 
+class LeftOut(ValueError):  # noqa: N818  # no error: it is as it should be
+    """An input gives no clip, and is not meant to give one; the message says why."""
+
+
 class Source(Protocol):
     """A reader of one kind of input, e.g. a folder of NTU ``.skeleton`` files.
 
@@ -33,7 +37,9 @@ class Source(Protocol):
         """The clips of one input.
 
         Raises:
-            ValueError: The input gives no clip; the message says why, it is listed as skipped.
+            LeftOut: The input is not meant to give a clip; it is listed as skipped.
+            ValueError: The input gives no clip; the message says why, it is listed as skipped,
+                and counts as a loss.
         """
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:

@@ -3,6 +3,7 @@
 Frames of all clips lie in flat contiguous arrays, an index tells which rows belong to which clip::
 
     attrs: format  schema_version  dataset  layout  class_names  source  created_by  complete
+           job  num_inputs  num_lost                                    only of files from a job
     /frames/keypoints (R, V, 2|3) float16|float32     /frames/scores (R, V) float16
     /clips/{id, label, start, num_frames, num_persons, height, width,
             subject, camera, setup, replication}                          one entry per clip
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -61,6 +63,7 @@ class Clip:
         frame_size: Height and width of the frame in pixels.
         label: Index of the class, -1 if it is not known.
         subject: Who performs, -1 if not known; so are camera, setup and replication.
+        repairs: What was wrong with the input and repaired; for the report, not for the file.
     """
 
     id: str
@@ -72,6 +75,7 @@ class Clip:
     camera: int = -1
     setup: int = -1
     replication: int = -1
+    repairs: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,10 @@ class Header:
 
 class KeypointFileError(ValueError):
     """A keypoint file cannot be used; the message says why and what to do about it."""
+
+
+class UpToDate(FileExistsError):  # noqa: N818  # no error: there is nothing to do
+    """The keypoint file that a `ClipWriter` would write is there and complete."""
 
 
 def valid_clip(clip: Clip, header: Header) -> Clip:
@@ -133,7 +141,7 @@ def valid_clip(clip: Clip, header: Header) -> Clip:
         raise ValueError("no joint is visible in any frame")
     keypoints = np.where(present[..., None], keypoints, keypoints.dtype.type(0))
     return Clip(clip.id, keypoints, scores, clip.frame_size, clip.label, clip.subject,
-                clip.camera, clip.setup, clip.replication)
+                clip.camera, clip.setup, clip.replication, clip.repairs)
 
 
 class ClipWriter:
@@ -147,10 +155,12 @@ class ClipWriter:
     Args:
         path: The HDF5 file to write.
         header: What holds for all clips.
-        job: What else decides the content (input, options); another job is not continued.
+        job: What else decides the content (input, options); another job is not continued. The
+            finished file remembers it.
         overwrite: Replace an existing file or an unfinished one of another job.
 
     Raises:
+        UpToDate: The file exists, and the same job made it.
         FileExistsError: The file exists, or an unfinished one of another job does, or another
             process is writing it.
         KeypointFileError: The unfinished work is damaged.
@@ -162,22 +172,30 @@ class ClipWriter:
         self.header = header
         self.done: set[str] = set()
         self.skipped: dict[str, str] = {}
+        self.repaired: dict[str, str] = {}
+        self.num_inputs = self.num_lost = 0
         self.index: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._rows = 0
         self._partial = self.path.with_name(self.path.name + ".partial")
         if self.path.is_dir():
             raise FileExistsError(f"{self.path} is a folder; give the name of a file")
+        fingerprint = json.dumps({"schema_version": SCHEMA_VERSION, "version": _version(),
+                                  "header": asdict(header), "job": dict(job or {})},
+                                 sort_keys=True, default=str)
+        self._job = hashlib.sha256(fingerprint.encode()).hexdigest() if job is not None else ""
         if self.path.exists() and not overwrite:
+            if self._job and _job_of(self.path) == self._job:
+                self._discard()  # what is left if the process was killed while it tidied up
+                raise UpToDate(f"{self.path} is complete, and made from the same input with the "
+                               "same options: nothing to do; --overwrite makes it again")
             raise FileExistsError(f"{self.path} exists; give another --out, or --overwrite")
-        fingerprint = json.dumps({"schema_version": SCHEMA_VERSION, "header": asdict(header),
-                                  "job": dict(job or {})}, sort_keys=True, default=str)
         started = self._partial / "job.json"
         if started.exists() and started.read_text(encoding="utf-8") != fingerprint:
             if not overwrite:
                 raise FileExistsError(f"{self._partial} holds the unfinished work of another job; "
                                       "remove it, give another --out, or --overwrite")
-            shutil.rmtree(self._partial)
+            self._discard()
         self._partial.mkdir(parents=True, exist_ok=True)
         if not started.exists():
             for name in ("keypoints", "scores", "journal"):
@@ -199,6 +217,11 @@ class ClipWriter:
             except BlockingIOError as error:
                 raise FileExistsError(f"another process is writing {self.path}; wait for it, or "
                                       "give another --out") from error
+
+    def _discard(self) -> None:
+        """Removes the unfinished work; killed in between, what is left is not taken for work."""
+        (self._partial / "job.json").unlink(missing_ok=True)
+        shutil.rmtree(self._partial, ignore_errors=True)
 
     def _resume(self) -> None:
         """Takes over what the journal confirms and cuts off what it does not."""
@@ -232,7 +255,7 @@ class ClipWriter:
                 continue
         full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
         if full or isinstance(error, ValueError):  # going on would lead to the same refusal
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self._discard()
 
     def add(self, key: str, clips: Sequence[Clip]) -> None:
         """Adds the clips of one input, valid as `valid_clip` returns them.
@@ -247,6 +270,9 @@ class ClipWriter:
         if taken:
             raise ValueError(f"a clip named {taken[0]} is already in the file")
         entry: dict[str, Any] = {"key": key, "clips": []}
+        repairs = "; ".join(clip.repairs for clip in clips if clip.repairs)
+        if repairs:
+            entry["repaired"] = repairs
         start = self._rows
         for clip in clips:
             persons, frames = clip.keypoints.shape[:2]
@@ -262,9 +288,15 @@ class ClipWriter:
         self._scores.flush()
         self._write_journal(entry)
 
-    def skip(self, key: str, reason: str) -> None:
-        """Notes that an input gave no clip, and why; `finish` lists these beside the file."""
-        self._write_journal({"key": key, "skipped": reason})
+    def skip(self, key: str, reason: str, *, is_loss: bool = True) -> None:
+        """Notes that an input gave no clip, and why; `finish` lists these beside the file.
+
+        Args:
+            key: The input.
+            reason: Why.
+            is_loss: It should have given one.
+        """
+        self._write_journal({"key": key, "skipped": reason, "loss": is_loss})
 
     def _write_journal(self, entry: dict[str, Any]) -> None:
         self._journal.write(json.dumps(entry).encode() + b"\n")
@@ -275,6 +307,10 @@ class ClipWriter:
         self.done.add(entry["key"])
         if "skipped" in entry:
             self.skipped[entry["key"]] = entry["skipped"]
+            self.num_lost += entry["loss"]
+        self.num_inputs += entry.get("loss", True)
+        if "repaired" in entry:
+            self.repaired[entry["key"]] = entry["repaired"]
         for clip in entry.get("clips", ()):
             self.index.append(clip)
             self._ids.add(clip["id"])
@@ -304,12 +340,13 @@ class ClipWriter:
                 self._write_index(file, resolved)
                 self._copy_frames(file)
                 file.attrs["complete"] = True
-            self._write_skipped()
+            self._write_report("skipped", self.skipped)
+            self._write_report("repaired", self.repaired)
             temporary.replace(self.path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        shutil.rmtree(self._partial)
+        self._discard()
 
     def _resolve(self, splits: Mapping[str, Mapping[str, Iterable[str]]]) -> Splits:
         position = {clip["id"]: i for i, clip in enumerate(self.index)}
@@ -342,11 +379,12 @@ class ClipWriter:
             ("format", FORMAT), ("dataset", self.header.dataset), ("source", self.header.source),
             ("layout", self.header.layout.to_json()),
             ("class_names", json.dumps(self.header.class_names)),
-            ("created_by", f"ptl_skel {importlib.metadata.version('ptl_skel')}"),
+            ("created_by", f"ptl_skel {_version()}"), ("job", self._job),
         ):
             # Of fixed length: texts of any length lie in a heap, which has no sums to check.
             raw = text.encode()
             file.attrs.create(name, raw, dtype=h5py.string_dtype("utf-8", max(1, len(raw))))
+        file.attrs.update({"num_inputs": self.num_inputs, "num_lost": self.num_lost})
 
     def _write_index(self, file: h5py.File, splits: Splits) -> None:
         clips = file.create_group("clips")
@@ -376,17 +414,29 @@ class ClipWriter:
                     block = np.fromfile(spool, dtype, size).reshape(-1, *shape)
                     frames[start : start + rows] = block
 
-    def _write_skipped(self) -> None:
-        report = self.path.with_suffix(".skipped.csv")
+    def _write_report(self, what: str, reasons: Mapping[str, str]) -> None:
+        report = self.path.with_suffix(f".{what}.csv")
         report.unlink(missing_ok=True)
-        if not self.skipped:
+        if not reasons:
             return
-        draft = self._partial / "skipped.csv"
+        draft = self._partial / report.name
         with draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             rows = csv.writer(file)
             rows.writerow(("input", "reason"))
-            rows.writerows(self.skipped.items())
+            rows.writerows(reasons.items())
         draft.replace(report)
+
+
+def _version() -> str:
+    return importlib.metadata.version("ptl_skel")
+
+
+def _job_of(path: Path) -> str:
+    """What job made a file; empty where it is no usable keypoint file or knows of none."""
+    try:
+        return KeypointFile(path).job
+    except KeypointFileError:
+        return ""
 
 
 class KeypointFile:
@@ -402,6 +452,8 @@ class KeypointFile:
     Attributes:
         header: What the file says about all of its clips.
         splits: Clip indices by protocol and part.
+        job: Tells the job that made the file from all others; empty where none is known.
+        num_inputs, num_lost: How many inputs should have given clips, and how many gave none.
         ids: Names of the clips.
         label, num_frames, num_persons, height, width, subject, camera, setup, replication:
             Arrays with an entry per clip.
@@ -456,6 +508,9 @@ class KeypointFile:
             raise self._refusal("is not complete")
         keypoints = file["frames/keypoints"]
         self.created_by = attrs["created_by"].decode()
+        self.job: str = attrs.get("job", b"").decode()
+        self.num_inputs, self.num_lost = (int(attrs.get(name, 0))
+                                          for name in ("num_inputs", "num_lost"))
         self.header = Header(
             attrs["dataset"].decode(), SkeletonLayout.from_json(attrs["layout"].decode()),
             tuple(str(name) for name in json.loads(attrs["class_names"])),

@@ -218,11 +218,11 @@ def test_a_folder_with_flaws(tmp_path):
         "._S001C001P001R001A002": b"\x00\x05\x16", "S001C001P001R001A003": b"",
         "S001C001P001R001A005": [[], []], "S001C001P001R001A006": [[body(), body()]]})
     source = NtuSource(root)
-    keys = {key.removesuffix(".skeleton") for key in list(source.keys())}
+    keys = {key.removesuffix(".skeleton") for key in list(source.keys()) if "." in key}
     reasons = {
             f"deeper/still/{NAME}": f"the same sample as {NAME}.skeleton", missing: "official list",
             "S001C001P001R001A121": "action 121, but only 120", "notes": "not named like",
-            "S001C001P001R001A000": "not named like", "._S001C001P001R001A002": "not named like",
+            "S001C001P001R001A000": "not named like", "._S001C001P001R001A002": "macOS",
             "S001C001P001R001A003": "empty", "S001C001P001R001A005": "no body is seen",
             "S001C001P001R001A006": "twice in a frame"}
     for key, reason in reasons.items():
@@ -247,7 +247,7 @@ def test_what_is_no_file_is_no_clip(tmp_path):
 def test_order_and_nesting_do_not_matter(tmp_path):
     names = [f"S001C00{c}P00{p}R001A001" for c in (1, 2) for p in (1, 3)]
     write(tmp_path, {f"{i % 2}/{name}": [[body()]] for i, name in enumerate(names)})
-    keys = list(NtuSource(tmp_path).keys())
+    keys = [key for key in list(NtuSource(tmp_path).keys()) if key.endswith(".skeleton")]
     assert [key[2:].removesuffix(".skeleton") for key in keys] == names
 
 
@@ -300,12 +300,12 @@ def test_a_source_travels_light(tmp_path):
 
 
 def test_wrong_use_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no folder; give the one that holds"):
+    with pytest.raises(FileNotFoundError, match="does not exist; give a folder of"):
         NtuSource(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"holds no \.skeleton file"):
         NtuSource(tmp_path)
     write(tmp_path, {NAME: [[body()]]})
-    with pytest.raises(ValueError, match="`dimensions` must be 2 or 3, got 4"):
+    with pytest.raises(ValueError, match="`dimensions` must be one of 2, 3, got 4"):
         NtuSource(tmp_path, dimensions=4)
     with pytest.raises(ValueError, match="`bodies` must be one of pyskl, all, got 'most'"):
         NtuSource(tmp_path, bodies="most")

@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from preprocessing import runner
+from preprocessing.source import LeftOut
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, Header, KeypointFile
 
@@ -20,7 +22,7 @@ class Numbers:
 
     @property
     def job(self):
-        return {"folder": str(self.folder)}
+        return {"of": "numbers"}
 
     def keys(self):
         return [f"{number:03d}" for number in reversed(range(self.count))]
@@ -127,11 +129,64 @@ def test_other_inputs_are_another_job(tmp_path):
         runner.run(Numbers(tmp_path, count=51), tmp_path / "out.h5", workers=0)
 
 
-def test_a_finished_file_is_kept_unless_told(tmp_path, expected):
+def test_a_finished_file_is_kept_unless_told(tmp_path, expected, capsys):
     run_again(tmp_path, expected, workers=0)
+    read = read_keys(tmp_path)
+    changed = (tmp_path / "out.h5").stat().st_mtime_ns
+    (tmp_path / "out.h5.partial").mkdir()  # as when it was killed while it tidied up
+    (tmp_path / "out.h5.partial" / "keypoints").write_bytes(b"left")
+    run_again(tmp_path, expected, workers=0)
+    assert "nothing to do; --overwrite makes it again" in " ".join(capsys.readouterr().out.split())
+    assert read_keys(tmp_path) == read
+    assert (tmp_path / "out.h5").stat().st_mtime_ns == changed
+    assert not (tmp_path / "out.h5.partial").exists()
     with pytest.raises(FileExistsError, match=r"out\.h5 exists"):
-        runner.run(Numbers(tmp_path), tmp_path / "out.h5", workers=0)
+        runner.run(Numbers(tmp_path, count=51), tmp_path / "out.h5", workers=0)
     run_again(tmp_path, expected, workers=0, overwrite=True)
+    assert len(read_keys(tmp_path)) == 2 * len(read)
+
+
+def test_a_damaged_file_of_the_same_job_is_not_taken_for_finished(tmp_path, expected):
+    (tmp_path / "out.h5").write_bytes(expected.read_bytes()[:-1000])
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        runner.run(Numbers(tmp_path), tmp_path / "out.h5", workers=0)
+
+
+def test_a_loss_is_a_warning_or_an_error(expected, capsys):
+    runner.check_loss(expected, 28)
+    assert not capsys.readouterr().err
+    runner.check_loss(expected, 27.9)
+    complaint = f"14 of 50 inputs (28.0%) are flawed, more than --max_loss 27.9 %; {expected}"
+    assert complaint.removesuffix(".h5") in capsys.readouterr().err
+    with pytest.raises(ValueError, match="14 of 50 inputs"):
+        runner.check_loss(expected, 1, strict=True)
+
+
+def test_what_is_left_out_is_no_loss(tmp_path, monkeypatch):
+    whole = Numbers.read
+
+    def read(self, key):
+        if key < "010":
+            raise LeftOut("as planned") if key == "007" else ValueError("not so")
+        return whole(self, key)
+
+    monkeypatch.setattr(Numbers, "read", read)
+    runner.run(Numbers(tmp_path), tmp_path / "out.h5", workers=0)
+    file = KeypointFile(tmp_path / "out.h5")
+    assert (file.num_inputs, file.num_lost) == (49, 9 + 12)
+    report = (tmp_path / "out.skipped.csv").read_text()
+    assert "007,as planned" in report
+    assert "006,not so" in report
+
+
+def test_repairs_are_listed(tmp_path, monkeypatch):
+    whole = Numbers.read
+    monkeypatch.setattr(Numbers, "read", lambda self, key: [
+        dataclasses.replace(clip, repairs="mended" if key == "001" else "")
+        for clip in whole(self, key)])
+    runner.run(Numbers(tmp_path), tmp_path / "out.h5", workers=0)
+    assert (tmp_path / "out.repaired.csv").read_text().splitlines() == ["input,reason",
+                                                                        "001,mended"]
 
 
 def test_nothing_usable_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
