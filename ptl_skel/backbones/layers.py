@@ -10,6 +10,7 @@ Kernels and strides are pairs (temporal, spatial).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal
 
 import torch.nn.functional as F
@@ -37,16 +38,17 @@ class SpatialConv(nn.Conv3d):
 class TemporalConv(nn.Conv3d):
     """A convolution over time, kernel ``k x 1 x 1``."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int,
+                 groups: int = 1) -> None:
         self.pad = kernel // 2, 0
         super().__init__(in_channels, out_channels, (kernel, 1, 1), (stride, 1, 1),
-                         (*self.pad, 0), bias=False)
+                         (*self.pad, 0), groups=groups, bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
         size = inputs.shape[3:]
         outputs = F.conv2d(inputs.flatten(3), self.weight.squeeze(4), None, (self.stride[0], 1),
-                           self.pad)
+                           self.pad, 1, self.groups)
         return outputs.view(*outputs.shape[:3], *size)
 
 
@@ -88,6 +90,26 @@ class Conv2Plus1D(nn.Sequential):
             nn.ReLU(inplace=True),
             TemporalConv(channels, out_channels, kernel[0], stride[0]),
         )
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution, its batch norm and perhaps a ReLU, under the names of PYSKL's checkpoints."""
+
+    def __init__(self, conv: nn.Conv3d, *, relu: bool = False) -> None:
+        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm3d(conv.out_channels)))
+        if relu:
+            self.add_module("relu", nn.ReLU(inplace=True))
+
+
+def init_convolutions(network: nn.Module) -> None:
+    """Normal weights for ReLU networks, for all convolutions over time and space.
+
+    Reference:
+        "Delving Deep into Rectifiers", arXiv 1502.01852, the variant that keeps gradients.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def middle_channels(

@@ -59,6 +59,13 @@ class TestFactorised:
         inputs = torch.randn(2, 4, 5, 6, 7)
         torch.testing.assert_close(conv(inputs), reference(inputs))
 
+    def test_a_channel_wise_one_is_that_of_conv3d(self):
+        conv = TemporalConv(6, 6, 5, 1, groups=6)
+        reference = nn.Conv3d(6, 6, (5, 1, 1), 1, (2, 0, 0), groups=6, bias=False)
+        reference.load_state_dict(conv.state_dict())
+        inputs = torch.randn(2, 6, 7, 3, 4)
+        torch.testing.assert_close(conv(inputs), reference(inputs))
+
     @pytest.mark.parametrize("layer", [SpatialConv, TemporalConv])
     def test_its_views_are_free(self, layer, monkeypatch):
         seen = {}

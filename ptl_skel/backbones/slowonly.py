@@ -1,0 +1,108 @@
+"""PoseConv3D's SlowOnly-R50: a ResNet-50 that looks at time in its last two stages alone.
+
+Already factorised: its bottlenecks hold 3x1x1 and 1x3x3 convolutions, but no 3x3x3.
+
+Reference:
+    PoseConv3D, arXiv 2104.13586, table 2; the slow pathway of SlowFast, arXiv 1812.03982.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ptl_skel.backbones.base import Backbone
+from ptl_skel.backbones.layers import ConvNorm, Pair, SpatialConv, TemporalConv, init_convolutions
+
+EXPANSION = 4
+"""Channels after a bottleneck, relative to those inside (ResNet, arXiv 1512.03385)."""
+
+
+class Bottleneck(nn.Module):
+    """``k x 1 x 1``, ``1 x 3 x 3`` and ``1 x 1 x 1`` with a shortcut.
+
+    ``(N, in_channels, T, H, W)`` to ``(N, 4 * width, T', H', W')``.
+    """
+
+    def __init__(self, in_channels: int, width: int, temporal_kernel: int, stride: Pair) -> None:
+        super().__init__()
+        out_channels = EXPANSION * width
+        self.temporal_stride = stride[0]
+        self.conv1 = ConvNorm(TemporalConv(in_channels, width, temporal_kernel, 1), relu=True)
+        self.conv2 = ConvNorm(SpatialConv(width, width, 3, stride[1]), relu=True)
+        self.conv3 = ConvNorm(SpatialConv(width, out_channels, 1, 1))
+        self.downsample = nn.Identity() if stride == (1, 1) and in_channels == out_channels else (
+            ConvNorm(SpatialConv(in_channels, out_channels, 1, stride[1])))
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """See the class."""
+        # What follows the first convolution looks at single frames: skip those not asked for.
+        outputs = self.conv1(inputs)[:, :, :: self.temporal_stride]
+        outputs = self.conv3(self.conv2(outputs))
+        outputs = outputs + self.downsample(inputs[:, :, :: self.temporal_stride])
+        return self.relu(outputs)  # type: ignore[no-any-return]
+
+
+class SlowOnly(Backbone):
+    """A residual network of bottlenecks; parameters are named as in PYSKL's checkpoints.
+
+    Args:
+        in_channels: Channels of the inputs.
+        stem_width: Channels after the first convolution.
+        stem_kernel: Its kernel in space; in time it is 1.
+        stem_stride: Its stride in space.
+        widths: Channels inside the bottlenecks of each stage; four times as many leave them.
+        depths: Bottlenecks of each stage.
+        strides: Stride (temporal, spatial) of the first bottleneck of each stage.
+        temporal_kernels: Kernel of the first convolution in the bottlenecks of each stage.
+
+    Raises:
+        ValueError: Stages are not equally described, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        stem_width: int,
+        stem_kernel: int,
+        stem_stride: int,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        strides: Sequence[Pair],
+        temporal_kernels: Sequence[int],
+    ) -> None:
+        super().__init__()
+        if not len(widths) == len(depths) == len(strides) == len(temporal_kernels) > 0:
+            raise ValueError("`widths`, `depths`, `strides` and `temporal_kernels` must have an "
+                             f"entry for each stage, got {len(widths)}, {len(depths)}, "
+                             f"{len(strides)} and {len(temporal_kernels)}")
+        if min(stem_width, stem_stride, *widths, *depths, *map(min, strides)) < 1:
+            raise ValueError("widths, depths and strides must be >= 1, got "
+                             f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides}")
+        if any(size < 1 or size % 2 == 0 for size in (stem_kernel, *temporal_kernels)):
+            raise ValueError(f"kernel sizes must be odd, got {stem_kernel}, {temporal_kernels}")
+        self.in_channels = in_channels
+        self.num_features = EXPANSION * widths[-1]
+        self.conv1 = ConvNorm(SpatialConv(in_channels, stem_width, stem_kernel, stem_stride),
+                              relu=True)
+        self.pool = nn.MaxPool3d((1, 3, 3), 1, (0, 1, 1))
+        self.stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
+        channels = stem_width
+        for stage, width, depth, stride, kernel in zip(
+                self.stages, widths, depths, strides, temporal_kernels, strict=True):
+            blocks = []
+            for block in range(depth):
+                first = (stride[0], stride[1]) if block == 0 else (1, 1)
+                blocks.append(Bottleneck(channels, width, kernel, first))
+                channels = EXPANSION * width
+            self.add_module(stage, nn.Sequential(*blocks))
+        init_convolutions(self)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(N, in_channels, T, H, W)`` to ``(N, num_features, T', H', W')``."""
+        outputs: Tensor = self.pool(self.conv1(inputs))
+        for stage in self.stages:
+            outputs = self.get_submodule(stage)(outputs)
+        return outputs
