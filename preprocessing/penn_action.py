@@ -25,6 +25,7 @@ CLASS_NAMES = (
     "tennis_forehand", "tennis_serve",
 )
 _NUM_JOINTS = LAYOUTS["penn13"].num_joints
+_OCCLUDED = 0.5
 _CORNER = 2.0
 """Invisible joints nearer to the corner than this many pixels were not annotated. The largest
 such coordinate is 1.52, the next invisible joint lies at (10, 7.33)."""
@@ -33,8 +34,8 @@ such coordinate is 1.52, the next invisible joint lies at (10, 7.33)."""
 class PennActionSource:
     """Reads the folder ``labels`` of Penn Action.
 
-    Every joint that was annotated has score 1: people placed it, also where it is occluded
-    (visibility 0) or beyond the edge of the frame. A joint that was not annotated has score 0. It
+    A joint that was annotated has score 1, also beyond the edge of the frame, and 0.5 where it is
+    occluded (visibility 0): people guessed its place. One that was not annotated has score 0. It
     was once written as (1, 1); since many videos were resized later, labels and all, it lies at
     (0.75, 0.75), (1.5, 1.5) and the like: an invisible joint less than 2 px from the corner,
     8.8 % of all joints. Coordinates count from 1 in the files and from 0 here.
@@ -79,7 +80,8 @@ class PennActionSource:
             raise ValueError(f"the action {action!r} is not one of Penn Action's")
         height, width = (int(size) for size in content["dimensions"].ravel()[:2])
         at_corner = ((joints >= 0) & (joints < _CORNER)).all(-1)
-        scores = ~(at_corner & (_visibility(content, x.shape) == 0))
+        occluded = _visibility(content, x.shape) == 0
+        scores = np.where(occluded, np.where(at_corner, 0.0, _OCCLUDED), 1.0)
         return [Clip(key, (joints - 1)[None].astype(np.float32), scores[None].astype(np.float16),
                      (height, width), CLASS_NAMES.index(action))]
 

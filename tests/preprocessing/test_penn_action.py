@@ -36,7 +36,7 @@ def test_a_label_file_becomes_a_clip(tmp_path):
     assert CLASS_NAMES[clip.label] == "squat"
     np.testing.assert_allclose(clip.keypoints[0, :, :, 0], content["x"] - 1, rtol=1e-6)
     np.testing.assert_allclose(clip.keypoints[0, :, :, 1], content["y"] - 1, rtol=1e-6)
-    assert (clip.scores == 1).all()  # placed by people, though occluded
+    assert (clip.scores == 0.5).all()  # their place is guessed
 
 
 def test_an_invisible_joint_at_the_corner_is_missing_and_one_outside_is_not(tmp_path):
@@ -46,7 +46,7 @@ def test_an_invisible_joint_at_the_corner_is_missing_and_one_outside_is_not(tmp_
     content["x"][0, :7] = [1, 1, -40, 500, 1.5, 0.75, 1.5]
     content["y"][0, :7] = [1, 7, -40, 500, 1.5, 0.75, 1.5]
     clip, = PennActionSource(put(tmp_path, "0001", content)).read("0001")
-    assert clip.scores[0, 0, :7].tolist() == [0, 1, 1, 1, 1, 0, 0]
+    assert clip.scores[0, 0, :7].tolist() == [0, 0.5, 0.5, 0.5, 1, 0, 0]
     assert clip.keypoints[0, 0, 1:5].tolist() == [[0, 6], [-41, -41], [499, 499], [0.5, 0.5]]
 
 
