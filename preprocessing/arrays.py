@@ -44,7 +44,7 @@ class NpzReader:
 
     tool = "arrays"
     usual_layouts: Mapping[int, str] = UNIQUE_LAYOUTS
-    flawed: Mapping[str, str] = {}
+    flawed: Mapping[str, ValueError] = {}
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -67,7 +67,7 @@ class CsvReader:
 
     def __init__(self, root: Path, *, num_joints: int | None = None) -> None:
         self.root = root
-        self.flawed: dict[str, str] = {}
+        self.flawed: dict[str, ValueError] = {}
         self._parts: dict[str, _Part] = {}
         joints = set[str]()
         self._files = list(find_clips(root, ".csv").values())
@@ -154,7 +154,7 @@ class CsvReader:
                             joints.add(cells[joint_at].strip())
                         clip = cells[clip_at].strip()
                         if clip != current and clip in self._parts:
-                            self.flawed[clip] = "its lines do not stand together"
+                            self.flawed[clip] = ValueError("its lines do not stand together")
                         self._parts.setdefault(clip, _Part(path, columns, start, start))
                         current = clip
                     elif current is None:

@@ -41,7 +41,7 @@ class CocoReader:
 
     tool = "coco"
     usual_layouts: Mapping[int, str] = UNIQUE_LAYOUTS
-    flawed: Mapping[str, str] = {}
+    flawed: Mapping[str, ValueError] = {}
 
     def __init__(self, root: Path) -> None:
         self.root = root

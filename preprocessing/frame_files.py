@@ -18,6 +18,7 @@ import numpy as np
 
 from preprocessing.inputs import walk
 from preprocessing.poses import Integers
+from preprocessing.source import LeftOut
 
 _MAX_DIGITS = 18  # what 64 bits can hold
 
@@ -46,7 +47,7 @@ class FrameFiles:
             yield frame, self.folder / f"{self.head}{frame:0{self.digits}}{self.tail}"
 
 
-def find_frame_files(root: Path, tail: str) -> tuple[dict[str, FrameFiles], dict[str, str]]:
+def find_frame_files(root: Path, tail: str) -> tuple[dict[str, FrameFiles], dict[str, ValueError]]:
     """The clips in a folder and the folders in it, by name; and files of none, with the reason.
 
     Args:
@@ -61,7 +62,7 @@ def find_frame_files(root: Path, tail: str) -> tuple[dict[str, FrameFiles], dict
         raise FileNotFoundError(f"{root} is no folder; give the one that holds the files "
                                 f"<video>_<frame>{tail}")
     videos: dict[tuple[str, str], FrameFiles] = {}
-    flawed: dict[str, str] = {}
+    flawed: dict[str, ValueError] = {}
     for folder, names in walk(root):
         place = folder.relative_to(root).as_posix()
         found, others = _videos(folder, names, tail)
@@ -86,17 +87,17 @@ def find_frame_files(root: Path, tail: str) -> tuple[dict[str, FrameFiles], dict
 
 
 def _videos(folder: Path, names: list[str],
-            tail: str) -> tuple[dict[str, FrameFiles], dict[str, str]]:
+            tail: str) -> tuple[dict[str, FrameFiles], dict[str, ValueError]]:
     """The files of each video in a folder; and files of none, with the reason."""
     pattern = re.compile(rf"(.*?)(\d{{1,{_MAX_DIGITS}}}){re.escape(tail)}", re.ASCII | re.DOTALL)
     numbered: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    flawed: dict[str, str] = {}
+    flawed: dict[str, ValueError] = {}
     for name in names:
         parts = pattern.fullmatch(name)
         if parts is not None:
             numbered[parts[1].rstrip("_-. ")].append((name, parts[1], parts[2]))
         elif name.endswith(tail):
-            flawed[name] = "its name does not end in the number of a frame"
+            flawed[name] = LeftOut("its name does not end in the number of a frame")
     videos: dict[str, FrameFiles] = {}
     for video, found in numbered.items():
         head, digits = found[0][1], min(len(number) for _, _, number in found)
@@ -105,6 +106,7 @@ def _videos(folder: Path, names: list[str],
             if name == f"{head}{int(number):0{digits}}{tail}":
                 frames.append(int(number))
             else:
-                flawed[name] = f"it is not numbered like {found[0][0]}, of the same clip"
+                flawed[name] = ValueError(f"it is not numbered like {found[0][0]}, of the same "
+                                          "clip")
         videos[video] = FrameFiles(folder, head, digits, tail, np.sort(np.array(frames, np.int64)))
     return videos, flawed

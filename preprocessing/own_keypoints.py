@@ -44,8 +44,8 @@ class Reader(Protocol):
         """Names of the clips, in the order in which they are to be stored."""
 
     @property
-    def flawed(self) -> Mapping[str, str]:
-        """Files or clips that cannot be read, and why."""
+    def flawed(self) -> Mapping[str, ValueError]:
+        """Files and clips that give none, and why, as `Source.read` raises it."""
 
     @property
     def files(self) -> Iterable[Path]:
@@ -125,7 +125,7 @@ class OwnKeypoints:
             ValueError: The input gives no clip; the message says why.
         """
         if key in self._flawed:
-            raise ValueError(self._flawed[key])
+            raise self._flawed[key]
         poses = self._reader.read(key)
         expected = self.header.layout.num_joints, self.header.num_coordinates
         if poses.keypoints.shape[1:] != expected:
@@ -153,7 +153,7 @@ class OwnKeypoints:
         if known.isdisjoint(self._labels.rows):
             raise ValueError(f"{where} names none of the clips in {self._reader.root}: there it "
                              f"has {absent[0]!r}, here is {self._reader.clips[0]!r}")
-        self._flawed |= {clip: "it has a label, but there are no keypoints of it"
+        self._flawed |= {clip: ValueError("it has a label, but there are no keypoints of it")
                          for clip in absent if clip not in self._flawed}
 
     def _first(self) -> Poses:

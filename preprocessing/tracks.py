@@ -104,6 +104,9 @@ def follow(keypoints: Floats, scores: Floats, frame: Integers, person: Integers)
         frame: ``(R,)``; in any order.
         person: Number that the tool gave to the person, ``(R,)``; -1 for none.
     """
+    once = len(np.unique(np.stack([frame, person]), axis=1).T) == len(frame)
+    if once and person.min() >= 0:  # there is nothing to find out
+        return np.unique(person, return_inverse=True)[1]
     track = np.full(len(frame), -1, np.int64)
     new, numbered, live = itertools.count(), dict[int, int](), dict[int, _Track]()
     in_order = np.lexsort((-scores.sum(1), frame))  # by frame, and in a frame the strongest first
@@ -161,7 +164,7 @@ def _seen(before: _Track | None, now: int, keypoints: Floats, scores: Floats) ->
     if before is not None:
         weights = np.minimum(before.scores, scores)
         if weights.any():
-            way = np.average(keypoints - before.keypoints, axis=0, weights=weights)
+            way = weights @ (keypoints - before.keypoints) / weights.sum()
             speed = way / (now - before.frame)
     return _Track(now, keypoints, scores, speed)
 

@@ -84,7 +84,7 @@ def test_flawed_files_are_refused(path, text, message):
 
 
 def test_other_files_are_refused(path):
-    with pytest.raises(FileNotFoundError, match=r"--labels .* the columns clip, label, split, subj"):
+    with pytest.raises(FileNotFoundError, match=r"--labels .* the columns clip, label, split"):
         read_labels(path)
     path.write_bytes(b"clip,label\n\xff,\xfe\n")
     with pytest.raises(ValueError, match="no CSV file in UTF-8"):
