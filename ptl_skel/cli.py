@@ -80,6 +80,8 @@ class SkeletonCLI(LightningCLI):
             return json.dumps({**config, "run_dir": str(path.parent.parent)})
         config = {name: config[name] for name in ("seed_everything", "model", "data")}
         config["data"] = {**config["data"], "class_names": record["class_names"]}
+        if verb == "predict":  # all clips of a file, which may have no protocol
+            config["data"]["protocol"] = None
         return json.dumps(config)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
