@@ -2,7 +2,7 @@
 # On Linux pip takes PyTorch's CUDA build; where there is no GPU, this makes it a small download:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess demo test lint bench clean
+.PHONY: help setup preprocess demo test lint bench bench-ntu clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ ARMS := full3d r2plus1d reduced
 SHOWN := S002C002P001R001A013
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the versions of constraints.txt; again only when they change
 
@@ -76,6 +76,9 @@ lint: $(STAMP) ## check style and types
 
 bench: $(STAMP) ## measure where the time goes, beside what the machine can do
 	$(BIN)/python tests/benchmarks/run.py
+
+bench-ntu: $(STAMP) ## measure preprocessing of NTU RGB+D at full scale; takes minutes and 2 GB of disk
+	$(BIN)/python tests/benchmarks/ntu.py
 
 clean: ## remove caches, build products and the demo's output; never data/, runs/ or .venv/
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="validates a keypoint file and tells what is in it")
     check.add_argument("file", metavar="FILE", type=Path)
+    check.add_argument("--html", metavar="PAGE", type=Path, help="write the same with plots")
     check.set_defaults(command=_check)
     return parser
 
@@ -212,7 +213,7 @@ def _synthetic(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     from preprocessing.check import check
 
-    check(options.file)
+    check(options.file, options.html)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,28 +25,52 @@ class Findings:
 
     Attributes:
         joints: Number of joints of all persons in all frames.
-        missing: How many of them have score 0.
-        outside: How many are present but beyond the edge of the frame (2D only).
+        missing_of_joint: How many of each joint have score 0, ``(V,)``.
+        outside_of_joint: How many are present but beyond the edge of the frame, ``(V,)``; 2D only.
+        missing_shares: Share of missing joints of each clip.
         single: Ids of clips of one frame.
         still: Ids of clips of several frames in which no joint moves.
+        zero: Ids of clips in which all coordinates are 0.
     """
 
     joints: int = 0
-    missing: int = 0
-    outside: int = 0
+    missing_of_joint: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    outside_of_joint: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    missing_shares: list[float] = field(default_factory=list)
     single: list[str] = field(default_factory=list)
     still: list[str] = field(default_factory=list)
+    zero: list[str] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        """How many joints have score 0."""
+        return int(self.missing_of_joint.sum())
+
+    @property
+    def outside(self) -> int:
+        """How many joints are present but beyond the edge of the frame."""
+        return int(self.outside_of_joint.sum())
+
+    @property
+    def suspicious(self) -> dict[str, list[str]]:
+        """Clips that are hardly what they should be, by what is strange about them."""
+        return {"clips of one frame": self.single, "clips without motion": self.still,
+                "clips at the origin": self.zero}
 
     def add(self, clip: Clip) -> None:
         """Counts a clip in."""
         present = clip.scores > 0
         self.joints += present.size
-        self.missing += int((~present).sum())
+        self.missing_of_joint = self.missing_of_joint + (~present).sum((0, 1))
+        self.missing_shares.append(float((~present).mean()))
         if clip.keypoints.shape[-1] == 2:
             height, width = clip.frame_size
             beyond = (clip.keypoints < 0) | (clip.keypoints > (width - 1, height - 1))
-            self.outside += int((beyond.any(-1) & present).sum())
-        if clip.keypoints.shape[1] == 1:
+            beyond_edge = beyond.any(-1) & present
+            self.outside_of_joint = self.outside_of_joint + beyond_edge.sum((0, 1))
+        if not clip.keypoints[present].any():
+            self.zero.append(clip.id)
+        elif clip.keypoints.shape[1] == 1:
             self.single.append(clip.id)
         elif _extent(clip) <= _STILL[clip.keypoints.shape[-1]]:
             self.still.append(clip.id)
@@ -92,47 +116,69 @@ def examine(file: KeypointFile) -> Findings:
 
 def overview(file: KeypointFile) -> Table:
     """What the index of a file says: one row per fact, with its name and itself."""
-    header, lengths, persons = file.header, file.num_frames, file.num_persons
+    return _table(file, facts_of(file))
+
+
+def _table(file: KeypointFile, facts: Mapping[str, str]) -> Table:
     table = Table("fact", Column("value", overflow="fold"), show_header=False,
                   title=str(file.path), title_justify="left")
-    table.add_row("data set", f"{header.dataset}, from {header.source}")
-    table.add_row("joints", f"{header.layout.num_joints} of layout {header.layout.name}, "
-                            f"{header.num_coordinates}D, {header.dtype}")
-    table.add_row("clips", f"{len(file):,}")
-    table.add_row("frames", f"{lengths.sum():,}; {lengths.min():,} to {lengths.max():,} a clip, "
-                            f"median {np.median(lengths):,.0f}")
-    table.add_row("persons", f"{persons.min()} to {persons.max()} a clip, "
-                             f"mean {persons.mean():.2f}")
-    table.add_row("classes", str(len(header.class_names)))
-    for protocol in file.splits:
-        counts = [f"{part} {positions.size:,}" for part, positions in _parts(file, protocol)]
-        table.add_row(f"split {protocol}", ", ".join(counts))
-    table.add_row("size", f"{file.path.stat().st_size / 1e6:.1f} MB")
+    for name, fact in facts.items():
+        table.add_row(name, fact)
     return table
 
 
-def _parts(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.int64]]]:
+def facts_of(file: KeypointFile) -> dict[str, str]:
+    """What the index of a file says, by name."""
+    header, lengths, persons = file.header, file.num_frames, file.num_persons
+    facts = {
+        "data set": f"{header.dataset}, from {header.source}",
+        "joints": f"{header.layout.num_joints} of layout {header.layout.name}, "
+                  f"{header.num_coordinates}D, {header.dtype}",
+        "clips": f"{len(file):,}",
+        "frames": f"{lengths.sum():,}; {lengths.min():,} to {lengths.max():,} a clip, "
+                  f"median {np.median(lengths):,.0f}",
+        "persons": f"{persons.min()} to {persons.max()} a clip, mean {persons.mean():.2f}",
+        "classes": str(len(header.class_names)),
+    }
+    for protocol in file.splits:
+        counts = [f"{part} {positions.size:,}" for part, positions in parts_of(file, protocol)]
+        facts[f"split {protocol}"] = ", ".join(counts)
+    facts["size"] = f"{file.path.stat().st_size / 1e6:.1f} MB"
+    return facts
+
+
+def parts_of(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.int64]]]:
+    """The parts that a protocol has, and the clips in them."""
     return [(part, file.splits[protocol][part]) for part in PARTS if part in file.splits[protocol]]
 
 
-def check(path: Path) -> None:
+def check(path: Path, page: Path | None = None) -> None:
     """Prints what is in a keypoint file, after a look at all of it.
+
+    Args:
+        path: The keypoint file.
+        page: HTML page to write, with plots of the same.
 
     Raises:
         FileNotFoundError: There is no such file.
         KeypointFileError: The file is damaged, unfinished, of another program or version.
+        OSError: The page cannot be written.
     """
     file = KeypointFile(path)
     findings = examine(file)
-    table = overview(file)
-    table.add_row("missing joints", f"{findings.missing / findings.joints:.2%}")
+    facts = facts_of(file)
+    facts["missing joints"] = f"{findings.missing / findings.joints:.2%}"
     if file.header.num_coordinates == 2:
-        table.add_row("joints out of frame", f"{findings.outside / findings.joints:.2%}")
-    table.add_row("clips of one frame", _some(findings.single))
-    table.add_row("clips without motion", _some(findings.still))
+        facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
+    facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
     console = Console()
-    console.print(table)
+    console.print(_table(file, facts))
     console.print(_classes(file))
+    if page is not None:
+        from preprocessing.check_page import write_page  # plots take a second to import
+
+        write_page(page, file, findings, facts)
+        print(f"The same with plots: {page}")
 
 
 def _some(clips: Sequence[str]) -> str:
@@ -140,18 +186,31 @@ def _some(clips: Sequence[str]) -> str:
     return f"{len(clips):,}: {named}" if clips else "0"
 
 
+def class_counts(file: KeypointFile, labels: NDArray[np.int32]
+                 ) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the classes, and how many of the labels are of each.
+
+    The last is that of the clips whose class is not known, where there are such in the file.
+    """
+    names = list(file.header.class_names)
+    counts = np.bincount(labels[labels >= 0], minlength=len(names))
+    if (file.label == -1).any():
+        names.append("(not known)")
+        counts = np.append(counts, (labels == -1).sum())
+    return names, counts
+
+
 def _classes(file: KeypointFile) -> Table:
     """How many clips of each class there are in all, and in the parts of each protocol."""
     table = Table("class", "clips", title="clips per class", title_justify="left")
-    columns = [[file.label]]
+    names, counts = class_counts(file, file.label)
+    columns = [[f"{count:,}" for count in counts]]
     for protocol in file.splits:
-        parts = _parts(file, protocol)
+        parts = parts_of(file, protocol)
         table.add_column(f"{protocol}: {'/'.join(part for part, _ in parts)}")
-        columns.append([file.label[positions] for _, positions in parts])
-    names = list(enumerate(file.header.class_names))
-    if (file.label == -1).any():
-        names.append((-1, "(not known)"))
-    for label, name in names:
-        table.add_row(name, *("/".join(f"{(labels == label).sum():,}" for labels in column)
-                              for column in columns))
+        of_parts = [class_counts(file, file.label[positions])[1] for _, positions in parts]
+        columns.append(["/".join(f"{count:,}" for count in of_class)
+                        for of_class in zip(*of_parts, strict=True)])
+    for row in zip(names, *columns, strict=True):
+        table.add_row(*row)
     return table

@@ -133,7 +133,8 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
             raise ValueError("it is encrypted in the archive")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError("it is compressed in an unusual way; unpack the archive")
-        return archive.read(member)  # no more than it claims, and what it claims is checked
+        with archive.open(member) as file:
+            return file.read(member.file_size)  # without a number all would be unpacked at once
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, RuntimeError,
             NotImplementedError) as error:
         raise ValueError(f"it is damaged in the archive: {error}") from error

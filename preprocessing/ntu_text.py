@@ -22,6 +22,8 @@ XYZ, PIXELS = (0, 1, 2), (5, 6)  # columns of a joint line: metres, and pixels o
 _STATE = 11
 _BODY_VALUES, _JOINT_VALUES = 10, 12
 _BODY_LINES = 2 + NUM_JOINTS
+_IN_NUMBERS = np.isin(np.arange(256), list(b"0123456789+-.eE" b"NaN" b"nan" b"INFTY" b"infty"))
+_IN_NUMBERS[: ord(" ") + 1] = True
 MAX_BYTES = 512 * 2**20  # 100 times the longest official file
 
 
@@ -68,8 +70,9 @@ def read_recording(content: bytes) -> Recording:
     lines = _Lines(b"".join((PADDING, content, PADDING)))
     num_frames, frame, body_line = lines.find_bodies()
     joints = lines.first[body_line[:, None] + np.arange(2, _BODY_LINES)]
-    return Recording(num_frames, frame, lines.read_ids(body_line),
-                     lines.read_states(joints + _STATE), lines.num_blank, lines, joints)
+    ids, states = lines.read_ids(body_line), lines.read_states(joints + _STATE)
+    lines.check_characters()
+    return Recording(num_frames, frame, ids, states, lines.num_blank, lines, joints)
 
 
 class _Lines:
@@ -96,6 +99,17 @@ class _Lines:
         """Number of lines without a token."""
         unfinished = not self.raw.removesuffix(PADDING).endswith(b"\n")
         return self.raw.count(b"\n") + unfinished - len(self.size)
+
+    def check_characters(self) -> None:
+        """Refuses what is no number even where its value is not asked for.
+
+        Raises:
+            ValueError: There is a character that is in no number.
+        """
+        wrong = ~_IN_NUMBERS[self.text]
+        if wrong.any():
+            token = int(np.searchsorted(self._before, int(wrong.argmax()))) - 1
+            raise ValueError(f"{self._token(token)[:20].decode()!r} is no number")
 
     def span(self, token: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Position of the first character of each token, and that after its last one."""

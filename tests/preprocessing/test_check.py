@@ -1,4 +1,10 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
 import h5py
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -57,6 +63,76 @@ def test_a_clip_of_one_frame_is_told():
     findings = Findings()
     findings.add(make_clip(frames=1))
     assert (findings.single, findings.still) == (["a"], [])
+
+
+def test_a_clip_at_the_origin_is_told():
+    clip = make_clip(frames=4)
+    clip.keypoints[:] = 0
+    findings = Findings()
+    findings.add(clip)
+    assert (findings.zero, findings.still) == (["a"], [])
+    clip.scores[0, 0, 0] = 0
+    clip.keypoints[0, 0, 0] = 5  # missing: says nothing
+    findings.add(clip)
+    assert findings.zero == ["a", "a"]
+
+
+def test_missing_joints_are_counted_by_joint_and_by_clip():
+    findings = Findings()
+    for clip in (make_clip("a", 4), make_clip("b", 2)):
+        clip.scores[0, 1, 3:5] = 0
+        findings.add(clip)
+    assert findings.missing_of_joint.tolist() == [0, 0, 0, 2, 2] + [0] * 8
+    assert findings.missing_shares == [2 / 52, 2 / 26]
+
+
+def test_the_page_stands_alone(tmp_path, capsys):
+    path = write(tmp_path / "<toys>.h5", make_clip("a&b", 1, label=0), make_clip("b", 5, label=1),
+                 make_clip("c", 9, moves=0), splits={"own": {"test": ["b"], "train": ["a&b"]}})
+    page = tmp_path / "deeper" / "page.html"
+    check(path, page)
+    assert "The same with plots" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    parser = Strict()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    assert text.startswith("<!DOCTYPE html>")
+    assert not re.search(r"https?:|<script|<link|url\(", text)  # nothing is fetched
+    assert len(parser.images) == 5
+    for image in parser.images:
+        kind, data = image.split(";base64,")
+        assert kind == "data:image/png"
+        height, width = matplotlib.image.imread(io.BytesIO(base64.b64decode(data))).shape[:2]
+        assert height > 100
+        assert width > 800
+    for fact in ("&lt;toys&gt;.h5", "train 1, test 1", "Clips of one frame: 1", "a&amp;b",
+                 "Clips without motion: 1", "Clips at the origin: 0", "missing joints"):
+        assert fact in text
+    assert list(page.parent.iterdir()) == [page]
+
+
+class Strict(HTMLParser):
+    """Notes what is open and the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.images = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.images.append(dict(attrs)["src"])
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_page_without_splits_or_classes(tmp_path):
+    check(write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3),
+          tmp_path / "page.html")
+    assert "Clips per class, all" in (tmp_path / "page.html").read_text()
 
 
 def test_what_is_printed(tmp_path, capsys):

@@ -37,7 +37,8 @@ def label_file() -> bytes:
     """A label file of Penn Action."""
     raw = io.BytesIO()
     savemat(raw, {"action": "squat", "train": 1, "dimensions": [120, 160, 99],
-                  "x": np.full((99, 13), 30.0), "y": np.full((99, 13), 40.0)})
+                  "visibility": np.ones((99, 13)), "x": np.full((99, 13), 30.0),
+                  "y": np.full((99, 13), 40.0)})
     return raw.getvalue()
 
 

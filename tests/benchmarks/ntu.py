@@ -1,0 +1,196 @@
+"""NTU RGB+D at full scale: what parsing, the whole command and the pickle of HRNet poses take.
+
+``make bench-ntu``, or ``python tests/benchmarks/ntu.py [parser] [tree] [pickle]``. Files of the
+synthetic data set stand for the real ones, under official names. `tree` wants 2 GB of disk,
+`pickle` 2 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from preprocessing.ntu_facts import MISSING_SAMPLES
+from preprocessing.ntu_protocols import Sample, complete, official_splits
+from preprocessing.ntu_text import PIXELS, XYZ, read_recording
+from preprocessing.synthetic import write_dataset
+
+WHOLE = 56_880
+# Performers by setup: as many as there are, though not those.
+PAIRS = [Sample(1 + number % 17, 1, 1 + number // 17, 1, 1) for number in range(158)]
+
+Floats = NDArray[np.float64]
+
+
+def read_line_by_line(content: bytes) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """Joints ``(B, 25, 12)``, frames and IDs of the bodies, read the straightforward way."""
+    lines = iter(content.decode().splitlines())
+    joints, frames, ids = [], [], []
+    for frame in range(int(next(lines))):
+        for _ in range(int(next(lines))):
+            ids.append(int(next(lines).split()[0]))
+            frames.append(frame)
+            joints.append([[float(value) for value in next(lines).split()]
+                           for _ in range(int(next(lines)))])
+    return np.array(joints), np.array(frames), np.array(ids)
+
+
+def read_vectorised(content: bytes) -> tuple[Floats, Floats]:
+    """Pixels and metres of the joints, by the parser of this package."""
+    recording = read_recording(content)
+    return recording.values(PIXELS), recording.values(XYZ)
+
+
+def synthetic_files(folder: Path) -> list[Path]:
+    """Files of the synthetic data set."""
+    write_dataset(folder, subjects=3, replications=1)
+    return sorted(folder.glob("*.skeleton"))
+
+
+def bench_parser(table: Table, rounds: int) -> None:
+    """Both parsers by turns on the same files, in CPU time of one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        contents = [path.read_bytes() for path in synthetic_files(Path(folder) / "files")[::3]]
+    ratios, slow, fast = [], [], []
+    for content in contents:
+        joints = read_line_by_line(content)[0]
+        for ours, columns in zip(read_vectorised(content), (PIXELS, XYZ), strict=True):
+            np.testing.assert_array_equal(ours, joints[..., columns])
+    for _ in range(rounds):
+        for content in contents:
+            began = time.process_time_ns()
+            read_line_by_line(content)
+            between = time.process_time_ns()
+            read_vectorised(content)
+            ended = time.process_time_ns()
+            slow.append((between - began) / 1e6)
+            fast.append((ended - between) / 1e6)
+            ratios.append(slow[-1] / fast[-1])
+    size = statistics.mean(map(len, contents)) / 1000
+    table.add_row("parse line by line", f"{statistics.median(slow):.2f} ms a file",
+                  f"median of {len(ratios)}, files of {size:.0f} kB")
+    table.add_row("parse vectorised", f"{statistics.median(fast):.2f} ms a file",
+                  f"{statistics.median(ratios):.1f}x as fast on one core (target: 8x)")
+
+
+def write_tree(folder: Path, files: list[Path], number: int) -> int:
+    """Writes that many samples under official names; returns their bytes."""
+    contents = [path.read_bytes() for path in files]
+    total = 0
+    for sample, content in itertools.islice(
+            zip(complete(PAIRS), itertools.cycle(contents), strict=False), number):
+        path = folder / f"S{sample.setup:03}" / f"{sample}.skeleton"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        total += len(content)
+    return total
+
+
+# Runs a command as its only child and tells the largest memory of that process and of its workers.
+_MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode)
+"""
+
+
+def run_command(*arguments: str) -> tuple[float, float]:
+    """Seconds, and the memory in MB of the largest process of `python -m preprocessing`."""
+    command = (sys.executable, "-c", _MEASURE, sys.executable, "-m", "preprocessing", *arguments)
+    began = time.monotonic()
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    assert told[1] == "0", arguments
+    return time.monotonic() - began, int(told[0]) / 1e3
+
+
+def bench_tree(table: Table, number: int) -> None:
+    """The real command on folders of files, with one worker and with two."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = synthetic_files(folder / "synthetic")
+        for count, workers in ((number // 5, 1), (number // 5, 2), (number, 2)):
+            tree = folder / f"{count}"
+            size = write_tree(tree, files, count)
+            seconds, memory = run_command("ntu", str(tree), "--out", str(folder / "out.h5"),
+                                          "--workers", str(workers), "--overwrite")
+            table.add_row(f"ntu, {count:,} files, {workers} workers", f"{seconds:.1f} s",
+                          f"{count / seconds:.0f} files/s, {size / seconds / 1e6:.0f} MB/s; "
+                          f"largest process {memory:.0f} MB; {WHOLE:,} files in "
+                          f"{seconds * WHOLE / count / 60:.1f} min")
+        seconds, _ = run_command("ntu", str(tree), "--out", str(folder / "out.h5"))
+        table.add_row("the same again", f"{seconds:.1f} s", "nothing to do")
+
+
+def write_pickle(path: Path) -> None:
+    """A pickle in the structure of ntu60_hrnet.pkl: float16, one or two persons, both protocols."""
+    rng = np.random.default_rng(0)
+    names = [str(s) for s in complete(PAIRS) if str(s) not in MISSING_SAMPLES]
+    annotations = []
+    for name in names:
+        frames = int(np.clip(rng.lognormal(4.3, 0.4), 32, 300))
+        shape = 1 + int(rng.uniform() < 0.2), frames, 17
+        annotations.append({
+            "frame_dir": name, "label": int(name[-3:]) - 1, "img_shape": (1080, 1920),
+            "original_shape": (1080, 1920), "total_frames": frames,
+            "keypoint": rng.random((*shape, 2), np.float32).astype(np.float16) * 1000,
+            "keypoint_score": rng.random(shape, np.float32).astype(np.float16)})
+    split = {f"{protocol}_{'train' if part == 'train' else 'val'}": ids
+             for protocol, parts in official_splits(names, 60).items()
+             for part, ids in parts.items()}
+    with path.open("wb") as file:
+        pickle.dump({"split": split, "annotations": annotations}, file, protocol=4)
+
+
+def bench_pickle(table: Table) -> None:
+    """The source `pyskl` on a pickle of full size."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ntu60_hrnet.pkl"
+        child = os.fork()  # in a process of its own: what it takes is not measured with the rest
+        if child == 0:
+            write_pickle(path)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        size = path.stat().st_size / 1e6
+        seconds, memory = run_command("pyskl", str(path), "--out", str(Path(folder) / "out.h5"))
+        table.add_row(f"pyskl, {size:.0f} MB", f"{seconds:.1f} s",
+                      f"largest process {memory:.0f} MB: the pickle and {memory - size:.0f} MB "
+                      "(target: 500)")
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    known = ("parser", "tree", "pickle")
+    parser.add_argument("what", nargs="*", metavar="parser|tree|pickle",
+                        help="what to measure; default: all")
+    parser.add_argument("--files", type=int, default=5000, help="of the tree")
+    parser.add_argument("--rounds", type=int, default=10, help="of the parsers")
+    options = parser.parse_args()
+    if not set(options.what) <= set(known):
+        parser.error(f"choose from {', '.join(known)}")
+    what = options.what or known
+    table = Table("what", "time", "", title="NTU RGB+D")
+    if "parser" in what:
+        bench_parser(table, options.rounds)
+    if "tree" in what:
+        bench_tree(table, options.files)
+    if "pickle" in what:
+        bench_pickle(table)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
