@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from preprocessing.inputs import MAX_BYTES, find_clips, read_bytes
 from preprocessing.labels import Row
-from preprocessing.poses import UNIQUE_LAYOUTS, Poses
+from preprocessing.layouts import UNIQUE_LAYOUTS
+from preprocessing.poses import Poses
 
 _ROOM = 50  # metres; further than that nobody is measured, but pixels are
 

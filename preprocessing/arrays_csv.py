@@ -24,7 +24,8 @@ import numpy as np
 
 from preprocessing.inputs import MAX_BYTES, find_clips, numbers
 from preprocessing.labels import Row
-from preprocessing.poses import UNIQUE_LAYOUTS, Poses
+from preprocessing.layouts import UNIQUE_LAYOUTS
+from preprocessing.poses import Poses
 
 _COLUMNS = ("clip", "frame", "person", "joint", "x", "y", "score")
 _MAX_LINE = 100_000

@@ -23,7 +23,8 @@ from typing import Any
 
 from preprocessing.inputs import find_clips, numbers, read_json
 from preprocessing.labels import Row
-from preprocessing.poses import UNIQUE_LAYOUTS, Floats, PoseList, Poses
+from preprocessing.layouts import UNIQUE_LAYOUTS
+from preprocessing.poses import Floats, PoseList, Poses
 
 _LAST_NUMBER = re.compile(r"(\d{1,18})\D*$", re.ASCII)
 

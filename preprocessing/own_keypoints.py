@@ -14,9 +14,9 @@ import numpy as np
 
 from preprocessing.inputs import fingerprint
 from preprocessing.labels import Labels, Row, name_classes, read_class_names, read_labels
+from preprocessing.layouts import choose_layout
 from preprocessing.poses import Poses
 from preprocessing.tracks import persons
-from ptl_skel.skeletons import SkeletonLayout, get_layout
 from ptl_skel.storage import Clip, Header
 
 NO_FRAME_SIZE = ("{} does not tell the size of the frames; give it in pixels, as --frame_size "
@@ -101,7 +101,7 @@ class OwnKeypoints:
             raise ValueError(NO_FRAME_SIZE.format(reader.root))
         self.header = Header(
             dataset=reader.root.resolve().stem,
-            layout=self._choose_layout(layout, joints),
+            layout=choose_layout(reader.root, layout, joints, reader.usual_layouts),
             class_names=self._labels.class_names,
             source=f"{reader.tool}, {max_persons} persons",
             num_coordinates=coordinates,
@@ -165,14 +165,3 @@ class OwnKeypoints:
             except ValueError as error:
                 reason = reason or f"{clip}: {error}"
         raise ValueError(f"{self._reader.root} has no clip that can be used; the first, {reason}")
-
-    def _choose_layout(self, name: str | None, joints: int) -> SkeletonLayout:
-        usual = self._reader.usual_layouts
-        if name is None and joints not in usual:
-            raise ValueError(f"{self._reader.root} has {joints} joints, of which there is no usual "
-                             f"layout for {self._reader.tool}; name it with --layout")
-        chosen = get_layout(name or usual[joints])
-        if chosen.num_joints != joints:
-            raise ValueError(f"{self._reader.root} has {joints} joints, but --layout {name} has "
-                             f"{chosen.num_joints}")
-        return chosen

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptl_skel.skeletons import LAYOUTS
-
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
-
-UNIQUE_LAYOUTS: Mapping[int, str] = {
-    layout.num_joints: layout.name for layout in LAYOUTS.values()
-    if [other.num_joints for other in LAYOUTS.values()].count(layout.num_joints) == 1}
-"""Number of joints -> layout, where only one of the built-in layouts has as many."""
 
 _MAX_NUMBER = 10**18  # differences still fit in 64 bits
 

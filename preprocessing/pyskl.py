@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from preprocessing import pickles
+from preprocessing.labels import read_class_names
+from preprocessing.layouts import UNIQUE_LAYOUTS, choose_layout
 from preprocessing.ntu_protocols import parse_name
-from ptl_skel.skeletons import SkeletonLayout, get_layout
 from ptl_skel.storage import Clip, Floats, Header
 
 # What such pickles hold by convention; 15 joints may be SBU or JHMDB.
-_USUAL_LAYOUTS = {13: "penn13", 17: "coco17", 18: "openpose18", 25: "ntu25", 33: "blazepose33"}
+_USUAL_LAYOUTS = {**UNIQUE_LAYOUTS, 25: "ntu25"}
 _SPLIT_NAME = re.compile(r"(.*?)_?(train|val|test)_?(\d*)")
 _MAX_CLASSES = 100_000
 
@@ -65,9 +66,9 @@ class PysklSource:
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
         self.header = Header(
             dataset=path.stem,
-            layout=_layout(path, layout, joints),
+            layout=choose_layout(path, layout, joints, _USUAL_LAYOUTS),
             class_names=(_default_class_names(path, annotations) if classes is None
-                         else _read_class_names(classes)),
+                         else read_class_names(classes)),
             source=f"pyskl {path.name}",
             num_coordinates=coordinates,
             dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
@@ -138,17 +139,6 @@ def _scores(keypoints: Floats) -> Floats:
     return scores.astype(np.float16)
 
 
-def _layout(path: Path, layout: str | None, joints: int) -> SkeletonLayout:
-    if layout is None and joints not in _USUAL_LAYOUTS:
-        raise ValueError(f"{path} has {joints} joints, which may be any of several layouts; "
-                         "name it with --layout")
-    chosen = get_layout(layout or _USUAL_LAYOUTS[joints])
-    if chosen.num_joints != joints:
-        raise ValueError(f"{path} has {joints} joints, but --layout {layout} has "
-                         f"{chosen.num_joints}")
-    return chosen
-
-
 def _default_class_names(path: Path, annotations: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     labels = [a["label"] for a in annotations if isinstance(a.get("label"), int | np.integer)]
     last = max(labels, default=-1)
@@ -156,17 +146,6 @@ def _default_class_names(path: Path, annotations: Sequence[Mapping[str, Any]]) -
         raise ValueError(f"{path} has the label {last}, which looks damaged; if there are that "
                          "many classes, name them with --classes")
     return tuple(str(label) for label in range(last + 1))
-
-
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--classes {path} is no UTF-8 text") from error
-    names = tuple(line.strip() for line in lines)
-    if not names or not all(names):
-        raise ValueError(f"--classes {path} must have one name per line and no empty line")
-    return names
 
 
 def _splits(path: Path, named: Any) -> dict[str, dict[str, list[str]]]:

@@ -16,7 +16,8 @@ import numpy as np
 from preprocessing.frame_files import find_frame_files
 from preprocessing.inputs import numbers, read_bytes
 from preprocessing.labels import Row
-from preprocessing.poses import UNIQUE_LAYOUTS, Floats, PoseList, Poses
+from preprocessing.layouts import UNIQUE_LAYOUTS
+from preprocessing.poses import Floats, PoseList, Poses
 
 TAIL = ".txt"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few hundred

@@ -72,7 +72,7 @@ def test_metres(path):
     keypoints = RANDOM.normal(0, 1, (2, 5, 25, 3))
     keypoints[:, :, 0] = 0  # the root of the body
     scores = np.ones(keypoints.shape[:-1])
-    with pytest.raises(ValueError, match="25 joints, of which there is no usual layout for arrays"):
+    with pytest.raises(ValueError, match="25 joints, which fit none or several layouts"):
         source(path, keypoints=keypoints)
     reader = source(path, keypoints=keypoints, scores=scores, options={"layout": "ntu25"})
     clip, = reader.read("jump")

@@ -1,0 +1,39 @@
+"""The joint layout of an input that tells no more than the number of its joints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
+
+_COUNTS = Counter(layout.num_joints for layout in LAYOUTS.values())
+
+UNIQUE_LAYOUTS: Mapping[int, str] = {
+    layout.num_joints: name for name, layout in LAYOUTS.items() if _COUNTS[layout.num_joints] == 1}
+"""Number of joints -> layout, where only one of the built-in layouts has as many."""
+
+
+def choose_layout(path: Path, name: str | None, joints: int,
+                  usual: Mapping[int, str]) -> SkeletonLayout:
+    """The layout of that name, or the usual one of as many joints.
+
+    Args:
+        path: The input, for the message.
+        name: Name or YAML file of a layout; None for the usual one.
+        joints: How many joints the input has.
+        usual: Number of joints -> name of the usual layout, e.g. `UNIQUE_LAYOUTS`.
+
+    Raises:
+        FileNotFoundError: There is no such YAML file.
+        ValueError: No layout is usual, or the named one has another number of joints.
+    """
+    if name is None and joints not in usual:
+        raise ValueError(f"{path} has {joints} joints, which fit none or several layouts; "
+                         "name it with --layout")
+    chosen = get_layout(name or usual[joints])
+    if chosen.num_joints != joints:
+        raise ValueError(f"{path} has {joints} joints, but --layout {name} has "
+                         f"{chosen.num_joints}")
+    return chosen
