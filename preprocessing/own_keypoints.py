@@ -103,7 +103,7 @@ class OwnKeypoints:
             dataset=reader.root.resolve().stem,
             layout=choose_layout(reader.root, layout, joints, reader.usual_layouts),
             class_names=self._labels.class_names,
-            source=f"{reader.tool}, {max_persons} persons",
+            source=f"{reader.tool}, at most {max_persons} persons",
             num_coordinates=coordinates,
         )
 

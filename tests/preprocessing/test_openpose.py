@@ -8,6 +8,7 @@ import pytest
 
 from preprocessing.openpose import OpenPoseReader
 from preprocessing.own_readers import own_keypoints
+from preprocessing.source import LeftOut
 
 SIZE = 480, 640
 
@@ -128,10 +129,10 @@ def test_numbers_of_any_length(tmp_path):
     source = own_keypoints("openpose", tmp_path, frame_size=SIZE)
     assert source.read("jump")[0].keypoints[0, :, 0, 0].tolist() == [108.5, 109.5, 110.5, 111.5]
     assert sorted(source.keys()) == ["info_keypoints.json", "jump", "jump_09_keypoints.json"]
-    with pytest.raises(ValueError, match="does not end in the number of a frame"):
+    with pytest.raises(LeftOut, match="does not end in the number of a frame"):
         source.read("info_keypoints.json")
     with pytest.raises(ValueError, match="not numbered like jump_09"):
-        OpenPoseReader(tmp_path) and source.read("jump_09_keypoints.json")
+        source.read("jump_09_keypoints.json")
 
 
 @pytest.mark.parametrize(("content", "message"), [

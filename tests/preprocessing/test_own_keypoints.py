@@ -108,6 +108,17 @@ def test_the_job_changes_with_what_decides_the_content(folder, tmp_path):
     assert job() == jobs[-1]
 
 
+def test_a_finished_file_is_made_again_only_for_other_input(folder, tmp_path, capsys):
+    out = tmp_path / "out.h5"
+    command = ("arrays", folder, "--frame_size", 480, 640, "--out", out, "--workers", 0)
+    assert run(*command) == 0
+    content = out.read_bytes()
+    assert run(*command) == 0
+    os.utime(folder / "b.npz", ns=(1, 1))
+    assert "--overwrite" in refused(capsys, *command)
+    assert out.read_bytes() == content
+
+
 def test_sources_travel_to_workers(folder):
     source = pickle.loads(pickle.dumps(own_keypoints("arrays", folder, frame_size=SIZE)))
     assert source.read("a")[0].keypoints.shape == (1, 5, 17, 2)
