@@ -184,9 +184,9 @@ def _repairs(blank_lines: int, lost: int) -> str:
     """What was wrong with a file and is put right."""
     repairs = []
     if blank_lines:
-        repairs.append(f"{blank_lines} blank lines are passed over")
+        repairs.append(f"blank lines are passed over: {blank_lines}")
     if lost:
-        repairs.append(f"{lost} joints whose position is not finite have score 0")
+        repairs.append(f"joints whose position is not finite have score 0: {lost}")
     return "; ".join(repairs)
 
 

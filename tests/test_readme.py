@@ -1,11 +1,14 @@
 """What the README says, done as it says."""
 
 import functools
+import pickle
 import re
 import shlex
 import signal
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import preprocessing.__main__
@@ -43,7 +46,9 @@ def do(language, text):
     for line in text.replace("\\\n", " ").splitlines():
         match shlex.split(line, comments=True):
             case ["python", "-m", "preprocessing", *arguments]:
-                assert preprocessing.__main__.main(arguments) == 0
+                found = [str(name) for one in arguments
+                         for name in (sorted(Path().glob(one)) if "*" in one else [one])]
+                assert preprocessing.__main__.main(found) == 0
             case ["ptl-skel", *arguments]:
                 ptl_skel.__main__.main(arguments)
             case other:
@@ -59,3 +64,31 @@ def test_bring_your_own_keypoints():
         "train": 8, "test": 4}
     assert read_result(Path("runs/mine"))["status"] == "finished"
     assert read_predictions(Path("runs/mine/predict")).clip == tuple(KeypointFile("new.h5").ids)
+
+
+def test_ntu(monkeypatch):
+    """With a few files under the names of the README; training is no more than set up."""
+    joint = "0.1 0.2 3 0 0 {} 500 0 0 0 0 2\n"
+    joints = "".join(joint.format(100 + number) for number in range(25))
+    skeleton = "1\n1\n7 0 1 1 0 0 0 0 0 2\n25\n" + joints
+    Path("all_skeletons").mkdir()
+    for part, name in (("s001_to_s017", "S001C001P001R001A001"),
+                       ("s018_to_s032", "S018C001P041R001A061")):
+        with zipfile.ZipFile(f"nturgbd_skeletons_{part}.zip", "w") as archive:
+            archive.writestr(f"nturgb+d_skeletons/{name}.skeleton", skeleton)
+        Path("all_skeletons", f"{name}.skeleton").write_text(skeleton)
+    annotations = [{"frame_dir": f"S001C001P00{subject}R001A001", "label": 0, "total_frames": 3,
+                    "img_shape": (1080, 1920), "original_shape": (1080, 1920),
+                    "keypoint": np.ones((1, 3, 17, 2), np.float16),
+                    "keypoint_score": np.ones((1, 3, 17), np.float16)} for subject in (1, 3)]
+    split = {f"xsub_{part}": [annotations[number]["frame_dir"]]
+             for number, part in enumerate(("train", "val"))}
+    Path("ntu60_hrnet.pkl").write_bytes(pickle.dumps({"split": split, "annotations": annotations}))
+    monkeypatch.setattr(cli.SkeletonCLI, "instantiate_classes", lambda self: None)
+    monkeypatch.setattr(cli.SkeletonCLI, "_run_subcommand", lambda self, name: None)
+    for language, text in blocks("NTU RGB+D"):
+        do(language, text)
+    assert KeypointFile("data/ntu60.h5").header.dataset == "NTU RGB+D 60"
+    assert len(KeypointFile("data/ntu120.h5")) == 2
+    assert KeypointFile("data/ntu60_3d.h5").header.num_coordinates == 3
+    assert Path("ntu60.html").stat().st_size > 50_000
