@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jsonargparse
 import torch
 import wandb
 import yaml
@@ -36,6 +37,16 @@ from ptl_skel.storage import KeypointFileError
 
 RECORD = "ptl_skel"
 """Key of a checkpoint under which its config, layout and classes lie."""
+
+
+def _forget_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
+    """Drops what was given for another class: a learning rate of SGD is none for AdamW."""
+    if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
+        previous["init_args"] = jsonargparse.Namespace()
+
+
+# jsonargparse would keep the arguments that both classes have, and offers no choice.
+jsonargparse._typehints.discard_init_args_on_class_path_change = _forget_arguments
 
 
 class Parser(LightningArgumentParser):
