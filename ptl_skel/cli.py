@@ -335,8 +335,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever a damaged file makes of the reader
         raise UserError(f"{path} is no checkpoint: {str(error).splitlines()[0]}") from error
-    keys = {"state_dict", "epoch", RECORD}
-    if not isinstance(checkpoint, dict) or not keys <= checkpoint.keys():
+    record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
+    if (not isinstance(record, dict) or not {"config", "layout", "class_names"} <= record.keys()
+            or not {"state_dict", "epoch"} <= checkpoint.keys()):
         raise UserError(f"{path} was not written by `ptl-skel fit`")
     return checkpoint
 
