@@ -202,6 +202,8 @@ class KeypointDataModule(LightningDataModule):
         trainer = self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
+        if trainer:  # Lightning says it too, but workers begin before
+            sampler.set_epoch(trainer.current_epoch if shuffle else 0)
         return DataLoader(
             dataset, batch_size=batch_size, sampler=sampler, num_workers=self.num_workers,
             collate_fn=_as_fetched, drop_last=shuffle, persistent_workers=self.num_workers > 0,
