@@ -42,7 +42,7 @@ RECORD = "ptl_skel"
 def _forget_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
     """Drops what was given for another class: a learning rate of SGD is none for AdamW."""
     if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
-        previous["init_args"] = jsonargparse.Namespace()
+        previous["init_args"] = type(previous)()
 
 
 # jsonargparse would keep the arguments that both classes have, and offers no choice.
@@ -339,7 +339,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if (not isinstance(record, dict) or not {"config", "layout", "class_names"} <= record.keys()
             or not {"state_dict", "epoch"} <= checkpoint.keys()):
         raise UserError(f"{path} was not written by `ptl-skel fit`")
-    return checkpoint
+    return dict(checkpoint)
 
 
 def _expanded(argument: str) -> list[str]:
