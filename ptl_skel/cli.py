@@ -109,6 +109,9 @@ class SkeletonCLI(LightningCLI):
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
         parser.link_arguments("data.num_channels", "model.backbone.init_args.in_channels",
                               apply_on="instantiate")
+        # Only a network on a graph has such an argument; the others are passed over.
+        parser.link_arguments("data.links", "model.backbone.init_args.links",
+                              apply_on="instantiate")
         parser.set_defaults({"seed_everything": 0})
 
     def instantiate_classes(self) -> None:
@@ -188,10 +191,8 @@ class SkeletonCLI(LightningCLI):
         return named if config.ckpt_path == "last" else _free(named)
 
     def _complexity(self) -> Complexity:
-        data = self.datamodule
-        shape = (data.num_channels, data.clip_len, data.eval_size, data.eval_size)
         try:
-            return measure(self.model, shape)
+            return measure(self.model, self.datamodule.input_shape)
         except ValueError as error:
             name = type(self.model.classifier.backbone).__name__
             raise UserError(f"backbone {name} does not fit the data: {error}") from error

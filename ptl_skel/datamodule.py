@@ -20,7 +20,7 @@ from ptl_skel.dataset import Batch, ClipDataset, DrawSampler
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import PARTS, KeypointFile, KeypointFileError
-from ptl_skel.transforms import Augmentation, compact_box, crop_resize
+from ptl_skel.transforms import Augmentation, compact_box, crop_resize, frame_box
 
 
 class KeypointDataModule(LightningDataModule):
@@ -122,6 +122,18 @@ class KeypointDataModule(LightningDataModule):
         return self.representation.num_channels
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of an input at the test, ``(C, T, H, W)``."""
+        nobody = torch.zeros(1, 1, self.clip_len, self.layout.num_joints, 2)
+        inputs = self.representation(nobody, nobody[..., 0], (self.eval_size, self.eval_size))
+        return tuple(inputs.shape[1:])
+
+    @property
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """The skeleton as a tree, for networks on graphs."""
+        return self.layout.tree
+
+    @property
     def has_validation(self) -> bool:
         """Whether there is anything to validate on."""
         return len(self.parts.get("val", ())) > 0
@@ -216,22 +228,27 @@ class KeypointDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Keypoints to inputs ``(N * views, C, T, H, W)``; label and clip stay ``(N,)``."""
         keypoints, scores = batch["keypoints"], batch["scores"]
-        box = compact_box(keypoints, scores, batch["frame_size"])
+        find_box = compact_box if self.representation.cropped else frame_box
+        box = find_box(keypoints, scores, batch["frame_size"])
         if self.trainer is not None and self.trainer.training:
             size = self.size, self.size
             keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)
             inputs = self.representation(keypoints, scores, size)
         else:
             size = self.eval_size, self.eval_size
-            inputs = self.representation(crop_resize(keypoints, box, size), scores, size)
+            keypoints = self._each_clip(crop_resize(keypoints, box, size))
+            inputs = self.representation(keypoints, self._each_clip(scores), size)
             inputs = self._views(inputs)
         return {"inputs": inputs, "label": batch["label"], "clip": batch["clip"]}
 
-    def _views(self, inputs: Tensor) -> Tensor:
-        """Each clip, and its mirror image if asked for, as an input of its own."""
-        clips, channels = inputs.shape[:2]
-        views = inputs.view(clips, channels, -1, self.clip_len, *inputs.shape[3:])
-        views = views.transpose(1, 2).flatten(0, 1)
+    def _each_clip(self, values: Tensor) -> Tensor:
+        """The clips that stand for a sample as samples of their own: ``(N, M, K * T, ...)``."""
+        clips, persons = values.shape[:2]
+        each = values.reshape(clips, persons, -1, self.clip_len, *values.shape[3:])
+        return each.transpose(1, 2).flatten(0, 1)
+
+    def _views(self, views: Tensor) -> Tensor:
+        """Each clip, followed by its mirror image if that is asked for."""
         evaluating = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
         if not (self.test_flip and evaluating):
             return views

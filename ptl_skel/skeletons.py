@@ -69,6 +69,27 @@ class SkeletonLayout:
         return tuple(mirrored)
 
     @property
+    def tree(self) -> tuple[tuple[int, int], ...]:
+        """(joint, the next joint towards the first one) for all joints but the first.
+
+        Along limbs by the shortest way; a part that no limb joins to the rest hangs on the first.
+        """
+        parents: dict[int, int] = {}
+        reached = [0]
+        for joint in reached:  # grows while it is walked through
+            for limb in self.limbs:
+                if joint in limb:
+                    other = limb[1] if limb[0] == joint else limb[0]
+                    if other not in reached:
+                        parents[other] = joint
+                        reached.append(other)
+            if joint == reached[-1] and len(reached) < self.num_joints:
+                loose = min(set(range(self.num_joints)) - set(reached))
+                parents[loose] = 0
+                reached.append(loose)
+        return tuple(sorted(parents.items()))
+
+    @property
     def sides(self) -> tuple[str, ...]:
         """``left``, ``right`` or ``middle`` for each joint, ``(V,)``; what pictures colour by."""
         sides = ["middle"] * self.num_joints

@@ -40,8 +40,13 @@ def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor
     half = (extent / 2).amax(1, keepdim=True) * (1 + BOX_PADDING)
     center = (low + high) / 2
     square = torch.cat([(center - half).trunc(), (center + half).trunc()], 1)
-    frame = torch.cat([torch.zeros_like(frame_size), frame_size.flip(1)], 1).to(keypoints.dtype)
+    frame = frame_box(keypoints, scores, frame_size)
     return torch.where((extent >= MIN_BOX).all(1, keepdim=True), square, frame)
+
+
+def frame_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
+    """The whole frame, ``(N, 4)``; takes what `compact_box` takes."""
+    return torch.cat([torch.zeros_like(frame_size), frame_size.flip(1)], 1).to(keypoints.dtype)
 
 
 def crop_resize(keypoints: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:

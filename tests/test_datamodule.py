@@ -9,7 +9,7 @@ from tiny import CLASSES, write_clips
 from tiny import tiny_clips as make_clips
 
 from ptl_skel.datamodule import KeypointDataModule
-from ptl_skel.representations import JointHeatmaps
+from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
 from ptl_skel.sampling import sample_test
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, KeypointFile, KeypointFileError
@@ -32,7 +32,7 @@ def make(file, protocol="cross", stage=None, **changes):
 def trainer(stage, world_size=1, rank=0):
     """What a data module asks of the trainer it is attached to."""
     state = SimpleNamespace(fn=FUNCTIONS[stage])
-    return SimpleNamespace(world_size=world_size, global_rank=rank, state=state,
+    return SimpleNamespace(world_size=world_size, global_rank=rank, state=state, current_epoch=0,
                            **{name: name == stage for name in FUNCTIONS})
 
 
@@ -348,6 +348,68 @@ class TestInputs:
         alone |= {name: alone[name][:, :1] for name in ("keypoints", "scores")}
         assert torch.equal(data.on_after_batch_transfer(batch, 0)["inputs"][:1],
                            data.on_after_batch_transfer(alone, 0)["inputs"])
+
+
+class TestTwentyViews:
+    """10 clips x (itself, its mirror image), in the box around all of them, at 64x64."""
+
+    def test_each_is_the_one_drawn_alone(self, tiny_file):
+        data = make(tiny_file, stage="testing", test_clips=10, test_flip=True, eval_size=64)
+        loader = data.test_dataloader()
+        for batch, _ in zip(loader, range(3), strict=False):
+            inputs = data.on_after_batch_transfer(batch, 0)["inputs"]
+            assert inputs.shape == (20, 13, 8, 64, 64)  # one sample at a time, however many views
+            drawn, mirrored = render_slowly(data, batch["clip"].item(), 10)
+            for i in range(10):
+                assert_same(inputs[2 * i], drawn[i])
+                assert_same(inputs[2 * i + 1], mirrored[i])
+
+    def test_golden_pipeline_of_the_reference_from_pixels_to_the_views(self, shared, tmp_path):
+        cases = [np.load(path) for path in sorted((shared / "golden").glob("pipeline_*.npz"))]
+        assert cases
+        layout = LAYOUTS["coco17"]
+        data = make(write_clips(tmp_path / "coco.h5", make_clips(layout), layout=layout),
+                    stage="testing", clip_len=5, test_flip=True, eval_size=64)
+        for case in cases:  # in single precision: a file keeps scores in half
+            batch = {name: torch.from_numpy(case[name])[None]
+                     for name in ("keypoints", "scores", "frame_size")}
+            batch |= {"label": torch.tensor([0]), "clip": torch.tensor([0])}
+            views = data.on_after_batch_transfer(batch, 0)["inputs"]
+            expected = case["heatmaps_original_then_flipped"].reshape(2, 5, 17, 64, 64)
+            np.testing.assert_allclose(views.transpose(1, 2).numpy(), expected, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("representation", [LimbHeatmaps, Coordinates])
+    def test_of_other_representations_too(self, tiny_file, representation):
+        data = make(tiny_file, stage="testing", test_clips=3, test_flip=True, batch_size=24)
+        data.representation = representation(data.layout)
+        batch = next(iter(data.test_dataloader()))
+        views = data.on_after_batch_transfer(batch, 0)["inputs"].unflatten(0, (-1, 6))
+        alone = make(tiny_file, stage="testing", test_clips=3)
+        alone.representation = data.representation
+        for i in range(len(batch["clip"])):
+            one = alone.on_after_batch_transfer({n: v[i : i + 1] for n, v in batch.items()}, 0)
+            torch.testing.assert_close(views[i, ::2], one["inputs"])
+            mirrored = data.representation.mirror(one["inputs"])
+            torch.testing.assert_close(views[i, 1::2], mirrored)
+
+
+class TestCoordinates:
+    def test_they_are_those_of_the_frame(self, tiny_file):
+        data = KeypointDataModule(tiny_file, Coordinates, "own", clip_len=8, eval_size=24)
+        data.trainer = trainer("validating")
+        batch = next(iter(data.val_dataloader()))
+        inputs = data.on_after_batch_transfer(batch, 0)["inputs"]
+        assert inputs.shape[1:] == data.input_shape == (3, 8, 2, 13)
+        height, width = batch["frame_size"].unbind(1)
+        person = batch["keypoints"][:, 0]
+        half = torch.stack([width, height], 1)[:, None, None] / 2
+        torch.testing.assert_close(inputs[:, :2, :, 0].movedim(1, -1), (person - half) / half,
+                                   rtol=0, atol=1e-5)
+        torch.testing.assert_close(inputs[:, 2, :, 0], batch["scores"][:, 0])
+
+    def test_heatmaps_have_the_shape_that_is_announced(self, tiny_file):
+        assert make(tiny_file).input_shape == (13, 8, 24, 24)
+        assert make(tiny_file).links == LAYOUTS["penn13"].tree
 
 
 def render_slowly(data, clip, num_clips):

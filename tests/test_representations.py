@@ -6,12 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_skel.representations import JointHeatmaps
+from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
 from ptl_skel.skeletons import LAYOUTS, SkeletonLayout
 from ptl_skel.transforms import compact_box, crop_resize
 
 COCO = LAYOUTS["coco17"]
 STICK = SkeletonLayout("stick", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2)), ((1, 2),))
+SIDES = SkeletonLayout("sides", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2), (1, 2)),
+                       ((1, 2),))
+GOLDEN_LIMBS = ((0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (5, 7), (7, 9), (0, 6), (6, 8), (8, 10),
+                (5, 11), (11, 13), (13, 15), (6, 12), (12, 14), (14, 16), (11, 12))
 TOLERANCE = 1e-5  # of the golden cases
 
 
@@ -211,3 +215,190 @@ class TestVolume:
                           size)
         torch.testing.assert_close(render.mirror(volume), expected)
         assert torch.equal(render.mirror(render.mirror(volume)), volume)
+
+
+def draw_limbs_slowly(keypoints, scores, limbs, size, sigma):
+    """The limb heatmaps ``(L, T, H, W)`` of one clip, pixel by pixel, as PYSKL defines them."""
+    persons, frames, _ = scores.shape
+    volume = np.zeros((len(limbs), frames, *size))
+    for person, frame, limb in np.ndindex(persons, frames, len(limbs)):
+        start, end = limbs[limb]
+        (ax, ay), (bx, by) = (keypoints[person, frame, joint].tolist() for joint in (start, end))
+        first, second = (float(scores[person, frame, joint]) for joint in (start, end))
+        if not all(math.isfinite(value) for value in (ax, ay, bx, by, first, second)):
+            continue
+        if min(first, second) < 1e-3:
+            continue
+        strength = min(first, second)
+        if (bx - ax) ** 2 + (by - ay) ** 2 < 1:
+            bx, by, strength = ax, ay, first
+        reach = 3 * sigma
+        for row in range(size[0]):
+            for column in range(size[1]):
+                if not math.trunc(min(ax, bx) - reach) <= column <= math.trunc(max(ax, bx) + reach):
+                    continue
+                if not math.trunc(min(ay, by) - reach) <= row <= math.trunc(max(ay, by) + reach):
+                    continue
+                # The nearest point of the segment, by its angles at both ends.
+                to_a = math.hypot(column - ax, row - ay)
+                to_b = math.hypot(column - bx, row - by)
+                long = math.hypot(bx - ax, by - ay)
+                if (column - ax) * (bx - ax) + (row - ay) * (by - ay) <= 0:
+                    near = to_a
+                elif (column - bx) * (ax - bx) + (row - by) * (ay - by) <= 0:
+                    near = to_b
+                else:
+                    near = abs((bx - ax) * (row - ay) - (by - ay) * (column - ax)) / long
+                value = strength * math.exp(-(near**2) / (2 * sigma**2))
+                volume[limb, frame, row, column] = max(volume[limb, frame, row, column], value)
+    return volume
+
+
+class TestLimbs:
+    def test_golden_heatmaps_of_the_reference(self, shared):
+        for case in golden(shared, "heatmap_limb_*.npz"):
+            render = LimbHeatmaps(COCO, float(case["sigma"]), GOLDEN_LIMBS)
+            volume = render(batch_of_one(case["keypoints"]), batch_of_one(case["scores"]),
+                            tuple(case["size"].tolist()))
+            assert_same(volume[0].transpose(0, 1).numpy(), case["heatmaps"])
+
+    @settings(max_examples=50, deadline=None)
+    @given(scenes())
+    def test_any_clip_at_any_size_and_sigma(self, scene):
+        keypoints, scores, size, sigma = scene
+        # A limb that starts out of all bounds crosses the image where single precision says.
+        keypoints = np.where(np.abs(keypoints) < 1e38, np.clip(keypoints, -40, 60), keypoints)
+        keypoints[np.abs(keypoints) == np.float32(1e38)] = np.nan
+        volume = LimbHeatmaps(SIDES, sigma)(batch_of_one(keypoints), batch_of_one(scores), size)
+        expected = draw_limbs_slowly(keypoints, scores, SIDES.limbs, size, sigma)
+        assert_same(volume[0].numpy(), expected, TOLERANCE)
+
+    @settings(max_examples=60, deadline=None)
+    @given(scenes())
+    def test_whatever_comes_it_stays_in_0_to_1(self, scene):
+        keypoints, scores, size, sigma = scene
+        volume = LimbHeatmaps(SIDES, sigma)(batch_of_one(keypoints), batch_of_one(scores), size)
+        assert volume.isfinite().all()
+        assert volume.min() >= 0
+        assert volume.max() <= 1
+
+    def test_clips_of_a_batch_do_not_touch_each_other(self):
+        random = np.random.default_rng(0)
+        keypoints = torch.from_numpy(random.uniform(-5, 15, (3, 2, 4, 3, 2)).astype(np.float32))
+        scores = torch.from_numpy(random.uniform(0, 1, (3, 2, 4, 3)).astype(np.float32))
+        render = LimbHeatmaps(SIDES)
+        volume = render(keypoints, scores, (7, 9))
+        assert volume.is_contiguous(memory_format=torch.channels_last_3d)
+        assert volume.dtype == torch.float32
+        for i in range(3):
+            alone = render(keypoints[i : i + 1], scores[i : i + 1], (7, 9))
+            assert torch.equal(volume[i], alone[0])
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize("where", ["x", "y", "score"])
+    def test_limbs_of_a_joint_that_is_not_finite_are_not_drawn(self, value, where):
+        keypoints, scores = torch.full((1, 1, 2, 3, 2), 4.0), torch.ones(1, 1, 2, 3)
+        if where == "score":
+            scores[0, 0, 0, 1] = value
+        else:
+            keypoints[0, 0, 0, 1, "xy".index(where)] = value
+        volume = LimbHeatmaps(SIDES)(keypoints, scores, (8, 8))
+        assert volume.isfinite().all()
+        assert volume[0, :, 0].amax((1, 2)).tolist() == [0, 1, 0]
+        assert volume[0, :, 1].amax((1, 2)).tolist() == [1, 1, 1]
+
+    def test_the_mirror_image_is_that_of_mirrored_joints(self):
+        random = np.random.default_rng(0)
+        keypoints = torch.from_numpy(random.integers(0, 9, (1, 1, 8, 3, 2)).astype(np.float32))
+        # Whole pixels and a sigma of 1/3: the box is symmetric. Equal scores: so is a short limb.
+        scores, render = torch.ones(1, 1, 8, 3), LimbHeatmaps(SIDES, 1 / 3)
+        swapped = keypoints[..., [0, 2, 1], :].clone()
+        swapped[..., 0] = 8 - swapped[..., 0]
+        volume = render(keypoints, scores, (9, 9))
+        torch.testing.assert_close(render.mirror(volume), render(swapped, scores, (9, 9)))
+        assert torch.equal(render.mirror(render.mirror(volume)), volume)
+
+    def test_channels_are_the_limbs_of_every_layout(self):
+        for layout in LAYOUTS.values():
+            render = LimbHeatmaps(layout)
+            assert render.num_channels == len(layout.limbs)
+            mirrored = [layout.limbs[place] for place in render.mirrored_limbs]
+            for limb, other in zip(layout.limbs, mirrored, strict=True):
+                assert {layout.mirrored_joints[joint] for joint in limb} == set(other)
+
+    @pytest.mark.parametrize(("arguments", "message"), [
+        ({"sigma": 0.0}, "`sigma` must be positive"), ({"sigma": math.nan}, "`sigma` must be"),
+        ({"limbs": []}, "has no limbs"), ({"limbs": [(0, 3)]}, "must link joints 0 to 2"),
+        ({"limbs": [(0, 1)]}, "the mirror image of each"),
+        ({"limbs": [(1, 2), (2, 1)]}, "each limb once")])
+    def test_bad_arguments_are_refused(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            LimbHeatmaps(SIDES, **arguments)
+
+
+class TestCoordinates:
+    # Two frames of 40 x 80 pixels; head, left hand, right hand.
+    KEYPOINTS = torch.tensor([[[[40.0, 20], [60, 10], [20, 30]], [[42, 20], [70, 10], [0, 0]]]])
+    SCORES = torch.tensor([[[1.0, 0.5, 0.8], [1, 0.7, 0]]])
+
+    def make(self, **arguments):
+        return Coordinates(STICK, **arguments)(self.KEYPOINTS[None], self.SCORES[None], (40, 80))
+
+    def test_joints_by_hand(self):
+        values = self.make()
+        assert values.shape == (1, 3, 2, 2, 3)
+        first = torch.tensor([[0.0, 0.5, -0.5], [0, -0.5, 0.5], [1, 0.5, 0.8]])
+        second = torch.tensor([[0.05, 0.75, -1], [0, -0.5, -1], [1, 0.7, 0]])
+        torch.testing.assert_close(values[0, :, 0, 0], first)
+        torch.testing.assert_close(values[0, :, 1, 0], second)
+        assert (values[0, :, :, 1] == 0).all()  # the second person is not there
+
+    def test_bones_by_hand(self):
+        values = self.make(stream="bone")
+        torch.testing.assert_close(values[0, :, 0, 0], torch.tensor(
+            [[0.0, 0.5, -0.5], [0, -0.5, 0.5], [1, 0.75, 0.9]]))
+        other = self.make(stream="bone", bones=[(1, 2)])  # the others have no bone
+        torch.testing.assert_close(other[0, :, 0, 0], torch.tensor(
+            [[0.0, 1, 0], [0, -1, 0], [1, 0.65, 0.8]]))
+
+    def test_motion_by_hand(self):
+        values = self.make(stream="joint_motion")
+        torch.testing.assert_close(values[0, :, 0, 0], torch.tensor(
+            [[0.05, 0.25, -0.5], [0, 0, -1.5], [1, 0.6, 0.4]]))
+        assert (values[0, :, 1] == 0).all()
+        values = self.make(stream="bone_motion")
+        torch.testing.assert_close(values[0, :2, 0, 0, 1], torch.tensor([0.2, 0.0]))
+
+    def test_persons_are_cut_and_filled_up(self):
+        keypoints = torch.rand(2, 3, 4, 3, 2) * 40
+        scores = torch.rand(2, 3, 4, 3)
+        all_three = Coordinates(STICK, persons=3)(keypoints, scores, (40, 80))
+        assert all_three.shape == (2, 3, 4, 3, 3)
+        two = Coordinates(STICK)(keypoints, scores, (40, 80))
+        assert torch.equal(two, all_three[:, :, :, :2])
+        five = Coordinates(STICK, persons=5)(keypoints, scores, (40, 80))
+        assert torch.equal(five[:, :, :, :3], all_three)
+        assert five[:, :, :, 3:].abs().max() == 0
+
+    @pytest.mark.parametrize("stream", ["joint", "bone", "joint_motion", "bone_motion"])
+    def test_the_mirror_image_is_that_of_mirrored_keypoints(self, stream):
+        keypoints, scores = torch.rand(1, 2, 4, 3, 2) * 40, torch.rand(1, 2, 4, 3)
+        make = Coordinates(STICK, stream)
+        swapped = keypoints[..., [0, 2, 1], :].clone()
+        swapped[..., 0] = 80 - swapped[..., 0]
+        mirrored = make(swapped, scores[..., [0, 2, 1]], (40, 80))
+        torch.testing.assert_close(make.mirror(make(keypoints, scores, (40, 80))), mirrored)
+
+    def test_it_is_made_on_the_device_of_the_keypoints(self):
+        keypoints, scores = (torch.zeros(2, 1, 4, 17, *last, device="meta") for last in ((2,), ()))
+        make = Coordinates(COCO, "bone_motion")
+        values = make.mirror(make(keypoints, scores, (56, 48)))
+        assert (values.device.type, values.shape) == ("meta", (2, 3, 4, 2, 17))
+
+    @pytest.mark.parametrize(("arguments", "message"), [
+        ({"stream": "bones"}, "`stream` must be one of joint, bone"),
+        ({"persons": 0}, "`persons` must be >= 1, got 0"),
+        ({"bones": [(1, 3)]}, "`bones` must link joints 0 to 2")])
+    def test_bad_arguments_are_refused(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            Coordinates(STICK, **arguments)

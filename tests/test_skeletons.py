@@ -122,3 +122,25 @@ def test_any_declaration_gives_a_layout_or_a_value_error(value, key):
     except ValueError:
         return
     assert json.loads(layout.to_json())["joints"] == list(layout.joints)
+
+
+class TestTree:
+    def test_coco_by_hand(self):
+        assert LAYOUTS["coco17"].tree == (
+            (1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8),
+            (11, 5), (12, 6), (13, 11), (14, 12), (15, 13), (16, 14))
+
+    @pytest.mark.parametrize("name", LAYOUTS)
+    def test_every_joint_has_its_way_to_the_first(self, name):
+        layout = LAYOUTS[name]
+        parents = dict(layout.tree)
+        assert sorted(parents) == list(range(1, layout.num_joints))
+        for joint in parents:
+            steps = 0
+            while joint != 0:
+                joint, steps = parents[joint], steps + 1
+                assert steps < layout.num_joints
+
+    def test_what_no_limb_joins_hangs_on_the_first(self):
+        layout = SkeletonLayout("loose", ("a", "b", "c", "d"), ((3, 2),), ())
+        assert layout.tree == ((1, 0), (2, 0), (3, 2))

@@ -19,13 +19,17 @@ from ptl_skel.backbones.base import Backbone
 Links = Sequence[tuple[int, int]]
 """(joint, the next joint towards the root), for every joint but the root."""
 
+COCO17: Links = ((1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8),
+                 (11, 5), (12, 6), (13, 11), (14, 12), (15, 13), (16, 14))
+"""The skeleton of the published networks on 2D keypoints, its root the nose."""
+
 DILATIONS = (1, 2, 3, 4)
 """Of the temporal convolutions beside each other in a block."""
 
 
 def is_tree(links: Links) -> bool:
     """Whether every joint but one, the root, has its way to the root."""
-    parents = {joint: parent for joint, parent in links}
+    parents = dict(links)
     joints = set(range(len(links) + 1))
     reached = joints - set(parents)
     if len(reached) != 1 or not joints.issuperset(parents):
@@ -155,17 +159,17 @@ class STGCNpp(Backbone):
 
     Args:
         in_channels: Channels of the inputs: x, y, score.
-        links: (joint, the next joint towards the root) for every joint but the root.
         widths: Channels of each block.
         strides: Stride in time of each block.
+        links: (joint, the next joint towards the root) for every joint but the root.
 
     Raises:
         ValueError: Blocks are not equally described, a number is out of range, or the links are
             no tree.
     """
 
-    def __init__(self, in_channels: int, links: Links, widths: Sequence[int],
-                 strides: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, widths: Sequence[int], strides: Sequence[int],
+                 links: Links = COCO17) -> None:
         super().__init__()
         if not len(widths) == len(strides) > 0 or min(*widths, *strides) < 1:
             raise ValueError("`widths` and `strides` must have an entry >= 1 for each block, got "

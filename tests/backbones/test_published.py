@@ -10,11 +10,12 @@ import torch
 import yaml
 
 from ptl_skel import backbones
-from ptl_skel.backbones.stgcnpp import adjacency
+from ptl_skel.backbones.stgcnpp import COCO17, adjacency
 from ptl_skel.commands import CONFIGS
 from ptl_skel.complexity import measure
 from ptl_skel.module import classifier
 from ptl_skel.profile import load_backbone
+from ptl_skel.skeletons import LAYOUTS
 
 TOLERANCE = 1e-4  # of the largest logit, from the golden cases
 PYSKL = ("slowonly_r50", "c3d_light", "x3d_shallow", "stgcnpp")
@@ -75,7 +76,7 @@ def filled(name):
     names = published_names(name, ours)
     filling = {key: weights(names[key], value.shape) for key, value in ours.items()}
     if name == "stgcnpp":
-        graph = adjacency(declared(name)["init_args"]["links"])
+        graph = adjacency(COCO17)
         filling |= {key: graph for key in ours if key.endswith(".A")}
     model.load_state_dict(filling, assign=True)
     return model
@@ -125,9 +126,13 @@ def assert_close(found, expected):
                                atol=TOLERANCE * np.abs(expected).max())
 
 
+def test_the_graph_of_a_run_on_coco_is_the_published_one():
+    assert LAYOUTS["coco17"].tree == COCO17
+
+
 def test_golden_graph_of_coco(shared):
     _, arrays = golden(shared, "stgcnpp")
-    graph = adjacency(declared("stgcnpp")["init_args"]["links"])
+    graph = adjacency(COCO17)
     np.testing.assert_allclose(graph.numpy(), arrays["graph_A"], atol=1e-7)
 
 

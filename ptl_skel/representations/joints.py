@@ -1,47 +1,14 @@
-"""Keypoints to what a network reads.
-
-Adding a representation: subclass `Representation`, taking the layout first, and give its path as
-``data.representation.class_path``. It must hold no tensors: it is not moved between devices.
-"""
+"""Keypoints to a Gaussian around each joint."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
+from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.skeletons import SkeletonLayout
-
-MIN_SCORE = 1e-3
-"""Joints of a lower score are not drawn (PYSKL)."""
-
-
-class Representation(ABC):
-    """Turns keypoints into inputs of a network; made for one skeleton layout."""
-
-    @property
-    @abstractmethod
-    def num_channels(self) -> int:
-        """Channels C of the inputs."""
-
-    @abstractmethod
-    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """Inputs of a network.
-
-        Args:
-            keypoints: Pixels of an image of that size, ``(N, M, T, V, 2)``.
-            scores: ``(N, M, T, V)``.
-            size: Height and width.
-
-        Returns:
-            ``(N, C, T, H, W)``.
-        """
-
-    @abstractmethod
-    def mirror(self, inputs: Tensor) -> Tensor:
-        """The inputs of the mirror image: a second view at test time."""
 
 
 class JointHeatmaps(Representation):

@@ -1,0 +1,8 @@
+"""Keypoints to what a network reads; `base` says how to add a representation."""
+
+from ptl_skel.representations.base import MIN_SCORE, Representation
+from ptl_skel.representations.coordinates import Coordinates
+from ptl_skel.representations.joints import JointHeatmaps
+from ptl_skel.representations.limbs import LimbHeatmaps
+
+__all__ = ["MIN_SCORE", "Coordinates", "JointHeatmaps", "LimbHeatmaps", "Representation"]

@@ -1,0 +1,49 @@
+"""What a representation has to offer.
+
+Adding a representation: 1. subclass `Representation` in a file of its own, taking the layout first;
+2. export it in ``representations/__init__.py``; 3. give its path as
+``data.representation.class_path``, or a YAML under ``configs/representation``. It must hold no
+tensors: it is not moved between devices.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+MIN_SCORE = 1e-3
+"""Joints of a lower score are not drawn (PYSKL)."""
+
+
+class Representation(ABC):
+    """Turns keypoints into inputs of a network; made for one skeleton layout.
+
+    Attributes:
+        cropped: Whether it looks at the box around the persons; else at the whole frame.
+    """
+
+    cropped = True
+
+    @property
+    @abstractmethod
+    def num_channels(self) -> int:
+        """Channels C of the inputs."""
+
+    @abstractmethod
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Inputs of a network.
+
+        Args:
+            keypoints: Pixels of an image of that size, ``(N, M, T, V, 2)``. It shows the box
+                around the persons, or the frame, as `cropped` says.
+            scores: ``(N, M, T, V)``.
+            size: Height and width.
+
+        Returns:
+            ``(N, C, T, H, W)``.
+        """
+
+    @abstractmethod
+    def mirror(self, inputs: Tensor) -> Tensor:
+        """The inputs of the mirror image: a second view at test time."""

@@ -1,0 +1,95 @@
+"""Keypoints as they are, for networks on graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ptl_skel.representations.base import Representation
+from ptl_skel.skeletons import SkeletonLayout
+
+
+class Coordinates(Representation):
+    """Coordinates and scores of the joints, or of what is derived from them.
+
+    Coordinates run from -1 to 1 over the frame. Streams:
+
+    - ``joint``: each joint;
+    - ``bone``: each joint minus the next one towards the root, with the mean of their scores;
+    - ``joint_motion``, ``bone_motion``: the next frame of the clip minus this one, with the mean
+      of their scores; 0 in the last frame.
+
+    Motion is that between frames which were sampled, where PYSKL takes neighbours in the video.
+    A missing joint lies in the corner (-1, -1) with score 0, as in PYSKL.
+
+    Args:
+        layout: The joints.
+        stream: What the network sees.
+        persons: How many; the first ones stored. Further ones are left out, missing ones are 0.
+        bones: (joint, the next joint towards the root); a joint that is not named has the bone 0.
+            None: those of the layout. PYSKL links the hips of COCO to the nose.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Reference:
+        PYSKL, arXiv 2205.09443, section 3.1; streams of 2s-AGCN, arXiv 1805.07694.
+    """
+
+    cropped = False
+
+    def __init__(self, layout: SkeletonLayout,
+                 stream: Literal["joint", "bone", "joint_motion", "bone_motion"] = "joint",
+                 persons: int = 2, bones: Sequence[tuple[int, int]] | None = None) -> None:
+        streams = ("joint", "bone", "joint_motion", "bone_motion")
+        if stream not in streams:
+            raise ValueError(f"`stream` must be one of {', '.join(streams)}, got {stream!r}")
+        if persons < 1:
+            raise ValueError(f"`persons` must be >= 1, got {persons}")
+        bones = layout.tree if bones is None else bones
+        joints = range(layout.num_joints)
+        if any(joint not in joints or parent not in joints for joint, parent in bones):
+            raise ValueError(f"`bones` must link joints 0 to {layout.num_joints - 1} of layout "
+                             f"`{layout.name}`, got {bones}")
+        self.layout = layout
+        self.stream = stream
+        self.persons = persons
+        self.parents = list(joints)
+        for joint, parent in bones:
+            self.parents[joint] = parent
+
+    @property
+    def num_channels(self) -> int:
+        """x, y and score."""
+        return 3
+
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Streams ``(N, 3, T, M, V)``; see the class."""
+        keypoints, scores = keypoints[:, : self.persons], scores[:, : self.persons]
+        known = scores > 0
+        present = known.any(-1, keepdim=True).any(2, keepdim=True)
+        x, y = (torch.where(known, keypoints[..., axis] / (extent / 2) - 1, -1.0) * present
+                for axis, extent in ((0, size[1]), (1, size[0])))
+        values = torch.stack([x, y, torch.where(known, scores, 0.0)], 1)  # (N, 3, M, T, V)
+        missing = self.persons - values.shape[2]
+        values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing)).transpose(2, 3)
+        if self.stream.startswith("bone"):
+            values = _difference(values, values[..., self.parents])
+        if self.stream.endswith("motion"):
+            motion = _difference(values[:, :, 1:], values[:, :, :-1])
+            values = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, 1))
+        return values
+
+    def mirror(self, inputs: Tensor) -> Tensor:
+        """Mirrored: x becomes -x, left and right joints change places."""
+        mirrored = inputs[..., list(self.layout.mirrored_joints)]
+        return torch.cat([-mirrored[:, :1], mirrored[:, 1:]], 1)
+
+
+def _difference(minuend: Tensor, subtrahend: Tensor) -> Tensor:
+    """Coordinates subtracted, scores averaged; channels are x, y, score."""
+    between = minuend[:, :2] - subtrahend[:, :2]
+    return torch.cat([between, (minuend[:, 2:] + subtrahend[:, 2:]) / 2], 1)
