@@ -108,6 +108,7 @@ class KeypointDataModule(LightningDataModule):
         self.test_flip = test_flip
         self.num_workers = num_workers
         self.seed = seed
+        self.first_epoch = 0
         self.validation = "none"
         self.parts = self._parts() if protocol is not None else {}
 
@@ -182,6 +183,14 @@ class KeypointDataModule(LightningDataModule):
                                     f"labelled clip to {name} on")
         return self.parts[name]
 
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch at which a resumed run begins: Lightning tells it too late for workers."""
+        return {"epoch": 0 if self.trainer is None else self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.first_epoch = state_dict["epoch"]
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random clips of the training part, the last incomplete batch left out."""
         dataset = ClipDataset(self.file, self.part("train"), self.clip_len, seed=self.seed)
@@ -214,8 +223,7 @@ class KeypointDataModule(LightningDataModule):
         trainer = self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
-        if trainer:  # Lightning says it too, but workers begin before
-            sampler.set_epoch(trainer.current_epoch if shuffle else 0)
+        sampler.set_epoch(self.first_epoch)
         return DataLoader(
             dataset, batch_size=batch_size, sampler=sampler, num_workers=self.num_workers,
             collate_fn=_as_fetched, drop_last=shuffle, persistent_workers=self.num_workers > 0,
