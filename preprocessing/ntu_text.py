@@ -11,6 +11,7 @@ Reference:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ XYZ, PIXELS = (0, 1, 2), (5, 6)  # columns of a joint line: metres, and pixels o
 _STATE = 11
 _BODY_VALUES, _JOINT_VALUES = 10, 12
 _BODY_LINES = 2 + NUM_JOINTS
-_IN_NUMBERS = bytes(range(ord(" ") + 1)) + b"0123456789+-.eE" b"NaN" b"nan" b"INFTY" b"infty"
+_BLANKS = bytes(range(ord(" ") + 1))
+_IN_NUMBERS = _BLANKS + b"0123456789+-.eE" b"NaN" b"nan" b"INFTY" b"infty"
 MAX_BYTES = 512 * 2**20  # 100 times the longest official file
 
 
@@ -80,15 +82,16 @@ class _Lines:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.text = np.frombuffer(raw, np.uint8)
-        if not raw.isascii() or b"\0" in raw or b"\x7f" in raw:
+        self._strange = raw.translate(None, _IN_NUMBERS)
+        if b"\0" in raw or not self._strange.isascii() or b"\x7f" in self._strange:
             raise ValueError("the file holds bytes that are no text")
-        blank = self.text <= ord(" ")
-        edge = np.flatnonzero(blank[1:] != blank[:-1])
-        # Of each token: the character before it, and its last one.
-        self._before, self._last = edge[::2], edge[1::2]
-        if not edge.size:
+        self._blank = self.text <= ord(" ")
+        # The character before each token, and after the last one.
+        self._before = np.append(np.flatnonzero(self._blank[:-1] & ~self._blank[1:]),
+                                 len(raw.rstrip(_BLANKS)))
+        if self._before.size == 1:
             raise ValueError("the file is empty")
-        begins = self.text[self._before] == ord("\n")
+        begins = self.text[self._before[:-1]] == ord("\n")
         begins[0] = True
         self.first = np.append(np.flatnonzero(begins), begins.size)
         self.size = np.diff(self.first)
@@ -96,8 +99,8 @@ class _Lines:
     @property
     def num_blank(self) -> int:
         """Number of lines without a token."""
-        unfinished = not self.raw.removesuffix(PADDING).endswith(b"\n")
-        return self.raw.count(b"\n") + unfinished - len(self.size)
+        unfinished = b"\n" not in self.raw[self._before.item(-1) :]
+        return int(np.count_nonzero(self.text == ord("\n"))) + unfinished - len(self.size)
 
     def check_characters(self) -> None:
         """Refuses what is no number even where its value is not asked for.
@@ -105,14 +108,23 @@ class _Lines:
         Raises:
             ValueError: There is a character that is in no number.
         """
-        wrong = self.raw.translate(None, _IN_NUMBERS)
-        if wrong:
-            token = int(np.searchsorted(self._before, self.raw.index(wrong[:1]))) - 1
+        if self._strange:
+            token = int(np.searchsorted(self._before, self.raw.index(self._strange[:1]))) - 1
             raise ValueError(f"{self._token(token)[:20].decode()!r} is no number")
 
     def span(self, token: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Position of the first character of each token, and that after its last one."""
-        return self._before[token] + 1, self._last[token] + 1
+        return self._before[token] + 1, self._end(token)
+
+    def _end(self, token: NDArray[np.int64]) -> NDArray[np.int64]:
+        end = self._before[token + 1]
+        end -= self._blank[end - 1]  # there are one or two blanks between tokens
+        return self._ends[token] if self._blank[end - 1].any() else end
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """Position after the last character of each token, however many blanks follow."""
+        return np.flatnonzero(self._blank[1:] & ~self._blank[:-1]) + 1
 
     def find_bodies(self) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         """The number of frames; the frame and the first line of each body, ``(B,)``."""
@@ -151,7 +163,8 @@ class _Lines:
         return f"line {before + 1}"
 
     def _token(self, token: int) -> bytes:
-        return self.raw[self._before.item(token) + 1 : self._last.item(token) + 1]
+        start, end = self._before.item(token) + 1, self._before.item(token + 1)
+        return self.raw[start:end].rstrip(_BLANKS)
 
     def _count(self, line: int, what: str) -> int:
         token = self._token(self.first.item(line))
@@ -183,15 +196,17 @@ class _Lines:
         """The ID of each body, ``(B,)``."""
         start, end = self.span(self.first[body_line])
         ids = [self.raw[a:b] for a, b in zip(start.tolist(), end.tolist(), strict=True)]
-        for line, body_id in zip(body_line, ids, strict=True):
-            if not body_id.isdigit() or len(body_id) > 18:
-                raise ValueError(f"{self._where(line)} should begin with the ID of a body")
+        if not (b"".join(ids) or b"0").isdigit() or max(map(len, ids), default=0) > 18:
+            wrong = next(line for line, body_id in zip(body_line, ids, strict=True)
+                         if not body_id.isdigit() or len(body_id) > 18)
+            raise ValueError(f"{self._where(wrong)} should begin with the ID of a body")
         return np.array([int(body_id) for body_id in ids], np.int64)
 
     def read_states(self, token: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The tracking states that the tokens give, in their shape."""
-        states = self.text[self._last[token]] - np.uint8(ord("0"))
-        wrong = (states > 2) | (self._last[token] - self._before[token] != 1)
+        start, end = self.span(token)
+        states = self.text[start] - np.uint8(ord("0"))
+        wrong = (states > 2) | (end - start != 1)
         if wrong.any():
             shown = self._token(int(token[wrong][0]))[:20].decode()
             raise ValueError(f"{shown!r} is no tracking state, these are 0, 1 and 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
 # Inputs a worker reads before it hands over: evens out long and short ones, bounds the memory.
 _CHUNK = 16
 _REASONS = 5
+_KEPT = 32 * 2**20  # bytes; no array of an official file is larger
 _NUMBER = re.compile(r"\d+")
 class Skipped(NamedTuple):
     """An input that gave no clip."""
@@ -134,6 +136,7 @@ def _outcomes(source: Source, keys: Sequence[str], workers: int) -> Generator[Ou
     if workers > 1:
         yield from _outcomes_in_parallel(source, keys, workers)
     else:
+        keep_freed_memory()
         for key in keys:
             yield _read(source, key)
 
@@ -174,7 +177,22 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> 
             process.join()
 
 
+def keep_freed_memory() -> None:
+    """Lets glibc reuse the blocks that one input took for the next one.
+
+    Otherwise the kernel maps and clears fresh pages for each: a fourth of the time of NTU files.
+    Does nothing on other systems.
+    """
+    if sys.platform.startswith("linux"):
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            m_trim_threshold, m_mmap_threshold = -1, -3
+            libc.mallopt(m_mmap_threshold, _KEPT)
+            libc.mallopt(m_trim_threshold, _KEPT)
+
+
 def _work(source: Source, chunks: Sequence[Sequence[str]], sender: Connection) -> None:
+    keep_freed_memory()
     with contextlib.suppress(BrokenPipeError):
         for chunk in chunks:
             sender.send([_read(source, key) for key in chunk])
