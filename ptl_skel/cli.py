@@ -34,6 +34,7 @@ from ptl_skel.datamodule import KeypointDataModule
 from ptl_skel.module import ActionRecognizer
 from ptl_skel.records import MetricsLogger, RunRecord, write_predictions
 from ptl_skel.storage import KeypointFileError
+from ptl_skel.weights import load_weights
 
 RECORD = "ptl_skel"
 """Key of a checkpoint under which its config, layout and classes lie."""
@@ -68,11 +69,15 @@ class SkeletonCLI(LightningCLI):
         self.checkpoint: dict[str, Any] | None = None
         arguments = [part for arg in args for part in _expanded(arg)]
         path = _value_of("--ckpt_path", arguments)
+        weights = _value_of("--init_from", arguments)
+        if path is not None and weights is not None:
+            raise UserError("a checkpoint holds its weights: leave out --ckpt_path or --init_from")
         if path is not None and path != "last":
             self.checkpoint = read_checkpoint(Path(path))
             arguments = ["--config", self._checkpoint_config(verb, Path(path)), *arguments]
-        elif verb != "fit" and not {"-h", "--help"}.intersection(args):
-            raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run")
+        elif verb != "fit" and weights is None and not {"-h", "--help"}.intersection(args):
+            raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run, or "
+                            "--init_from, a file of weights, and what they were trained for")
         quiet = ["--verbose=false"] if verb in {"validate", "test"} else []  # we print a table
         base = {"default_config_files": [str(CONFIGS / "base.yaml")]}
         super().__init__(
@@ -100,6 +105,8 @@ class SkeletonCLI(LightningCLI):
         parser.add_argument("--run_dir", type=str | None, default=None, help=(
             "Folder of the run; a name that is taken gets a number. "
             "Default: runs/<keypoint file>-<protocol>"))
+        parser.add_argument("--init_from", type=str | None, default=None, help=(
+            "Begin with the weights of a checkpoint: of PYSKL, MMAction2, torchvision or a run"))
         parser.add_argument("--wandb", choices=("off", "offline", "online"), default="offline",
                             help="Mirror the run in Weights & Biases")
         parser.add_argument("--test_after_fit", type=bool, default=True,
@@ -129,6 +136,7 @@ class SkeletonCLI(LightningCLI):
         if self.config[self.subcommand].ckpt_path == "last" and last.exists():
             self.checkpoint = read_checkpoint(last)
         self._check_checkpoint()
+        self._load_weights()
         self.model.make_optimizer(self.model.parameters())  # to hear now what is wrong with it
         self.complexity = self._complexity()
         config = self._get(self.config_init, "trainer")
@@ -175,8 +183,19 @@ class SkeletonCLI(LightningCLI):
                 f"{shapes.get(name)} there, {needed.get(name)} here; without flags for the model, "
                 "it is that of the checkpoint")
 
+    def _load_weights(self) -> None:
+        path = self.config[self.subcommand].init_from
+        if path is None or self.checkpoint is not None:
+            return
+        adapt = self.subcommand == "fit"
+        for adapted in load_weights(self.model.classifier, Path(path), adapt=adapt):
+            console.print(f"{path}: {adapted}", soft_wrap=True)
+
     def _run_dir(self) -> Path:
         config = self.config[self.subcommand]
+        if self.subcommand != "fit" and config.ckpt_path is None:
+            weights = Path(config.init_from)
+            return _free(Path(config.run_dir or f"runs/{weights.stem}-{self.subcommand}"))
         if self.subcommand != "fit":
             beside = Path(config.ckpt_path).parent.parent / str(self.subcommand)
             return _free(Path(config.run_dir or beside))
@@ -201,7 +220,8 @@ class SkeletonCLI(LightningCLI):
         data = self.datamodule
         parts = {part: len(clips) for part, clips in data.parts.items()}
         return {
-            "command": self.command, "seed": self.config[self.subcommand].seed_everything,
+            "command": self.command, "init_from": self.config[self.subcommand].init_from,
+            "seed": self.config[self.subcommand].seed_everything,
             "backbone": self.config[self.subcommand].model.backbone.class_path,
             "data": {"file": str(data.file.path), "dataset": data.file.header.dataset,
                      "source": data.file.header.source, "protocol": data.protocol,
@@ -261,7 +281,8 @@ class SkeletonCLI(LightningCLI):
     def after_test(self) -> None:
         """Writes the predictions and says how it went."""
         self._write_predictions()
-        self.record.finish(self.trainer, tested=str(self.config.test.ckpt_path))
+        config = self.config.test
+        self.record.finish(self.trainer, tested=str(config.ckpt_path or config.init_from))
         self._say()
 
     def after_predict(self) -> None:
