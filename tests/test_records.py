@@ -45,9 +45,9 @@ class TestOfARun:
 
     def test_its_result(self, finished_run, tiny_file):
         result = read_result(finished_run)
-        assert set(result) == {
-            "schema_version", "status", "command", "seed", "backbone", "data", "model", "versions",
-            "git_commit", "machine", "metrics", "training_seconds", "epochs", "tested"}
+        assert set(result) >= {
+            "schema_version", "status", "command", "seed", "backbone", "init_from", "data", "model",
+            "versions", "git_commit", "machine", "metrics", "training_seconds", "epochs", "tested"}
         assert result["status"] == "finished"
         assert result["command"].startswith("ptl-skel fit --config ")
         assert result["seed"] == 0
