@@ -7,14 +7,15 @@ A map of the package, from the file on disk to the trained network::
     sampling         which frames of a clip a network sees
     dataset          clips to batches of keypoints
     transforms       geometry and augmentation of batches of keypoints, on the device
-    representations  keypoints to what a network reads: joint heatmaps
+    representations  keypoints to what a network reads: heatmaps of joints or limbs, coordinates
     datamodule       splits, loaders, and inputs made after the transfer to the device
     backbones        the networks
     module           backbone, head, loss, metrics, optimiser
     complexity       parameters, multiply-accumulates, latency
     records          what a run leaves in its folder
+    weights          published weights into our networks
     cli              fit, validate, test, predict
-    profile, show    further commands
+    profile, show, ensemble    further commands
     configs          YAML files: base, backbones, experiments
 
 Top-level packages beside it: ``preprocessing`` makes keypoint files, ``sweeps`` compares runs.

@@ -16,6 +16,7 @@ LIGHTNING = {
 }
 OTHERS = {
     "profile": "parameters, GMACs and latency of backbones",
+    "ensemble": "the mean of what several runs predict, e.g. of joints and limbs",
     "show": "picture of a clip: skeleton and heatmaps",
 }
 HELP = f"""usage: ptl-skel VERB [options]
@@ -47,6 +48,10 @@ def main(args: Sequence[str] | None = None) -> None:
             from ptl_skel.profile import main as profile
 
             profile(rest)
+        elif verb == "ensemble":
+            from ptl_skel.ensemble import main as ensemble
+
+            ensemble(rest)
         elif verb == "show":
             from ptl_skel.show import main as show
 

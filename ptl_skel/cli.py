@@ -274,7 +274,8 @@ class SkeletonCLI(LightningCLI):
         self._say()
 
     def after_validate(self) -> None:
-        """Says how it went."""
+        """Writes the predictions and says how it went."""
+        self._write_predictions()
         self.record.finish(self.trainer)
         self._say()
 

@@ -198,14 +198,14 @@ class Predictions:
     class_names: tuple[str, ...]
 
 
-def read_predictions(run_dir: Path) -> Predictions:
-    """The ``predictions.npz`` of a run.
+def read_predictions(run: Path) -> Predictions:
+    """The ``predictions.npz`` of a run, given by the folder of the run or itself.
 
     Raises:
         FileNotFoundError: There is none.
         ValueError: It is damaged.
     """
-    path = run_dir / "predictions.npz"
+    path = run if run.suffix == ".npz" else run / "predictions.npz"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; `ptl-skel test` on a checkpoint of the "
                                 "run writes one")

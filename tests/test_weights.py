@@ -230,6 +230,8 @@ class TestCommands:
         assert (result["status"], result["tested"]) == ("finished", "published.pth")
         assert result["init_from"] == "published.pth"
         assert read_predictions(run_dir).probabilities.shape == (6, 3)
+        self.run("validate", tiny_file, "--data.protocol", "own")
+        assert len(read_predictions(Path("runs/published-validate")).clip) == 2
         self.run("predict", tiny_file)
         assert len(read_predictions(Path("runs/published-predict")).clip) == 24
 

@@ -3,18 +3,21 @@
 import json
 import math
 import zlib
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-from ptl_skel import backbones
+from ptl_skel import backbones, cli
 from ptl_skel.backbones.stgcnpp import COCO17, adjacency
 from ptl_skel.commands import CONFIGS
 from ptl_skel.complexity import measure
 from ptl_skel.module import classifier
 from ptl_skel.profile import load_backbone
+from ptl_skel.records import read_result
 from ptl_skel.skeletons import LAYOUTS
 
 TOLERANCE = 1e-4  # of the largest logit, from the golden cases
@@ -177,3 +180,31 @@ class TestArguments:
     def test_a_graph_of_other_joints_is_refused(self):
         with pytest.raises(ValueError, match="`links` describe 17 joints, got 13"):
             measure(network("stgcnpp"), (3, 4, 2, 13), seconds=0)
+
+
+class TestRuns:
+    """From the keypoint file to a checkpoint that is enough, as the command line puts it together.
+
+    The graph is that of the data, whatever skeleton it has.
+    """
+
+    @pytest.mark.parametrize(("backbone", "representation", "channels"), [
+        ("stgcnpp", "coordinates", 3), ("x3d_shallow", "limbs", 14)])
+    def test_a_run(self, tiny_file, tmp_path, monkeypatch, backbone, representation, channels):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(cli, "measure", partial(measure, seconds=0))
+        widths = {"stgcnpp": "[12, 12]", "x3d_shallow": "[4, 4]"}[backbone]
+        depths = ["--model.backbone.init_args.depths", "[1, 1]"]
+        arguments = depths if backbone == "x3d_shallow" else []
+        cli.run("fit", [
+            "--model.backbone", f"backbone/{backbone}.yaml", "--data.representation",
+            f"representation/{representation}.yaml", "--model.backbone.init_args.widths", widths,
+            "--model.backbone.init_args.strides", "[1, 2]", *arguments, "--data.file",
+            str(tiny_file), "--data.protocol", "cross", "--data.clip_len", "8", "--data.size", "16",
+            "--data.eval_size", "16", "--trainer.max_epochs", "1", "--wandb", "off",
+            "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false",
+            "--data.augment.crop_area", "[1, 1]", "--run_dir", "run"])
+        assert read_result(Path("run"))["model"]["input_shape"][:2] == [channels, 8]
+        cli.run("test", ["--ckpt_path", "run/checkpoints/last.ckpt", "--data.test_clips", "2",
+                         "--data.test_flip", "true", "--trainer.enable_progress_bar", "false"])
+        assert read_result(Path("run/test"))["status"] == "finished"
