@@ -24,6 +24,8 @@ _COLOURS = {"train": "#0072b2", "val": "#e69f00", "test": "#d55e00"}  # Okabe an
 _PLAIN = "#56789a"
 _WIDTH, _ROW, _FRAME = 9.0, 0.17, 1.1  # inches: of a figure; of a bar; around the bars
 _DPI = 100
+_BINS = 50
+_FEW = 4  # so many bars get a width at least
 _MAX_NAME = 45  # characters of a class name beside its bar
 
 _PAGE = """<!DOCTYPE html>
@@ -63,11 +65,13 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
     sections = [_section(f"Clips per class, {protocol or 'all'}", _classes(file, protocol))
                 for protocol in file.splits or [""]]
     sections += [
-        _section("Length of clips", _histogram(file.num_frames, "frames")),
+        _section("Length of clips", _histogram(
+            file.num_frames, "frames", _whole_bins(file.num_frames))),
         _section("Persons in clips", _persons(file)),
         _section("Joints that are missing or out of frame", _joints(file, findings)),
         _section("Share of missing joints in clips", _histogram(
-            100 * np.array(findings.missing_shares), "% of the joints of all persons", (0, 100))),
+            100 * np.array(findings.missing_shares), "% of the joints of all persons",
+            np.linspace(0, 100, _BINS + 1))),
     ]
     sections += [_suspicious(what, clips) for what, clips in findings.suspicious.items()]
     rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>\n"
@@ -131,16 +135,21 @@ def _classes(file: KeypointFile, protocol: str) -> Figure:
     return figure
 
 
-def _histogram(values: NDArray[Any], unit: str, limits: tuple[float, float] | None = None
-               ) -> Figure:
+def _histogram(values: NDArray[Any], unit: str, bins: NDArray[Any]) -> Figure:
     figure, (axes,) = _axes(2.8)
-    axes.hist(values, bins=50, range=limits, color=_PLAIN)
+    axes.hist(values, bins.tolist(), color=_PLAIN)
     axes.axvline(float(np.median(values)), color="black", linewidth=1)
-    axes.annotate(f" median {np.median(values):.4g}", (float(np.median(values)), 0.93),
-                  xycoords=("data", "axes fraction"))
+    axes.set_title(f"median {np.median(values):.3g}", loc="right", fontsize=10)
     axes.set_xlabel(unit)
     axes.set_ylabel("clips")
     return figure
+
+
+def _whole_bins(values: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """Edges of about `_BINS` bins that hold equally many whole numbers each."""
+    first, last = int(values.min()), int(values.max())
+    step = (last - first) // _BINS + 1
+    return np.arange(first, last + step + 1, step)
 
 
 def _persons(file: KeypointFile) -> Figure:
@@ -148,6 +157,7 @@ def _persons(file: KeypointFile) -> Figure:
     numbers, counts = np.unique(file.num_persons, return_counts=True)
     axes.bar_label(axes.bar(numbers.astype(str), counts, color=_PLAIN, width=0.5),
                    [f"{count:,}" for count in counts])
+    axes.set_xlim(-0.5, max(len(numbers), _FEW) - 0.5)
     axes.set_xlabel("persons")
     axes.set_ylabel("clips")
     return figure

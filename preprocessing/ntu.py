@@ -186,7 +186,7 @@ def _repairs(blank_lines: int, lost: int) -> str:
     if blank_lines:
         repairs.append(f"blank lines are passed over: {blank_lines}")
     if lost:
-        repairs.append(f"joints whose position is not finite have score 0: {lost}")
+        repairs.append(f"joints without a finite position count as missing: {lost}")
     return "; ".join(repairs)
 
 

@@ -160,7 +160,7 @@ def test_every_flaw_is_listed(tmp_path, capsys):
     repaired = (tmp_path / "out.repaired.csv").read_text().splitlines()
     assert repaired == [
         "input,reason", "S001C001P001R001A020.skeleton,blank lines are passed over: 3",
-        "S001C001P001R001A021.skeleton,joints whose position is not finite have score 0: 1"]
+        "S001C001P001R001A021.skeleton,joints without a finite position count as missing: 1"]
     at = file.position("S001C001P001R001A021")
     assert (file.frames(at)[1] == 0).sum() == 1
     line_feeds = file.position("S001C002P099R001A001")
