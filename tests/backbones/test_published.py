@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import zlib
 from functools import partial
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_cost_of_a_view_as_published(name, params, gmacs_48, gmacs_32):
         cost = measure(model, (17, frames, 56, 56), seconds=0)
         assert rounded_like(cost.gmacs, gmacs) == gmacs
         assert rounded_like(cost.params / 1e6, params) == params
+
+
+def test_cost_as_the_readme_has_it():
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \| ", text, re.MULTILINE)
+    assert {row[0] for row in rows} == {path.stem for path in (CONFIGS / "backbone").iterdir()}
+    for name, params, gmacs in rows:
+        shape = (3, 32, 2, 17) if name == "stgcnpp" else (17, 32, 56, 56)
+        with torch.device("meta"):
+            model = classifier(load_backbone(f"backbone/{name}.yaml", shape[0]), 60)
+        cost = measure(model, shape, seconds=0)
+        assert (f"{cost.params / 1e6:.3f}", f"{cost.gmacs:.2f}") == (params, gmacs), name
 
 
 def rounded_like(value, published):
