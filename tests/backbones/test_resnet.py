@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from torch import nn
 
@@ -59,6 +60,27 @@ class TestBlock:
         inputs = torch.randn(2, 4, 7, 5, 6)
         expected = reference(inputs) / (1 + 1e-5) ** 0.5  # the fresh batch norm
         torch.testing.assert_close(block(inputs), expected.relu())
+
+    @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+    def test_it_adds_two_convolutions_to_its_shortcut(self, stride):
+        block = ResidualBlock(4, 4, Conv3D, (3, 3), stride).eval()
+        for norm in (block.norm1, block.norm2):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.uniform_(norm.bias, -1, 1)
+
+        def normed(values, norm):
+            by_channel = (-1, 1, 1, 1)
+            scale = norm.weight.view(by_channel) / (1 + 1e-5) ** 0.5
+            return values * scale + norm.bias.view(by_channel)
+
+        inputs = torch.randn(2, 4, 4, 6, 6)
+        strides = stride[0], stride[1], stride[1]
+        inner = normed(F.conv3d(inputs, block.conv1.weight, None, strides, 1), block.norm1)
+        outer = normed(F.conv3d(inner.relu(), block.conv2.weight, None, 1, 1), block.norm2)
+        beside = inputs
+        if stride != (1, 1):
+            beside = F.conv3d(inputs, block.shortcut[0].weight, None, strides) / (1 + 1e-5) ** 0.5
+        torch.testing.assert_close(block(inputs), (outer + beside).relu(), rtol=1e-4, atol=1e-5)
 
     def test_depths_and_widths_are_what_they_say(self):
         backbone = VideoResNet(**TINY | {"depths": (2, 3)})
