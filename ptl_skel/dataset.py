@@ -61,16 +61,16 @@ class ClipDataset(Dataset[Batch]):
         of persons in the batch; persons that are not there have score 0.
         """
         clips = self.clips[np.asarray(draws) % len(self)]
+        frames = self.frames(clips, draws)
         file, joints = self.file, self.file.header.layout.num_joints
         shape = len(draws), int(file.num_persons[clips].max()), self.clip_len * self.num_clips
         keypoints = np.zeros((*shape, joints, file.header.num_coordinates), np.float32)
         scores = np.zeros((*shape, joints), np.float32)
-        for i, (draw, clip) in enumerate(zip(draws, clips, strict=True)):
-            frames = self._frames(draw, int(file.num_frames[clip]))
+        for i, clip in enumerate(clips):
             persons = file.num_persons[clip]
             all_keypoints, all_scores = file.frames(clip)
-            keypoints[i, :persons] = all_keypoints[:, frames]
-            scores[i, :persons] = all_scores[:, frames]
+            keypoints[i, :persons] = all_keypoints[:, frames[i]]
+            scores[i, :persons] = all_scores[:, frames[i]]
         sizes = np.stack([file.height[clips], file.width[clips]], 1).astype(np.float32)
         present = np.isfinite(keypoints).all(-1) & (scores > 0)  # NaN is no score either
         scores[~present] = 0
@@ -80,10 +80,15 @@ class ClipDataset(Dataset[Batch]):
                 "label": torch.from_numpy(file.label[clips].astype(np.int64)),
                 "clip": torch.from_numpy(clips)}
 
-    def _frames(self, draw: int, num_frames: int) -> NDArray[np.int64]:
+    def frames(self, clips: NDArray[np.int64], draws: Sequence[int]) -> NDArray[np.int64]:
+        """Which frames of clips of the file are taken, ``(N, T)``."""
+        num_frames = self.file.num_frames[clips].astype(np.int64)
         if self.seed is None:
-            return sample_test(num_frames, self.clip_len, self.num_clips).ravel()
-        return sample_train(num_frames, self.clip_len, (self.seed, draw))
+            return np.stack([sample_test(frames, self.clip_len, self.num_clips).ravel()
+                             for frames in num_frames.tolist()])
+        drawn = sample_train(torch.from_numpy(num_frames), self.clip_len, self.seed,
+                             torch.tensor(draws))
+        return drawn.numpy()
 
 
 class DrawSampler(DistributedSampler[int]):

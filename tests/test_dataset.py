@@ -39,8 +39,9 @@ class TestBatch:
         assert batch["scores"].shape == (len(draws), persons, 16, 13)
         for i, (draw, position) in enumerate(zip(draws, clips, strict=True)):
             clip = file.clip(position)
-            frames = (sample_test(clip.keypoints.shape[1], 16)[0] if seed is None
-                      else sample_train(clip.keypoints.shape[1], 16, (seed, draw)))
+            length = clip.keypoints.shape[1]
+            frames = (sample_test(length, 16)[0] if seed is None else
+                      sample_train(torch.tensor([length]), 16, seed, torch.tensor([draw]))[0])
             present = len(clip.keypoints)
             keypoints, scores = batch["keypoints"][i].numpy(), batch["scores"][i].numpy()
             assert np.array_equal(keypoints[:present], clip.keypoints[:, frames])
