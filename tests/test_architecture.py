@@ -29,7 +29,7 @@ LAYERS = {
 LIBRARIES = {
     "skeletons": {"yaml"},
     "storage": {"h5py", "numpy"},
-    "sampling": {"numpy"},
+    "sampling": {"numpy", "torch"},
     "dataset": {"numpy", "torch"},
     "transforms": {"torch"},
     "representations": {"torch"},
