@@ -405,6 +405,25 @@ class TestSharedConfigs:
             assert parse("--model.backbone", f"backbone/{other}.yaml",
                          "--model.backbone", one) == alone
 
+    @pytest.mark.parametrize(("name", "flags"), [
+        ("reduced", {"conv.init_args.middle": "matched", "stem_width": 8, "stem_kernel": [5, 7],
+                     "stem_stride": [2, 2], "widths": [8, 24], "depths": [2, 1],
+                     "strides": [[1, 2], [4, 1]], "kernel": [7, 3]}),
+        ("reduced", {"conv.init_args.middle": 0.5}), ("reduced", {"conv.init_args.middle": 32}),
+        ("c3d_reduced", {"conv.init_args.middle": 32, "width": 8}),
+        ("slowonly_r2plus1d", {"conv.init_args.middle": 1.0, "temporal_kernels": [1, 1, 5]}),
+        ("slowonly", {"conv.class_path": "ptl_skel.backbones.Conv2Plus1D",
+                      "conv.init_args.middle": 0.5})])
+    def test_every_argument_of_a_design_is_a_flag(self, parse, name, flags):
+        given = [part for key, value in flags.items()
+                 for part in (f"--model.backbone.init_args.{key}", json.dumps(value).strip('"'))]
+        config = parse("--model.backbone", f"backbone/{name}.yaml", *given)
+        backbone = yaml.safe_load((CONFIGS / f"backbone/{name}.yaml").read_text())
+        expected = leaves(backbone) | {f"init_args.{key}": value for key, value in flags.items()}
+        if "conv.class_path" in flags:  # in place of null
+            del expected["init_args.conv"]
+        assert leaves(config["model"]["backbone"]) == expected
+
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_every_experiment_parses(self, parse, name):
         declared = yaml.safe_load((CONFIGS / f"experiment/{name}.yaml").read_text())
@@ -456,6 +475,13 @@ class TestMistakes:
         (["--model.backbone", "backbone/absent.yaml"], "absent.yaml"),
         (["--model.backbone.init_args.widths", "[4]"], "must have an entry for each stage"),
         (["--model.backbone.init_args.kernel", "[2, 3]"], "kernel sizes must be odd"),
+        (["--model.backbone.init_args.stem_kernel", "[3]"], "stem_kernel"),
+        (["--model.backbone.init_args.strides", "[[0, 1], [2, 2]]"], "strides must be >= 1"),
+        (["--model.backbone.init_args.conv.init_args.middle", "8.5"],
+         "a whole number of channels, got 8.5"),
+        (["--model.backbone.init_args.conv.init_args.middle", "half"], "middle"),
+        (["--model.backbone", "backbone/slowonly.yaml", "--model.backbone.init_args.conv",
+          "torch.nn.Conv3d"], "torch.nn.Conv3d"),
         (["--model.optimizer", "torch.optim.Absent"], "torch.optim.Absent"),
         (["--model.optimizer.init_args.lr", "-1"], "Invalid learning rate: -1"),
         (["--model.warmup", "2"], "`model.warmup` must lie in 0..1, got 2"),

@@ -1,5 +1,7 @@
 """C3D-light: a short stack of 3x3x3 convolutions that keeps every frame to the end.
 
+Published in full 3D; the convolution is an argument, so that the same stack can be factorised.
+
 Reference:
     PoseConv3D, arXiv 2104.13586, table 2, after C3D, arXiv 1412.0767.
 """
@@ -9,24 +11,25 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import Conv3D, ConvNorm, init_convolutions
+from ptl_skel.backbones.layers import Conv3D, ConvNorm, ConvUnit, init_convolutions
 
 
 class C3DLight(Backbone):
     """Six 3x3x3 convolutions, halving height and width three times, never the frames.
 
-    Parameters are named as in PYSKL's checkpoints.
+    In full 3D, parameters are named as in PYSKL's checkpoints.
 
     Args:
         in_channels: Channels of the inputs.
         width: Channels of the first convolution; the deeper ones have 2, 4, 4, 8 and 8 times
             as many.
+        conv: The convolution, `Conv3D` as published or `Conv2Plus1D`, by class path.
 
     Raises:
         ValueError: `width` is less than 1.
     """
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int, conv: ConvUnit = Conv3D) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"`width` must be >= 1, got {width}")
@@ -34,7 +37,7 @@ class C3DLight(Backbone):
         self.num_features = 8 * width
 
         def unit(inputs: int, outputs: int) -> ConvNorm:
-            return ConvNorm(Conv3D(inputs, outputs), relu=True)
+            return ConvNorm(conv(inputs, outputs, (3, 3), (1, 1)), relu=True)
 
         self.conv1a = unit(in_channels, width)
         self.conv2a = unit(width, 2 * width)

@@ -11,12 +11,19 @@ Kernels and strides are pairs (temporal, spatial).
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
+
+MOST_TIMES = 8
+"""`middle` below this is a multiple of the outputs, from here on a number of channels.
+
+No multiple is lost: full 3D with a kernel of k in time costs at most as much as one of k.
+"""
 
 
 class SpatialConv(nn.Conv3d):
@@ -71,11 +78,13 @@ class Conv2Plus1D(nn.Sequential):
         out_channels: Channels of the outputs.
         kernel: Temporal and spatial kernel size.
         stride: Temporal and spatial stride.
-        middle: Channels between the two: ``matched`` gives the unit as many parameters as the
-            full 3D convolution has, the rule of R(2+1)D; a number is a multiple of `out_channels`.
+        middle: Channels between the two. ``matched`` gives the unit as many parameters as the
+            full 3D convolution has, the rule of R(2+1)D, which counts its inputs as well; a
+            number below 8 is a multiple of `out_channels`, a whole one from 8 on is that many
+            channels, whatever the unit has around them.
 
     Raises:
-        ValueError: `middle` is not positive.
+        ValueError: `middle` is none of these.
 
     Reference:
         R(2+1)D, arXiv 1711.11248, section 3.5.
@@ -90,12 +99,17 @@ class Conv2Plus1D(nn.Sequential):
             nn.ReLU(inplace=True),
             TemporalConv(channels, out_channels, kernel[0], stride[0]),
         )
+        self.out_channels = out_channels
+
+
+ConvUnit = Callable[[int, int, Pair, Pair], Conv3D | Conv2Plus1D]
+"""(in_channels, out_channels, kernel, stride) -> a convolution over space and time."""
 
 
 class ConvNorm(nn.Sequential):
     """A convolution, its batch norm and perhaps a ReLU, under the names of PYSKL's checkpoints."""
 
-    def __init__(self, conv: nn.Conv3d, *, relu: bool = False) -> None:
+    def __init__(self, conv: nn.Conv3d | Conv2Plus1D, *, relu: bool = False) -> None:
         super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm3d(conv.out_channels)))
         if relu:
             self.add_module("relu", nn.ReLU(inplace=True))
@@ -120,6 +134,9 @@ def middle_channels(
         time, space = kernel[0], kernel[1] ** 2
         full = time * space * in_channels * out_channels
         return max(1, full // (space * in_channels + time * out_channels))
-    if not middle > 0:
-        raise ValueError(f"`middle` must be `matched` or a positive number, got {middle}")
-    return max(1, round(middle * out_channels))
+    if 0 < middle < MOST_TIMES:
+        return max(1, round(middle * out_channels))
+    if not (middle >= MOST_TIMES and middle % 1 == 0):
+        raise ValueError("`middle` must be `matched`, a positive multiple of the outputs below "
+                         f"{MOST_TIMES}, or a whole number of channels, got {middle}")
+    return int(middle)

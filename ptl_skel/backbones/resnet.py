@@ -10,15 +10,12 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import Conv2Plus1D, Conv3D, Pair, SpatialConv
-
-ConvUnit = Callable[[int, int, Pair, Pair], Conv3D | Conv2Plus1D]
-"""(in_channels, out_channels, kernel, stride) -> a convolution over space and time."""
+from ptl_skel.backbones.layers import ConvUnit, Pair, SpatialConv, init_convolutions
 
 
 class ResidualBlock(nn.Module):
@@ -98,9 +95,7 @@ class VideoResNet(Backbone):
                 channels = width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init_convolutions(self)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, in_channels, T, H, W)`` to ``(N, num_features, T', H', W')``."""

@@ -1,6 +1,8 @@
 """PoseConv3D's SlowOnly-R50: a ResNet-50 that looks at time in its last two stages alone.
 
-Already factorised: its bottlenecks hold 3x1x1 and 1x3x3 convolutions, but no 3x3x3.
+Already factorised as published: its bottlenecks hold 3x1x1 and 1x3x3 convolutions, but no 3x3x3.
+With a convolution as argument, the 1x3x3 of those that look at time becomes 3x3x3, full or (2+1)D,
+and the 3x1x1 before it 1x1x1.
 
 Reference:
     PoseConv3D, arXiv 2104.13586, table 2; the slow pathway of SlowFast, arXiv 1812.03982.
@@ -13,7 +15,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import ConvNorm, Pair, SpatialConv, TemporalConv, init_convolutions
+from ptl_skel.backbones.layers import (
+    Conv2Plus1D,
+    ConvNorm,
+    ConvUnit,
+    Pair,
+    SpatialConv,
+    TemporalConv,
+    init_convolutions,
+)
 
 EXPANSION = 4
 """Channels after a bottleneck, relative to those inside (ResNet, arXiv 1512.03385)."""
@@ -22,15 +32,26 @@ EXPANSION = 4
 class Bottleneck(nn.Module):
     """``k x 1 x 1``, ``1 x 3 x 3`` and ``1 x 1 x 1`` with a shortcut.
 
-    ``(N, in_channels, T, H, W)`` to ``(N, 4 * width, T', H', W')``.
+    ``(N, in_channels, T, H, W)`` to ``(N, 4 * width, T', H', W')``. With `conv` and k > 1 it is
+    ``1 x 1 x 1``, ``k x 3 x 3`` and ``1 x 1 x 1``.
     """
 
-    def __init__(self, in_channels: int, width: int, temporal_kernel: int, stride: Pair) -> None:
+    def __init__(self, in_channels: int, width: int, temporal_kernel: int, stride: Pair,
+                 conv: ConvUnit | None = None) -> None:
         super().__init__()
         out_channels = EXPANSION * width
         self.temporal_stride = stride[0]
-        self.conv1 = ConvNorm(TemporalConv(in_channels, width, temporal_kernel, 1), relu=True)
-        self.conv2 = ConvNorm(SpatialConv(width, width, 3, stride[1]), relu=True)
+        if conv is None or temporal_kernel == 1:
+            # What follows the first convolution looks at single frames: skip those not asked for.
+            self.inner_stride = stride[0]
+            first: nn.Conv3d = TemporalConv(in_channels, width, temporal_kernel, 1)
+            second: nn.Conv3d | Conv2Plus1D = SpatialConv(width, width, 3, stride[1])
+        else:
+            self.inner_stride = 1
+            first = SpatialConv(in_channels, width, 1, 1)
+            second = conv(width, width, (temporal_kernel, 3), stride)
+        self.conv1 = ConvNorm(first, relu=True)
+        self.conv2 = ConvNorm(second, relu=True)
         self.conv3 = ConvNorm(SpatialConv(width, out_channels, 1, 1))
         self.downsample = nn.Identity() if stride == (1, 1) and in_channels == out_channels else (
             ConvNorm(SpatialConv(in_channels, out_channels, 1, stride[1])))
@@ -38,15 +59,16 @@ class Bottleneck(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""
-        # What follows the first convolution looks at single frames: skip those not asked for.
-        outputs = self.conv1(inputs)[:, :, :: self.temporal_stride]
+        outputs = self.conv1(inputs)[:, :, :: self.inner_stride]
         outputs = self.conv3(self.conv2(outputs))
         outputs = outputs + self.downsample(inputs[:, :, :: self.temporal_stride])
         return self.relu(outputs)  # type: ignore[no-any-return]
 
 
 class SlowOnly(Backbone):
-    """A residual network of bottlenecks; parameters are named as in PYSKL's checkpoints.
+    """A residual network of bottlenecks.
+
+    As published, parameters are named as in PYSKL's checkpoints.
 
     Args:
         in_channels: Channels of the inputs.
@@ -56,7 +78,10 @@ class SlowOnly(Backbone):
         widths: Channels inside the bottlenecks of each stage; four times as many leave them.
         depths: Bottlenecks of each stage.
         strides: Stride (temporal, spatial) of the first bottleneck of each stage.
-        temporal_kernels: Kernel of the first convolution in the bottlenecks of each stage.
+        temporal_kernels: Kernel in time of the bottlenecks of each stage: of the first
+            convolution in them, or of the second where that is `conv`.
+        conv: Second convolution of the bottlenecks that look at time, `Conv3D` or `Conv2Plus1D`,
+            by class path. None: 1x3x3, as published, the first looking at time.
 
     Raises:
         ValueError: Stages are not equally described, or a number is out of range.
@@ -72,6 +97,7 @@ class SlowOnly(Backbone):
         depths: Sequence[int],
         strides: Sequence[Pair],
         temporal_kernels: Sequence[int],
+        conv: ConvUnit | None = None,
     ) -> None:
         super().__init__()
         if not len(widths) == len(depths) == len(strides) == len(temporal_kernels) > 0:
@@ -95,7 +121,7 @@ class SlowOnly(Backbone):
             blocks = []
             for block in range(depth):
                 first = (stride[0], stride[1]) if block == 0 else (1, 1)
-                blocks.append(Bottleneck(channels, width, kernel, first))
+                blocks.append(Bottleneck(channels, width, kernel, first, conv))
                 channels = EXPANSION * width
             self.add_module(stage, nn.Sequential(*blocks))
         init_convolutions(self)

@@ -150,15 +150,17 @@ class TestConv2Plus1D:
             assert narrow[0].weight.numel() + narrow[3].weight.numel() == 12 * width**2
 
     @pytest.mark.parametrize(("middle", "channels"), [(1.0, 24), (0.5, 12), (2.0, 48), (1, 24),
-                                                      (0.01, 1), (0.1, 2)])
-    def test_middle_as_a_multiple_of_the_outputs(self, middle, channels):
+                                                      (0.01, 1), (0.1, 2), (7.5, 180),
+                                                      # From 8 on, whatever the outputs are.
+                                                      (8, 8), (8.0, 8), (100, 100)])
+    def test_middle_as_a_multiple_of_the_outputs_or_as_it_is(self, middle, channels):
         unit = Conv2Plus1D(7, 24, middle=middle)
         assert [type(module) for module in unit] == [SpatialConv, nn.BatchNorm3d, nn.ReLU,
                                                      TemporalConv]
         assert unit[0].weight.shape == (channels, 7, 1, 3, 3)
         assert unit[3].weight.shape == (24, channels, 3, 1, 1)
 
-    @pytest.mark.parametrize("middle", [0, -1.0, float("nan")])
-    def test_middle_must_be_positive(self, middle):
-        with pytest.raises(ValueError, match="`middle` must be `matched` or a positive number"):
+    @pytest.mark.parametrize("middle", [0, -1.0, float("nan"), float("inf"), 8.5])
+    def test_middle_must_be_one_of_the_three(self, middle):
+        with pytest.raises(ValueError, match=rf"a whole number of channels, got {middle}"):
             Conv2Plus1D(8, 8, middle=middle)
