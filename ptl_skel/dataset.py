@@ -30,13 +30,14 @@ class ClipDataset(Dataset[Batch]):
         clip_len: Frames T of a clip as the network sees it.
         seed: Seed of the random frames of training clips; None for those of the test.
         num_clips: Clips that stand for a sample at test time; their frames follow each other.
+        time_crop: Smallest share of a training clip that its frames are taken from.
 
     Raises:
         ValueError: `clip_len` or `num_clips` is less than 1.
     """
 
     def __init__(self, file: KeypointFile, clips: NDArray[np.int64], clip_len: int, *,
-                 seed: int | None = None, num_clips: int = 1) -> None:
+                 seed: int | None = None, num_clips: int = 1, time_crop: float = 1.0) -> None:
         if clip_len < 1 or num_clips < 1:
             raise ValueError("`clip_len` and the number of clips must be >= 1, got "
                              f"{clip_len} and {num_clips}")
@@ -45,6 +46,7 @@ class ClipDataset(Dataset[Batch]):
         self.clip_len = clip_len
         self.seed = seed
         self.num_clips = num_clips
+        self.time_crop = time_crop
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -87,7 +89,7 @@ class ClipDataset(Dataset[Batch]):
             return np.stack([sample_test(frames, self.clip_len, self.num_clips).ravel()
                              for frames in num_frames.tolist()])
         drawn = sample_train(torch.from_numpy(num_frames), self.clip_len, self.seed,
-                             torch.tensor(draws))
+                             torch.tensor(draws), self.time_crop)
         return drawn.numpy()
 
 

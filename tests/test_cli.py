@@ -31,7 +31,9 @@ EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml
 QUIET = ("--trainer.enable_progress_bar", "false")
 ALL_VARIED = (  # everything that draws random numbers, and everything that depends on the step
     "--trainer.max_epochs", "4", "--model.dropout", "0.5", "--model.warmup", "0.2",
-    "--data.augment.rotation", "20", "--data.augment.scale", "0.2", "--data.augment.shift", "0.1")
+    "--data.augment.rotation", "20", "--data.augment.scale", "0.2", "--data.augment.shift", "0.1",
+    "--data.augment.joint_dropout", "0.2", "--data.augment.noise", "0.02", "--data.time_crop",
+    "0.5", "--model.mixup", "0.4")
 
 
 @pytest.fixture(autouse=True)
@@ -485,7 +487,9 @@ class TestMistakes:
         (["--model.optimizer", "torch.optim.Absent"], "torch.optim.Absent"),
         (["--model.optimizer.init_args.lr", "-1"], "Invalid learning rate: -1"),
         (["--model.warmup", "2"], "`model.warmup` must lie in 0..1, got 2"),
+        (["--model.mixup", "-1"], "`model.mixup` must be >= 0, got -1"),
         (["--data.augment.flip", "2"], "`flip` must be a probability, got 2"),
+        (["--data.time_crop", "0"], "`data.time_crop` must be a share of a clip"),
         (["--data.representation.init_args.sigma", "0"], "`sigma` must be positive"),
         (["--trainer.devices", "0"], "devices='0'"),
         (["--run_dir", "typo.yaml/run"], "Not a directory"),

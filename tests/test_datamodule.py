@@ -322,6 +322,16 @@ class TestInputs:
         data.trainer = trainer("testing")
         assert torch.equal(data.on_after_batch_transfer(batch, 0)["inputs"], trained)
 
+    def test_a_part_of_a_clip_is_seen_in_training_alone(self, tiny_file):
+        def clips(time_crop, loader):
+            data = make(tiny_file, stage="training", time_crop=time_crop)
+            return torch.cat([batch["keypoints"].flatten(1, 3) for batch in getattr(data, loader)()
+                              if batch["keypoints"].shape[1] == 2])
+
+        for loader, same in (("train_dataloader", False), ("val_dataloader", True),
+                             ("test_dataloader", True), ("predict_dataloader", True)):
+            assert torch.equal(clips(1.0, loader), clips(0.3, loader)) is same
+
     def test_what_is_not_finite_in_the_file_does_not_reach_the_network(self, tiny_file, tmp_path):
         path = tmp_path / "broken.h5"
         shutil.copy(tiny_file, path)
