@@ -7,7 +7,9 @@ on coordinates, before anything is drawn.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +54,7 @@ def frame_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
 def crop_resize(keypoints: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
     """Keypoints in the pixels of an image of ``size`` (height, width) that shows the box."""
     corner, extent = box[:, :2], box[:, 2:] - box[:, :2]
-    scale = torch.tensor([size[1], size[0]], dtype=box.dtype, device=box.device) / extent
+    scale = torch.stack([size[1] / extent[:, 0], size[0] / extent[:, 1]], 1)
     return (keypoints - _each(corner)) * _each(scale)
 
 
@@ -85,14 +87,14 @@ def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, mirror: Tensor) 
 
     Left joints stay left joints: the joint on the other side takes the place of each.
     """
-    mirrored = keypoints[..., list(layout.mirrored_joints), :]
+    mirrored = reorder(keypoints, layout.mirrored_joints, -2)
     mirrored = torch.stack([width - mirrored[..., 0], mirrored[..., 1]], -1)
     return torch.where(_each(mirror[:, None]), mirrored, keypoints)
 
 
 def flip_scores(scores: Tensor, layout: SkeletonLayout, mirror: Tensor) -> Tensor:
     """Scores of the mirror image where ``mirror`` ``(N,)`` says so."""
-    mirrored = scores[..., list(layout.mirrored_joints)]
+    mirrored = reorder(scores, layout.mirrored_joints, -1)
     return torch.where(mirror[:, None, None, None], mirrored, scores)
 
 
@@ -181,6 +183,19 @@ class Augmentation:
         keypoints = crop_resize(keypoints, box, size)
         mirror = torch.rand(clips, device=box.device) < self.flip
         return (flip(keypoints, size[1], layout, mirror), flip_scores(scores, layout, mirror))
+
+
+def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
+    """The entries of a dimension that `order` names, e.g. joints, without waiting for the device.
+
+    A list as an index would be sent each time, and a GPU waited for.
+    """
+    return values.index_select(dim, _on_device(tuple(order), values.device))
+
+
+@functools.cache
+def _on_device(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(numbers, device=device)
 
 
 def _each(values: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ LAYERS = {
     "sampling": set(),
     "dataset": {"storage", "sampling", "skeletons"},
     "transforms": {"skeletons"},
-    "representations": {"representations", "skeletons"},
+    "representations": {"representations", "skeletons", "transforms"},
     "datamodule": {"dataset", "storage", "skeletons", "transforms", "representations"},
     "backbones": {"backbones"},
     "module": {"backbones"},

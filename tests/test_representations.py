@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
+from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps, limbs
+from ptl_skel.representations.limbs import _columns
 from ptl_skel.skeletons import LAYOUTS, SkeletonLayout
 from ptl_skel.transforms import compact_box, crop_resize
 
@@ -272,6 +273,17 @@ class TestLimbs:
         volume = LimbHeatmaps(SIDES, sigma)(batch_of_one(keypoints), batch_of_one(scores), size)
         expected = draw_limbs_slowly(keypoints, scores, SIDES.limbs, size, sigma)
         assert_same(volume[0].numpy(), expected, TOLERANCE)
+
+    @settings(max_examples=50, deadline=None)
+    @given(scenes())
+    def test_all_columns_look_like_those_that_are_needed(self, scene):
+        *clip, size, sigma = scene
+        clip = [batch_of_one(array) for array in clip]
+        expected = LimbHeatmaps(SIDES, sigma)(*clip, size)
+        with pytest.MonkeyPatch.context() as patch:  # what runs on a GPU
+            patch.setattr(limbs, "_columns",
+                          lambda number, most, exactly: _columns(number, most, exactly=False))
+            assert torch.equal(LimbHeatmaps(SIDES, sigma)(*clip, size), expected)
 
     @settings(max_examples=60, deadline=None)
     @given(scenes())

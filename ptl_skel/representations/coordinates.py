@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ptl_skel.representations.base import Representation
 from ptl_skel.skeletons import SkeletonLayout
+from ptl_skel.transforms import reorder
 
 
 class Coordinates(Representation):
@@ -77,7 +78,7 @@ class Coordinates(Representation):
         missing = self.persons - values.shape[2]
         values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing)).transpose(2, 3)
         if self.stream.startswith("bone"):
-            values = _difference(values, values[..., self.parents])
+            values = _difference(values, reorder(values, self.parents, -1))
         if self.stream.endswith("motion"):
             motion = _difference(values[:, :, 1:], values[:, :, :-1])
             values = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, 1))
@@ -85,7 +86,7 @@ class Coordinates(Representation):
 
     def mirror(self, inputs: Tensor) -> Tensor:
         """Mirrored: x becomes -x, left and right joints change places."""
-        mirrored = inputs[..., list(self.layout.mirrored_joints)]
+        mirrored = reorder(inputs, self.layout.mirrored_joints, -1)
         return torch.cat([-mirrored[:, :1], mirrored[:, 1:]], 1)
 
 

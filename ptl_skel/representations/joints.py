@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.skeletons import SkeletonLayout
+from ptl_skel.transforms import reorder
 
 
 class JointHeatmaps(Representation):
@@ -48,42 +49,47 @@ class JointHeatmaps(Representation):
         # Far outside, a joint is as invisible as anywhere outside: keep its window in integers.
         reach = 8 * (height + width + self.sigma)
         centers = torch.where(drawn[..., None], keypoints, -reach).clamp(-reach, reach)
-        across, first_x = self._window(centers[..., 0], width)
-        down, first_y = self._window(centers[..., 1], height)
-        down = down * torch.where(drawn, scores, 0.0)[..., None]
-        patches = down[..., :, None] * across[..., None, :]
+        # All joints of all frames last: then every step is over long rows.
+        x, y = centers.flatten(2, 3).unbind(-1)
+        across, first_x = self._window(x, width)
+        down, first_y = self._window(y, height)
+        down = down * torch.where(drawn, scores, 0.0).flatten(2)[:, :, None]
+        patches = (down[:, :, :, None] * across[:, :, None]).flatten(2)
 
         device = keypoints.device
-        pixel = (torch.arange(down.shape[-1], device=device)[:, None] * width
-                 + torch.arange(across.shape[-1], device=device)) * joints
-        image = torch.arange(clips * frames, device=device).view(clips, frames, 1)
-        image = image * (height * width)
-        volume = torch.zeros(clips * frames * height * width * joints, device=device)
-        for person in range(persons):
-            corner = (image + first_y[:, person] * width + first_x[:, person]) * joints
-            corner = corner + torch.arange(joints, device=device)
-            index = (corner[..., None, None] + pixel).flatten()
-            if person == 0:
-                volume.scatter_(0, index, patches[:, person].flatten())
-            else:
-                volume.scatter_reduce_(0, index, patches[:, person].flatten(), "amax")
-        return volume.view(clips, frames, height, width, joints).permute(0, 4, 1, 2, 3)
+        pixel = (torch.arange(down.shape[2], device=device)[:, None] * width
+                 + torch.arange(across.shape[2], device=device)) * joints
+        frame = torch.arange(frames, device=device)[:, None] * (height * width * joints)
+        image = (frame + torch.arange(joints, device=device)).flatten()
+        corner = (first_y * width + first_x) * joints + image
+        index = (corner[:, :, None, None] + pixel[..., None]).flatten(2)
+
+        volumes = torch.empty(clips, frames * height * width * joints, device=device)
+        # On a CPU in turn: what was just filled with zeros is still in the cache.
+        together = 1 if device.type == "cpu" else clips
+        for volume, places, values in zip(
+                *(torch.split(each, together) for each in (volumes, index, patches)), strict=True):
+            volume.zero_().scatter_(1, places[:, 0], values[:, 0])
+            for person in range(1, persons):
+                volume.scatter_reduce_(1, places[:, person], values[:, person], "amax")
+        return volumes.view(clips, frames, height, width, joints).permute(0, 4, 1, 2, 3)
 
     def _window(self, center: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """Values along one axis ``(..., P)``, 0 outside the window, and the first of P pixels.
+        """Values along one axis around each of ``(N, M, I)`` centres, and the first pixel of each.
 
-        The P pixels always lie inside the image: near a border they are shifted, not cut, so that
-        no pixel occurs twice.
+        Values are ``(N, M, P, I)``, 0 outside the window. The P pixels always lie inside the image:
+        near a border they are shifted, not cut, so that no pixel occurs twice.
         """
         reach = 3 * self.sigma
         pixels = min(math.floor(2 * reach) + 2, size)
         low, high = (center - reach).trunc(), (center + reach).trunc()
         first = low.clamp(0, size - pixels)
-        position = first[..., None] + torch.arange(pixels, device=center.device)
-        inside = (position >= low[..., None]) & (position <= high[..., None])
-        values = torch.exp((position - center[..., None]).square() / (-2 * self.sigma**2))
+        center, low, high = center[:, :, None], low[:, :, None], high[:, :, None]
+        position = first[:, :, None] + torch.arange(pixels, device=center.device)[:, None]
+        inside = (position >= low) & (position <= high)
+        values = torch.exp((position - center).square() / (-2 * self.sigma**2))
         return torch.where(inside, values, 0.0), first.long()
 
     def mirror(self, inputs: Tensor) -> Tensor:
         """The array mirrored, left and right channels exchanged: column x becomes W - 1 - x."""
-        return inputs.flip(-1)[:, list(self.layout.mirrored_joints)]
+        return reorder(inputs.flip(-1), self.layout.mirrored_joints, 1)

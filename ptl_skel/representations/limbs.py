@@ -10,7 +10,10 @@ from torch import Tensor
 
 from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.skeletons import SkeletonLayout
+from ptl_skel.transforms import reorder
 
+REACH = math.sqrt(2 * math.log(1e6))
+"""So many sigma from a limb its value falls to 1e-6; less is left at 0."""
 FARTHEST = 1e5
 """Joints are moved to within so many pixels: farther away, single precision loses a limb's line."""
 
@@ -72,62 +75,102 @@ class LimbHeatmaps(Representation):
                              device=keypoints.device)
         for person in range(persons):
             index, values = self._pixels(points[:, person], strengths[:, person], size)
-            if person:
-                values = values.maximum(volume[index])
-            volume[index] = values
+            if person == 0:
+                volume.scatter_(0, index, values)
+            else:
+                volume.scatter_reduce_(0, index, values, "amax")
         return volume.view(clips, frames, *size, self.num_channels).permute(0, 4, 1, 2, 3)
 
     def _pixels(self, points: Tensor, scores: Tensor, size: tuple[int, int]
                 ) -> tuple[Tensor, Tensor]:
-        """Where in the volume one person is drawn, each place once, and the values there.
+        """Where in the volume one person is drawn, and the values there; both of one dimension.
+
+        A place may occur again, with the same value.
 
         Args:
             points: ``(N, T, V, 2)``, finite.
             scores: ``(N, T, V)``, 0 for joints that are not drawn.
             size: Height and width.
         """
-        height, width = size
-        starts, ends = (list(joints) for joints in zip(*self.limbs, strict=True))
-        start_x, start_y = points[:, :, starts].flatten(0, 2).unbind(1)
-        end_x, end_y = points[:, :, ends].flatten(0, 2).unbind(1)
-        first = scores[:, :, starts].flatten()
-        strength = first.minimum(scores[:, :, ends].flatten())
-        line_x, line_y = end_x - start_x, end_y - start_y
-        length = line_x.square() + line_y.square()
+        height, width, channels, device = *size, self.num_channels, points.device
+        starts, ends = zip(*self.limbs, strict=True)
+        start = reorder(points, starts, 2).flatten(0, 2).T  # (2, I): x and y for each limb
+        line = reorder(points, ends, 2).flatten(0, 2).T - start
+        first = reorder(scores, starts, 2).flatten()
+        strength = first.minimum(reorder(scores, ends, 2).flatten())
+        length = line.square().sum(0)
         long = length >= 1
-        line_x, line_y = line_x * long, line_y * long  # else the first joint alone
-        low_x, columns = self._extent(start_x, line_x, width)
-        low_y, rows = self._extent(start_y, line_y, height)
-        number = torch.where(strength > 0, columns * rows, 0)
+        strength = torch.where(long | (strength == 0), strength, first)
+        line = line * long  # else the first joint alone
 
-        # From limbs to the pixels of all limbs: what a limb knows is repeated for each of them.
-        limb = torch.repeat_interleave(number)
-        place = torch.arange(len(limb), device=limb.device) - (number.cumsum(0) - number)[limb]
-        row = place.div(columns[limb], rounding_mode="floor")
-        column = place - row * columns[limb]
-        known = torch.stack([
-            low_x - start_x, low_y - start_y, line_x, line_y,
-            1 / length.clamp_min(1), torch.where(long, strength, first)])
-        x, y, line_x, line_y, scale, strength = known[:, limb]
-        x, y = x + column, y + row
-        along = ((x * line_x + y * line_y) * scale).clamp_(0, 1)
-        distance = (x - along * line_x).square_() + (y - along * line_y).square_()
-        values = (distance / (-2 * self.sigma**2)).exp_() * strength
+        # From here on u is the longer axis of each limb, x or y, and v the other one.
+        wide = line[0].abs() >= line[1].abs()
+        start, line = (torch.where(wide, pair, pair.flip(0)) for pair in (start, line))
+        last = torch.where(wide, width - 1, height - 1), torch.where(wide, height - 1, width - 1)
+        low_u, high_u = self._extent(start[0], line[0], last[0])
+        low_v, high_v = self._extent(start[1], line[1], last[1])
+        strength = strength * ((low_u <= high_u) & (low_v <= high_v))
+        number = torch.where(strength > 0, high_u - low_u + 1, 0)
+        low_u, high_u = low_u.minimum(last[0]), high_u.clamp(min=0)
+        low_v, high_v = low_v.minimum(last[1]), high_v.clamp(min=0)
+        place = torch.arange(len(length), device=device)
+        corner = place.div(channels, rounding_mode="floor") * (height * width * channels)
+        corner = corner + place % channels
+        steps = torch.where(wide, channels, width * channels), torch.where(
+            wide, width * channels, channels)
 
-        channels = self.num_channels
-        number_of_limbs = torch.arange(len(start_x), device=limb.device)
-        image = number_of_limbs.div(channels, rounding_mode="floor")
-        corner = (image * height + low_y.long()) * width + low_x.long()
-        corner = corner * channels + number_of_limbs % channels
-        return corner[limb] + (row * width + column) * channels, values
+        # From limbs to their columns: what a limb knows is repeated for each of them.
+        # How many there are a GPU would have to be waited for: there it looks at all there may be.
+        limb, column = _columns(number, max(size), exactly=device.type == "cpu")
+        start_u, start_v, line_u, line_v, low_u, high_u, low_v, high_v, strength, scale = (
+            torch.stack([*start, *line, low_u, high_u, low_v, high_v, strength,
+                         1 / length.clamp(min=1)]).index_select(1, limb))
+        corner, step_u, step_v = torch.stack([corner, *steps]).index_select(1, limb)
+        u = (low_u + column).minimum(high_u)
+        corner = corner + u.long() * step_u
+        u = u - start_u
+        slope = line_u.sign() / line_u.abs().clamp(min=0.5)  # of a long limb at least 0.7
+        middle = start_v + (u * slope).clamp(0, 1) * line_v
 
-    def _extent(self, start: Tensor, line: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """Along one axis: the first pixel of each limb's box and how many there are, ``(I,)``."""
+        # From columns to pixels.
+        reach = REACH * math.sqrt(2) * self.sigma
+        pixels = torch.arange(math.floor(2 * reach) + 1, device=device)[:, None]
+        v = ((middle - reach).ceil() + pixels).clamp_(low_v, high_v)
+        index = v.long().mul_(step_v).add_(corner)
+        v -= start_v
+        along = torch.addcmul(u * line_u * scale, v, line_v * scale).clamp_(0, 1)
+        v.addcmul_(along, line_v, value=-1)
+        distance = torch.addcmul(u, along, line_u, value=-1).square_().addcmul_(v, v)
+        values = distance.mul_(-0.5 / self.sigma**2).exp_().mul_(strength)
+        return index.flatten(), values.flatten()
+
+    def _extent(self, start: Tensor, line: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """Along one axis: the first and the last pixel of each limb's box in the image, ``(I,)``.
+
+        The last lies before the first where there is none.
+        """
         reach = 3 * self.sigma
-        low = (start + line.clamp(max=0) - reach).trunc().clamp(0, size)
-        high = (start + line.clamp(min=0) + reach).trunc().clamp(-1, size - 1)
-        return low, (high - low + 1).clamp(min=0).long()
+        low = (start + line.clamp(max=0) - reach).trunc().clamp(min=0)
+        high = (start + line.clamp(min=0) + reach).trunc().minimum(last)
+        return low, high
 
     def mirror(self, inputs: Tensor) -> Tensor:
         """The array mirrored, left and right channels exchanged: column x becomes W - 1 - x."""
-        return inputs.flip(-1)[:, self.mirrored_limbs]
+        return reorder(inputs.flip(-1), self.mirrored_limbs, 1)
+
+
+def _columns(number: Tensor, most: int, *, exactly: bool) -> tuple[Tensor, Tensor]:
+    """For each column its limb, and which of its columns it is, from 0; ``(J,)``.
+
+    Args:
+        number: Columns of each limb.
+        most: Most columns of any limb.
+        exactly: List as many columns as each limb has; else the most there may be for each.
+    """
+    limbs = torch.arange(len(number), device=number.device)
+    if not exactly:
+        columns = torch.arange(most, device=number.device)
+        return limbs.repeat(most), columns[:, None].expand(most, len(limbs)).flatten()
+    number = number.clamp(min=0).long()
+    limb = limbs.repeat_interleave(number)
+    return limb, torch.arange(len(limb)) - (number.cumsum(0) - number).index_select(0, limb)
