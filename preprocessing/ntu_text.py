@@ -23,8 +23,11 @@ XYZ, PIXELS = (0, 1, 2), (5, 6)  # columns of a joint line: metres, and pixels o
 _STATE = 11
 _BODY_VALUES, _JOINT_VALUES = 10, 12
 _BODY_LINES = 2 + NUM_JOINTS
-_BLANKS = bytes(range(ord(" ") + 1))
+_SIZES = np.array([_BODY_VALUES, 1, *[_JOINT_VALUES] * NUM_JOINTS])  # values in lines of a body
+_FRAMES = "the number of frames"
+_BLANKS = b" \t\r\n"
 _IN_NUMBERS = _BLANKS + b"0123456789+-.eE" b"NaN" b"nan" b"INFTY" b"infty"
+Bodies = tuple[int, NDArray[np.int64], NDArray[np.int64]]
 MAX_BYTES = 512 * 2**20  # 100 times the longest official file
 
 
@@ -57,7 +60,7 @@ class Recording:
         # Columns first in memory: what follows works on whole columns.
         token = self._joints + np.array(columns)[:, None, None]
         values = read_decimals(self._lines.text, *self._lines.span(token))
-        return np.moveaxis(values, 0, -1)
+        return values.transpose(1, 2, 0)
 
 
 def read_recording(content: bytes) -> Recording:
@@ -77,33 +80,38 @@ def read_recording(content: bytes) -> Recording:
 
 
 class _Lines:
-    """The lines of a text that are not blank: line i has the tokens ``first[i]:first[i + 1]``."""
+    """The lines of a text that are not blank: line i has the tokens ``first[i]:first[i + 1]``.
+
+    Raises:
+        ValueError: It is no text, or empty.
+    """
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.text = np.frombuffer(raw, np.uint8)
         self._strange = raw.translate(None, _IN_NUMBERS)
-        if b"\0" in raw or not self._strange.isascii() or b"\x7f" in self._strange:
+        if not (self._strange.isascii() and self._strange.decode().isprintable()):
             raise ValueError("the file holds bytes that are no text")
         self._blank = self.text <= ord(" ")
+        borders = self._blank[:-1] > self._blank[1:]
+        borders[len(raw.rstrip(_BLANKS))] = True
         # The character before each token, and after the last one.
-        self._before = np.append(np.flatnonzero(self._blank[:-1] & ~self._blank[1:]),
-                                 len(raw.rstrip(_BLANKS)))
+        self._before = np.flatnonzero(borders)
+        del borders
         if self._before.size == 1:
             raise ValueError("the file is empty")
-        begins = self.text[self._before[:-1]] == ord("\n")
-        begins[0] = True
-        self.first = np.append(np.flatnonzero(begins), begins.size)
-        self.size = np.diff(self.first)
-
-    @property
-    def num_blank(self) -> int:
-        """Number of lines without a token."""
-        unfinished = b"\n" not in self.raw[self._before.item(-1) :]
-        return int(np.count_nonzero(self.text == ord("\n"))) + unfinished - len(self.size)
+        begins = self.text[self._before] == ord("\n")
+        begins[[0, -1]] = True
+        is_newline = self.text == ord("\n")
+        num_lines = int(np.count_nonzero(is_newline)) + (b"\n" not in raw[self._before.item(-1) :])
+        if np.count_nonzero(begins) - 1 != num_lines:  # lines are blank, or begin with a blank
+            begins[np.searchsorted(self._before[:-1], np.flatnonzero(is_newline))] = True
+        self.first = np.flatnonzero(begins)
+        self.size = self.first[1:] - self.first[:-1]
+        self.num_blank = num_lines - len(self.size)
 
     def check_characters(self) -> None:
-        """Refuses what is no number even where its value is not asked for.
+        """Refuses words and signs that are in no number, also where no value is asked for.
 
         Raises:
             ValueError: There is a character that is in no number.
@@ -118,7 +126,6 @@ class _Lines:
 
     def _end(self, token: NDArray[np.int64]) -> NDArray[np.int64]:
         end = self._before[token + 1]
-        end -= self._blank[end - 1]  # there are one or two blanks between tokens
         return self._ends[token] if self._blank[end - 1].any() else end
 
     @cached_property
@@ -126,8 +133,33 @@ class _Lines:
         """Position after the last character of each token, however many blanks follow."""
         return np.flatnonzero(self._blank[1:] & ~self._blank[:-1]) + 1
 
-    def find_bodies(self) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    def find_bodies(self) -> Bodies:
         """The number of frames; the frame and the first line of each body, ``(B,)``."""
+        return self._find_at_once() or self._find_by_frame()
+
+    def _find_at_once(self) -> Bodies | None:
+        """The bodies, if each count of bodies is one digit and right."""
+        # A line of one value is a count, or "25" after the line of a body.
+        is_count = self.size[1:] == 1
+        is_count &= self.size[:-1] != _BODY_VALUES
+        line = np.flatnonzero(is_count) + 1
+        if line.size == 0 or line.size != self._count(0, _FRAMES):
+            return None
+        start = self._before[self.first[line]] + 1
+        bodies = (self.text[start] - np.uint8(ord("0"))).astype(np.int64)
+        if bodies.max() > 9 or not self._blank[start + 1].all():
+            return None
+        # Where the counts and the end have to be if they are right.
+        due = np.cumsum(np.append(1, 1 + bodies * _BODY_LINES))
+        if not np.array_equal(due, np.append(line, self.size.size)):
+            return None
+        frame = np.repeat(np.arange(line.size), bodies)
+        body_line = 2 + frame + np.arange(frame.size) * _BODY_LINES
+        self._check_bodies(body_line)
+        return line.size, frame, body_line
+
+    def _find_by_frame(self) -> Bodies:
+        """The bodies of any file, or what is wrong with it."""
         frames, lines = list[int](), list[int]()
         try:
             num_frames = self._walk(frames, lines)
@@ -137,7 +169,7 @@ class _Lines:
         return num_frames, np.array(frames, np.int64), body_line
 
     def _walk(self, frames: list[int], lines: list[int]) -> int:
-        num_frames = self._count(0, "the number of frames")
+        num_frames = self._count(0, _FRAMES)
         if num_frames == 0:
             raise ValueError("the file has no frames")
         line, num_lines = 1, len(self.size)
@@ -176,10 +208,10 @@ class _Lines:
 
     def _check_bodies(self, body_line: NDArray[np.int64]) -> None:
         line = body_line[:, None] + np.arange(_BODY_LINES)
-        wrong = line[self.size[line] != (_BODY_VALUES, 1, *[_JOINT_VALUES] * NUM_JOINTS)]
-        start, end = self.span(self.first[body_line + 1])
-        is_25 = ((end - start == 2) & (self.text[start] == ord("2"))
-                 & (self.text[start + 1] == ord("5")))
+        wrong = line[self.size[line] != _SIZES]
+        start = self._before[self.first[body_line + 1]] + 1
+        is_25 = ((self.text[start] == ord("2")) & (self.text[start + 1] == ord("5"))
+                 & self._blank[start + 2])
         wrong = np.concatenate((wrong, body_line[~is_25] + 1))
         if wrong.size:
             raise ValueError(self._what_is_wrong(int(wrong.min()), body_line))
@@ -196,17 +228,18 @@ class _Lines:
         """The ID of each body, ``(B,)``."""
         start, end = self.span(self.first[body_line])
         ids = [self.raw[a:b] for a, b in zip(start.tolist(), end.tolist(), strict=True)]
-        if not (b"".join(ids) or b"0").isdigit() or max(map(len, ids), default=0) > 18:
-            wrong = next(line for line, body_id in zip(body_line, ids, strict=True)
-                         if not body_id.isdigit() or len(body_id) > 18)
-            raise ValueError(f"{self._where(wrong)} should begin with the ID of a body")
-        return np.array([int(body_id) for body_id in ids], np.int64)
+        numbers = {token: int(token) for token in set(ids) if token.isdigit() and len(token) <= 18}
+        wrong = [line for line, token in enumerate(ids) if token not in numbers]
+        if wrong:
+            raise ValueError(f"{self._where(body_line[wrong[0]])} should begin with the ID of a "
+                             "body")
+        return np.array([numbers[token] for token in ids], np.int64)
 
     def read_states(self, token: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The tracking states that the tokens give, in their shape."""
-        start, end = self.span(token)
+        start = self._before[token] + 1
         states = self.text[start] - np.uint8(ord("0"))
-        wrong = (states > 2) | (end - start != 1)
+        wrong = (states > 2) | ~self._blank[start + 1]
         if wrong.any():
             shown = self._token(int(token[wrong][0]))[:20].decode()
             raise ValueError(f"{shown!r} is no tracking state, these are 0, 1 and 2")

@@ -40,14 +40,19 @@ def file_text(frames, newline="\r\n", space=" "):
     return (newline.join(lines) + newline).encode()
 
 
-def read_slowly(content):
-    lines = iter(content.decode().splitlines())
+def read_slowly(content, columns=range(12)):
+    """Frames of bodies; of the values of a joint those in these columns, the others are NaN."""
+    lines = iter(content.decode().split("\n"))
     frames = []
     for _ in range(int(next(lines))):
         bodies = []
         for _ in range(int(next(lines))):
             body_id = int(next(lines).split()[0])
-            joints = [[float(v) for v in next(lines).split()] for _ in range(int(next(lines)))]
-            bodies.append(Body(body_id, np.array(joints)))
+            joints = np.full((int(next(lines)), 12), np.nan)
+            for joint in joints:
+                for column, value in enumerate(next(lines).split()):
+                    if column in columns:
+                        joint[column] = float(value)
+            bodies.append(Body(body_id, joints))
         frames.append(bodies)
     return frames

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import pickle
 import re
 import tracemalloc
@@ -15,10 +14,11 @@ from preprocessing.ntu import NtuSource
 from preprocessing.ntu_facts import (
     CLASS_NAMES,
     MISSING_SAMPLES,
+    OFFICIAL_COUNTS,
     TRAIN_SUBJECTS_60,
     TRAIN_SUBJECTS_120,
 )
-from preprocessing.ntu_protocols import parse_name
+from preprocessing.ntu_protocols import is_of_60, parse_name
 from preprocessing.ntu_text import PIXELS, XYZ, read_recording
 from ptl_skel.storage import valid_clip
 
@@ -56,7 +56,7 @@ def recordings(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(recordings(), st.sampled_from(("\n", "\r\n", " \r\n", "\n\n")),
+@given(recordings(), st.sampled_from(("\n", "\r\n", " \r\n", "\n\n", "\r\n ", "\n \n\t")),
        st.sampled_from((" ", "\t", "  ")), st.sampled_from((b"", b"\n", b"\r\n \r\n\n")))
 def test_round_trip(frames, newline, space, tail):
     content = file_text(frames, newline, space) + tail
@@ -73,6 +73,7 @@ def two_frames():
     (b" \r\n\n", "empty"),
     (b"\x00\x01\x02" * 50, "no text"),
     (b"\xff\xd8 1 2 3", "no text"),
+    (file_text([[body()]]).replace(b" 0 ", b" \x01 0 "), "no text"),
     (b"hello", "line 1 should be the number of frames"),
     (b"-3\n", "line 1 should be the number of frames"),
     (b"2.5\n", "line 1 should be the number of frames"),
@@ -114,20 +115,32 @@ def test_truncated_anywhere_is_refused():
             read_recording(content[:end])
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4),
-       st.booleans())
-def test_changed_bytes_give_an_error_or_a_whole_recording(changes, insert):
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(b"0123456789.-+eENa \t\r\n")
+                          | st.integers(0, 255), st.sampled_from(("change", "insert", "delete"))),
+                min_size=1, max_size=4))
+def test_changed_bytes_are_refused_or_read_as_they_stand(changes):
     content = bytearray(file_text(two_frames()))
-    for position, byte in changes:
+    for position, byte, how in changes:
         position %= len(content)
-        content[position : position + (not insert)] = bytes([byte])
-    with contextlib.suppress(ValueError):
+        content[position : position + (how != "insert")] = b"" if how == "delete" else bytes([byte])
+    lines = [line for line in bytes(content).split(b"\n") if line.strip()]
+    try:
         recording = read_recording(bytes(content))
-        values = recording.values((*XYZ, *PIXELS))
-        assert values.shape == (*recording.states.shape, 5) == (len(recording.frame), 25, 5)
-        assert recording.frame.shape == recording.body.shape
-        assert recording.frame.max(initial=0) < recording.num_frames
+        recording.values((*XYZ, *PIXELS))
+    except ValueError:
+        return
+    assert_same(recording, read_slowly(b"\n".join(lines), columns=(*XYZ, *PIXELS, 11)))
+
+
+@pytest.mark.parametrize("bodies", [9, 10, 11])
+@pytest.mark.parametrize("lead", [b"", b"0"])
+def test_counts_of_any_length(bodies, lead):
+    frames = [[], [body(i) for i in range(bodies)], [body(4)]]
+    content = file_text(frames)
+    assert content.startswith(b"3\r\n0\r\n%d\r\n" % bodies)
+    assert_same(read_recording(lead + content.replace(b"\r\n0\r\n", b"\r\n%b0\r\n" % lead, 1)),
+                frames)
 
 
 @pytest.mark.parametrize("content", [b"999999999\n" + b"0\n" * 10, b"1\n999999999\n1 2 3\n"])
@@ -323,6 +336,13 @@ def test_wrong_use_is_refused(tmp_path):
 def test_missing_samples_are_counted_right():
     assert len(MISSING_SAMPLES) == 535
     assert sum(parse_name(name).setup <= 17 for name in MISSING_SAMPLES) == 302
+
+
+@pytest.mark.parametrize(("edition", "all_samples"), [(60, 56_880), (120, 114_480)])
+def test_official_counts_add_up(edition, all_samples):
+    missing = sum(is_of_60(parse_name(name)) for name in MISSING_SAMPLES) if edition == 60 else 535
+    for parts in OFFICIAL_COUNTS[edition].values():
+        assert sum(parts.values()) == all_samples - missing
 
 
 def test_subjects_are_counted_right():
