@@ -64,7 +64,7 @@ demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and 
 	$(BIN)/ptl-skel test --ckpt_path demo/runs/reduced/checkpoints/best.ckpt
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.png
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.gif
-	$(BIN)/python -m sweeps report $(ARMS:%=demo/runs/%) --out demo/report
+	$(BIN)/python -m sweeps report demo/runs --baseline full3d --out demo/report
 	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png | sed 's/^/  /'
 
 test: $(STAMP) ## run the tests

@@ -12,7 +12,12 @@ from torch import Tensor
 
 from ptl_skel.commands import UserError, console
 from ptl_skel.module import accuracies
-from ptl_skel.records import Predictions, read_predictions, write_predictions
+from ptl_skel.records import (
+    Predictions,
+    in_the_order_of,
+    read_predictions,
+    write_predictions,
+)
 
 STEPS = [step / 10 for step in range(21)]
 """Weights that are tried for a file while the others keep theirs, which begin with 1."""
@@ -69,25 +74,10 @@ def read_matching(names: Sequence[str]) -> list[Predictions]:
     """
     try:
         files = [read_predictions(Path(name)) for name in names]
+        return [in_the_order_of(files[0], file, (names[0], name))
+                for name, file in zip(names, files, strict=True)]
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
-    first = files[0]
-    matching = []
-    for name, file in zip(names, files, strict=True):
-        place = {clip: i for i, clip in enumerate(file.clip)}
-        if len(place) < len(file.clip):
-            raise UserError(f"{name} holds a clip twice")
-        if file.class_names != first.class_names:
-            raise UserError(f"{name} has other classes than {names[0]}")
-        if other := sorted(place.keys() ^ set(first.clip)):
-            raise UserError(f"{name} and {names[0]} are not of the same clips: {len(other)} are in "
-                            f"one alone, e.g. {other[0]}")
-        order = [place[clip] for clip in first.clip]
-        if (file.label[order] != first.label).any():
-            raise UserError(f"{name} has other labels than {names[0]}")
-        matching.append(Predictions(first.clip, first.label, file.probabilities[order],
-                                    first.class_names))
-    return matching
 
 
 def stacked(files: Sequence[Predictions]) -> Tensor:

@@ -223,6 +223,33 @@ def read_predictions(run: Path) -> Predictions:
     return Predictions(tuple(clip.tolist()), label, probabilities, tuple(class_names.tolist()))
 
 
+def in_the_order_of(first: Predictions, file: Predictions, names: tuple[object, object],
+                    ) -> Predictions:
+    """Predictions of the same clips as the first, in its order.
+
+    Args:
+        first: Gives the order.
+        file: What is put into it.
+        names: Of the two, for messages.
+
+    Raises:
+        ValueError: They are not of the same clips, or do not agree on labels or classes.
+    """
+    first_name, name = names
+    place = {clip: i for i, clip in enumerate(file.clip)}
+    if len(place) < len(file.clip):
+        raise ValueError(f"{name} holds a clip twice")
+    if file.class_names != first.class_names:
+        raise ValueError(f"{name} has other classes than {first_name}")
+    if other := sorted(place.keys() ^ set(first.clip)):
+        raise ValueError(f"{name} and {first_name} are not of the same clips: {len(other)} are in "
+                         f"one alone, e.g. {other[0]}")
+    order = [place[clip] for clip in first.clip]
+    if (file.label[order] != first.label).any():
+        raise ValueError(f"{name} has other labels than {first_name}")
+    return Predictions(first.clip, first.label, file.probabilities[order], first.class_names)
+
+
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:
     """Rows of the ``metrics.csv`` of a run; empty where there is none."""
     path = run_dir / "metrics.csv"

@@ -1,4 +1,4 @@
-"""``python -m sweeps report RUN_DIR...``: what several runs add up to."""
+"""``python -m sweeps report RUNS...``: what several runs add up to."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ def main(args: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m sweeps", description="Compares runs.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    report = commands.add_parser("report", help="table and pictures of finished runs")
-    report.add_argument("runs", nargs="+", metavar="RUN_DIR", type=Path,
-                        help="folder of a run that was tested")
+    report = commands.add_parser("report", help="compares the runs of a sweep by their records")
+    report.add_argument("runs", nargs="+", metavar="RUNS", type=Path,
+                        help="folder of a run, or a folder that holds runs")
+    report.add_argument("--baseline", metavar="ARM", help="compare all other arms with this one")
+    report.add_argument("--folds", action="store_true",
+                        help="average over protocols, which are folds of one data set")
     report.add_argument("--out", metavar="DIR", type=Path,
                         help="where to write; default: `report` in the folder of all the runs")
     report.set_defaults(command=_report)
@@ -35,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace) -> None:
     from sweeps.report import write_report
 
-    write_report(options.runs, options.out)
+    write_report(options.runs, options.out, options.baseline, options.folds)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,63 @@
 from __future__ import annotations
 
-import json
+import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from records import LABEL, config_of, edit_result, write_run
 
-from ptl_skel.complexity import Complexity
-from ptl_skel.records import Predictions, RunRecord, write_predictions
 from sweeps.__main__ import main
-from sweeps.report import confusion
-
-NAMES = ("wave", "kick", "sit down")
-LABEL = (0, 0, 1, 1, 2)
-PREDICTED = (0, 1, 1, 1, 2)
 
 MakeRun = Callable[..., Path]
+
+FULL3D, REDUCED = config_of("full3d"), config_of("reduced")
+RIGHT, WORSE = LABEL, (0, 1, 1, 1, 0)
 
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Writes the record of a tested run with the functions that real runs write theirs with."""
-    def make(name: str, *, dataset: str = "synthetic", protocol: str = "xsub", gmacs: float = 1.0,
-             top1: float = 0.8, validation: str = "held-out subjects 1", seed: int = 0,
-             names: tuple[str, ...] = NAMES, label: tuple[int, ...] = LABEL,
-             predicted: tuple[int, ...] = PREDICTED) -> Path:
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        facts = {"seed": seed, "data": {"dataset": dataset, "protocol": protocol,
-                                        "validation": validation}}
-        cost = Complexity(1_234_000, gmacs, 12.34, (25, 32, 32, 32), "cpu, 2 threads")
-        result = RunRecord(folder, "", facts, cost).result
-        result |= {"status": "finished", "training_seconds": 90.0,
-                   "metrics": {"test/top1": top1, "test/mean_class": 0.75}}
-        result["machine"]["cpu"] = "Some CPU"
-        (folder / "result.json").write_text(json.dumps(result))
-        ids = [f"clip{i}" for i in range(len(label))]
-        probabilities = torch.eye(len(names))[list(predicted)]
-        write_predictions(folder / "predictions.npz", ids, torch.tensor(label), probabilities,
-                          names)
-        return folder
-    return make
+    """Writes the record of a run in ``runs/``."""
+    return lambda name, **facts: write_run(tmp_path / "runs" / name, **facts)
+
+
+@pytest.fixture
+def sweep(make_run: MakeRun, tmp_path: Path) -> Path:
+    """Folder of a sweep: two arms with three seeds each."""
+    for seed in range(3):
+        make_run(f"full3d-{seed}", config=FULL3D, seed=seed, gmacs=1.5, params=3_600_000)
+        make_run(f"reduced-{seed}", config=REDUCED, seed=seed, gmacs=0.25, params=443_000,
+                 predicted=WORSE if seed else RIGHT)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by a test that wants them; others do without, for they take a second each."""
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr("sweeps.report._pictures", lambda *_: {})
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that wraps nothing."""
+    monkeypatch.setattr("ptl_skel.commands.console._width", 1000)
+
+
+def report(*args: object) -> None:
+    main(["report", *map(str, args)])
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     with pytest.raises(SystemExit) as exit_info:
-        main(["report", *map(str, args)])
+        report(*args)
     assert exit_info.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("sweeps: ")
@@ -56,116 +65,353 @@ def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return error
 
 
-def edit_result(folder: Path, change: Callable[[dict], object]) -> None:
-    result = json.loads((folder / "result.json").read_text())
-    change(result)
-    (folder / "result.json").write_text(json.dumps(result))
+def table(folder: Path) -> list[dict[str, str]]:
+    """The rows of the first table of a Markdown file."""
+    lines = [line.strip("| ").split(" | ") for line in (folder / "report.md").read_text()
+             .splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line] for line in lines]
+    return [dict(zip(rows[0], row, strict=False)) for row in rows[2:]
+            if len(row) == len(rows[0])]
 
 
-def test_report_lists_what_the_records_say(make_run: MakeRun, capsys, tmp_path):
-    runs = [make_run("full3d", gmacs=1.5, top1=0.8), make_run("reduced", gmacs=0.25, seed=3)]
-    main(["report", *map(str, runs)])
-    printed = capsys.readouterr().out
-    lines = (tmp_path / "runs" / "report" / "table.md").read_text().splitlines()
-    assert lines[0] == ("| arm | top-1 | mean-class | params | GMACs | latency | training | seed |")
-    assert lines[2] == "| full3d | 80.00 % | 75.00 % | 1.234 M | 1.500 | 12.3 ms | 1.5 min | 0 |"
-    assert lines[3] == "| reduced | 80.00 % | 75.00 % | 1.234 M | 0.250 | 12.3 ms | 1.5 min | 3 |"
-    for shown in ("full3d", "reduced", "80.00 %", "1.234 M", "0.250", "1.5 min",
-                  "synthetic, xsub: 5 test clips", "one clip on Some CPU (cpu, 2 threads)"):
-        assert shown in printed
-    assert "*" not in printed
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def test_report_leaves_pictures(make_run: MakeRun, tmp_path):
-    main(["report", str(make_run("a")), str(make_run("b")), "--out", str(tmp_path / "x" / "y")])
-    for name in ("accuracy_vs_gmacs", "confusion_a", "confusion_b"):
-        with Image.open(tmp_path / "x" / "y" / f"{name}.png") as picture:
-            assert min(picture.size) > 300
+class TestTable:
+    def test_single_runs_are_listed_as_their_records_say(self, make_run, tmp_path, capsys):
+        runs = [make_run("a", config=FULL3D, gmacs=1.5), make_run("b", config=REDUCED, gmacs=0.25)]
+        report(*runs)
+        assert table(tmp_path / "runs" / "report") == [
+            {"arm": "full3d", "seeds": "1", "top-1 %": "80.00", "mean-class %": "83.33",
+             "parameters": "1.234 M ◆", "GMACs": "1.500", "latency": "12.3 ms ◆",
+             "training": "1.5 min"},
+            {"arm": "reduced", "seeds": "1", "top-1 %": "80.00", "mean-class %": "83.33",
+             "parameters": "1.234 M ◆", "GMACs": "0.250 ◆", "latency": "12.3 ms ◆",
+             "training": "1.5 min"}]
+        printed = capsys.readouterr().out
+        for shown in ("full3d", "reduced", "80.00", "1.234 M", "0.250", "1.5 min",
+                      "synthetic, xsub: 5 test clips", "one clip, median, on Some CPU (cpu, 2 thr"):
+            assert shown in printed
+        assert "*" not in printed
+        assert "missing" not in printed
+
+    def test_seeds_form_an_arm(self, sweep, capsys):
+        report(sweep, "--baseline", "full3d")
+        full3d, reduced = table(sweep / "report")
+        assert (full3d["arm"], full3d["seeds"], full3d["top-1 %"]) == (
+            "full3d", "3", "80.00 ± 0.00")
+        # 100, 60 and 60 %
+        assert (reduced["arm"], reduced["top-1 %"]) == ("reduced", "73.33 ± 23.09")
+        assert reduced["difference"] == "-6.67"
+        assert full3d["difference"] == full3d["p"] == ""
+        low, high = map(float, reduced["95 % interval"].split(" to "))
+        assert low < -6.67 < high
+        printed = capsys.readouterr().out
+        assert "interval and test cover clips and seeds" in printed
+        assert "Holm's correction over 1 arm" in printed
+
+    def test_a_single_seed_covers_clips_alone(self, make_run, tmp_path, capsys):
+        make_run("a", config=FULL3D)
+        make_run("b", config=REDUCED)
+        report(tmp_path / "runs", "--baseline", "full3d")
+        assert "cover clips alone, as there is one seed" in capsys.readouterr().out
+        assert table(tmp_path / "runs" / "report")[1]["p"] == "1.000"
+
+    def test_arms_with_one_seed_are_marked_among_others(self, sweep, make_run):
+        make_run("lone", config=config_of("slowonly"))
+        report(sweep, "--baseline", "full3d")
+        rows = table(sweep / "report")
+        assert [row["arm"] for row in rows if "‡" in row.get("p", "")] == ["slowonly"]
+        assert [row["arm"] for row in rows if "†" in row["seeds"]] == ["slowonly"]
+
+    def test_it_fits_into_eighty_columns(self, sweep, capsys, monkeypatch):
+        monkeypatch.setattr("ptl_skel.commands.console._width", 80)
+        report(sweep, "--baseline", "full3d")
+        printed = capsys.readouterr().out
+        for column in ("difference", "95 % interval", " p", "parameters", "GMACs", "training"):
+            assert column in printed
+        assert "…" not in printed
+        assert max(map(len, printed.splitlines())) <= max(80, len(str(sweep)) + 40)
+
+    def test_a_checkpoint_chosen_on_the_test_part_is_marked(self, make_run, capsys):
+        report(make_run("a", validation="test part"))
+        printed = capsys.readouterr().out
+        assert "80.00 *" in printed
+        assert "* the checkpoint was chosen on the test part" in printed
+
+    def test_latencies_of_different_machines_are_told_apart(self, make_run, tmp_path, pictures):
+        runs = [make_run("a", config=FULL3D), make_run("b", config=REDUCED, cpu="Other CPU")]
+        report(*runs)
+        text = (tmp_path / "runs" / "report" / "report.md").read_text()
+        assert "[1] Other CPU (cpu, 2 threads), [2] Some CPU (cpu, 2 threads)" in text
+        assert "not latency, which was not measured on one machine" in text
+        assert [row["latency"] for row in table(tmp_path / "runs" / "report")] == [
+            "12.3 ms [2]", "12.3 ms [1]"]
+        assert not (tmp_path / "runs" / "report" / "accuracy_vs_latency.png").exists()
+
+    def test_different_code_is_said(self, make_run, capsys):
+        report(make_run("a", config=FULL3D), make_run("b", config=REDUCED, commit="fedcba98765+"))
+        assert "different code: commits 0123456789, fedcba9876+" in capsys.readouterr().out
+
+    def test_the_order_of_clips_does_not_matter(self, make_run, tmp_path):
+        make_run("a", config=FULL3D)
+        make_run("b", config=REDUCED, clips=[f"clip{number}" for number in range(4, -1, -1)],
+                 label=LABEL[::-1], predicted=(2, 1, 1, 1, 0))
+        report(tmp_path / "runs", "--baseline", "full3d")
+        assert float(table(tmp_path / "runs" / "report")[1]["difference"]) == 0
+        arm, = (row for row in rows_of(tmp_path / "runs/report/arms.csv")
+                if row["arm"] == "reduced")
+        assert float(arm["p"]) == 1
 
 
-def test_runs_of_the_same_name_in_different_folders_stay_apart(make_run: MakeRun, tmp_path):
-    main(["report", str(make_run("seed0/arm")), str(make_run("seed1/arm"))])
-    report = tmp_path / "runs" / "report"
-    assert "| seed0/arm |" in (report / "table.md").read_text()
-    assert (report / "confusion_seed0-arm.png").is_file()
-    assert (report / "confusion_seed1-arm.png").is_file()
+class TestFolds:
+    @pytest.fixture
+    def folds(self, make_run, tmp_path):
+        """Two folds and two seeds; the second fold is twice as large."""
+        for fold, clips in ((1, 3), (2, 6)):
+            for seed in (0, 1):
+                for name, config, wrong in (("full3d", FULL3D, 0), ("reduced", REDUCED, 1)):
+                    label = tuple(range(3)) * (clips // 3)
+                    predicted = (1,) * wrong + label[wrong:]  # the first clip is wrong
+                    make_run(f"{name}-{fold}-{seed}", config=config, protocol=f"fold{fold}",
+                             seed=seed, clips=[f"{fold}-{i}" for i in range(clips)], label=label,
+                             predicted=predicted)
+        return tmp_path / "runs"
+
+    def test_folds_are_never_averaged_without_being_asked(self, folds, capsys):
+        error = refusal(capsys, folds)
+        assert "fold1" in error
+        assert "fold2" in error
+        assert "--folds" in error
+
+    def test_the_mean_over_folds(self, folds, capsys):
+        report(folds, "--folds", "--baseline", "full3d")
+        full3d, reduced = table(folds / "report")
+        assert reduced["top-1 %"] == "75.00 ± 0.00"  # of 2/3 and 5/6
+        assert (full3d["seeds"], reduced["difference"]) == ("2", "-25.00")
+        printed = capsys.readouterr().out
+        assert "fold1, fold2: 9 test clips; accuracies are means over the 2 folds" in printed
+        assert len(rows_of(folds / "report" / "runs.csv")) == 8
+
+    def test_a_fold_that_is_not_there_is_named(self, folds, capsys):
+        for file in (folds / "reduced-2-1").iterdir():
+            file.unlink()
+        report(folds, "--folds", "--baseline", "full3d")
+        assert "reduced, fold2, seed 1: missing" in capsys.readouterr().out
+
+    def test_protocols_that_share_clips_are_no_folds(self, make_run, capsys):
+        error = refusal(capsys, make_run("a"), make_run("b", protocol="xview"), "--folds")
+        assert "xsub and xview are no folds: 5 clips are tested in both, e.g. clip0" in error
 
 
-def test_different_machines_get_a_column(make_run: MakeRun, tmp_path):
-    runs = [make_run("a"), make_run("b")]
-    edit_result(runs[1], lambda result: result["machine"].update(cpu="Another CPU"))
-    main(["report", *map(str, runs)])
-    table = (tmp_path / "runs" / "report" / "table.md").read_text()
-    assert "| Some CPU (cpu, 2 threads) |" in table
-    assert "| Another CPU (cpu, 2 threads) |" in table
+class TestGaps:
+    def test_what_did_not_reach_its_test_is_named(self, sweep, make_run, capsys):
+        make_run("broken", config=REDUCED, seed=3, status="failed", error="RuntimeError: no memory")
+        make_run("stopped", config=FULL3D, seed=3, status="interrupted")
+        make_run("killed", config=FULL3D, seed=4, status="running")
+        report(sweep)
+        printed = capsys.readouterr().out
+        for line in ("reduced, seed 3: failed, RuntimeError: no memory",
+                     "full3d, seed 3: interrupted", "full3d, seed 4: running, or was killed",
+                     "reduced, seed 4: missing"):
+            assert line in printed
+        assert "reduced, seed 3: failed" in (sweep / "report" / "report.md").read_text()
+
+    def test_an_arm_without_a_test_is_named(self, sweep, make_run, capsys):
+        make_run("broken", config=config_of("slowonly"), status="failed", error="E")
+        report(sweep)
+        assert "slowonly, seed 0: failed, E" in capsys.readouterr().out
+        assert len(table(sweep / "report")) == 2
+
+    def test_a_run_that_was_repeated_is_no_gap(self, make_run, tmp_path, capsys):
+        make_run("a", status="failed", error="E")
+        make_run("a-2")
+        report(tmp_path / "runs")
+        assert "failed" not in capsys.readouterr().out
 
 
-def test_a_checkpoint_chosen_on_the_test_part_is_marked(make_run: MakeRun, capsys):
-    main(["report", str(make_run("a", validation="test part"))])
-    printed = capsys.readouterr().out
-    assert "80.00 % *" in printed
-    assert "* the checkpoint was chosen on the test part" in printed
+class TestFiles:
+    def test_pictures(self, sweep, pictures):
+        report(sweep, "--baseline", "full3d")
+        for name in ("accuracy_vs_gmacs", "accuracy_vs_parameters", "accuracy_vs_latency",
+                     "confusion_full3d", "confusion_reduced"):
+            with Image.open(sweep / "report" / f"{name}.png") as picture:
+                assert min(picture.size) > 300
+
+    def test_out(self, make_run, tmp_path):
+        report(make_run("a"), "--out", tmp_path / "x" / "y")
+        assert (tmp_path / "x" / "y" / "report.md").is_file()
+        assert not list((tmp_path / "x" / "y").glob("*.tmp"))
+
+    def test_csv(self, sweep):
+        report(sweep, "--baseline", "full3d")
+        full3d, reduced = rows_of(sweep / "report" / "arms.csv")
+        assert float(reduced["top1"]) == pytest.approx((1 + 0.6 + 0.6) / 3)
+        assert float(reduced["top1_deviation"]) == pytest.approx(np.std([1, 0.6, 0.6], ddof=1))
+        assert reduced["covers"] == "clips and seeds"
+        assert full3d["difference"] == full3d["p"] == ""
+        assert reduced["p_holm"] == reduced["p"]
+        runs = rows_of(sweep / "report" / "runs.csv")
+        assert [(run["arm"], run["seed"]) for run in runs] == [
+            (arm, str(seed)) for arm in ("full3d", "reduced") for seed in range(3)]
+        assert runs[3]["command"] == "ptl-skel fit --run_dir reduced-0"
+        classes = rows_of(sweep / "report" / "classes.csv")
+        assert [row["class"] for row in classes] == ["wave", "kick", "sit down"]
+        assert float(classes[2]["reduced"]) == pytest.approx(1 / 3)
+
+    def test_latex_is_sound(self, make_run, tmp_path):
+        make_run("a", config=FULL3D, dataset="x_y")
+        make_run("b", config=REDUCED, dataset="x_y", predicted=WORSE)
+        report(tmp_path / "runs", "--baseline", "full3d")
+        lines = (tmp_path / "runs" / "report" / "table.tex").read_text().splitlines()
+        text = [line for line in lines if not line.startswith("%")]
+        assert text[0] == "\\begin{tabular}{lrrrrrrrrrr}"
+        assert [line for line in text if "rule" in line] == [
+            "\\toprule", "\\midrule", "\\bottomrule"]
+        rows = [line for line in text if line.endswith(r"\\")]
+        assert len(rows) == 3
+        assert {line.count("&") for line in rows} == {10}
+        assert "& $-$20.00 &" in rows[2]
+        assert not re.search(r"(?<!\\)[%_]|[◆±]", "".join(text))
+
+    def test_markdown_has_classes_and_commands(self, sweep):
+        report(sweep, "--baseline", "full3d")
+        text = (sweep / "report" / "report.md").read_text()
+        assert "| sit down | 100.0 % | -66.7 |" in text
+        assert "- reduced, seed 1: `ptl-skel fit --run_dir reduced-1`" in text
+
+    @pytest.mark.parametrize("classes", [1, 60])
+    def test_any_number_of_classes(self, make_run, tmp_path, pictures, classes):
+        names = tuple(f"class $ number {i}" for i in range(classes))
+        label = tuple(range(classes))
+        make_run("a", names=names, label=label, predicted=label)
+        report(tmp_path / "runs")
+        assert (tmp_path / "runs" / "report" / "confusion_full3d.png").is_file()
 
 
-@pytest.mark.parametrize("classes", [1, 60])
-def test_any_number_of_classes_gives_a_confusion_matrix(make_run: MakeRun, tmp_path, classes):
-    names = tuple(f"class $ number {i}" for i in range(classes))
-    label = tuple(range(classes))
-    main(["report", str(make_run("a", names=names, label=label, predicted=label))])
-    assert (tmp_path / "runs" / "report" / "confusion_a.png").is_file()
+class TestMistakes:
+    @pytest.mark.parametrize("other", [{"dataset": "sbu"}, {"protocol": "xview"}])
+    def test_other_data(self, make_run, capsys, other):
+        error = refusal(capsys, make_run("a"), make_run("b", **other))
+        assert str(next(iter(other.values()))) in error
+        assert "compare runs on the same data" in error
+
+    def test_other_data_are_no_fold(self, make_run, capsys):
+        error = refusal(capsys, make_run("a"), make_run("b", dataset="sbu"), "--folds")
+        assert "compare runs on the same data" in error
+        assert "average" not in error
+
+    def test_no_test(self, make_run, capsys):
+        error = refusal(capsys, make_run("a", status="interrupted"))
+        assert "no run has a test" in error
+        assert "interrupted" in error
+
+    def test_no_record(self, make_run, capsys, tmp_path):
+        assert "result.json does not exist" in refusal(capsys, tmp_path / "nowhere")
+        run = make_run("a")
+        (run / "predictions.npz").unlink()
+        assert "predictions.npz does not exist" in refusal(capsys, run)
+
+    def test_damaged_record(self, make_run, capsys):
+        run = make_run("a")
+        edit_result(run, lambda result: result["model"].pop("gmacs"))
+        assert "result.json is damaged" in refusal(capsys, run)
+        whole = (run / "result.json").read_text()
+        (run / "result.json").write_text(whole[: len(whole) // 2])
+        assert "result.json is damaged" in refusal(capsys, run)
+
+    def test_another_schema(self, make_run, capsys):
+        run = make_run("a")
+        edit_result(run, lambda result: result.update(schema_version=99))
+        assert "no run record of schema version 1" in refusal(capsys, run)
+
+    @pytest.mark.parametrize("content", ["empty", "truncated", "text", "misfit"])
+    def test_damaged_predictions(self, make_run, capsys, content):
+        run = make_run("a")
+        path = run / "predictions.npz"
+        whole = path.read_bytes()
+        if content == "misfit":
+            with path.open("wb") as file:
+                np.savez(file, clip=np.array(["a"]), label=np.array([7]), probabilities=np.eye(1),
+                         class_names=np.array(["x"]))
+        else:
+            path.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2],
+                              "text": b"no archive"}[content])
+        assert "predictions.npz is damaged" in refusal(capsys, run)
+
+    @pytest.mark.parametrize(("content", "message"), [
+        (None, "config.yaml does not exist"), ("a: [", "config.yaml is damaged"),
+        ("just text", "config.yaml is damaged")])
+    def test_damaged_config(self, make_run, capsys, content, message):
+        run = make_run("a")
+        (run / "config.yaml").unlink()
+        if content is not None:
+            (run / "config.yaml").write_text(content)
+        assert message in refusal(capsys, run)
+
+    def test_damaged_curve(self, make_run, capsys):
+        run = make_run("a")
+        (run / "metrics.csv").write_text("epoch,step\n0,x\n")
+        assert "metrics.csv is damaged" in refusal(capsys, run)
+
+    def test_predictions_of_another_test(self, make_run, capsys):
+        run = make_run("a")
+        edit_result(run, lambda result: result["metrics"].update({"test/top1": 0.5}))
+        assert "not of the same test" in refusal(capsys, run)
+
+    def test_two_runs_in_one_cell(self, make_run, capsys):
+        error = refusal(capsys, make_run("a"), make_run("a-2"))
+        assert "a-2 are the same cell: full3d, xsub, seed 0" in error
+
+    def test_a_run_named_twice_counts_once(self, make_run, tmp_path):
+        run = make_run("a")
+        report(run, tmp_path / "runs")
+        assert table(tmp_path / "runs" / "report")[0]["seeds"] == "1"
+
+    def test_unknown_baseline(self, sweep, capsys):
+        error = refusal(capsys, sweep, "--baseline", "resnet")
+        assert "no tested arm is called 'resnet'; there are: 'full3d', 'reduced'" in error
+
+    @pytest.mark.parametrize(("other", "message"), [
+        ({"clips": ["clip0", "clip1", "clip2", "clip3", "else"]}, "not of the same clips"),
+        ({"clips": ["clip0"] * 5}, "holds a clip twice"),
+        ({"label": (1, 0, 1, 1, 2)}, "has other labels"),
+        ({"names": ("wave", "kick", "stand up")}, "has other classes")])
+    def test_predictions_that_do_not_match(self, make_run, capsys, other, message):
+        error = refusal(capsys, make_run("a"), make_run("b", config=REDUCED, **other))
+        assert message in error
+
+    def test_clips_without_a_label(self, make_run, capsys):
+        run = make_run("a")
+        with np.load(run / "predictions.npz") as file:
+            arrays = dict(file)
+        arrays["label"][0] = -1
+        with (run / "predictions.npz").open("wb") as file:
+            np.savez(file, **arrays)
+        assert "clips without a label" in refusal(capsys, run)
+
+    def test_a_place_that_cannot_be_written(self, make_run, capsys, tmp_path):
+        (tmp_path / "file").write_text("")
+        error = refusal(capsys, make_run("a"), "--out", tmp_path / "file" / "report")
+        assert "cannot be written" in error
 
 
-def test_confusion_is_the_share_of_each_true_class():
-    shares = confusion(Predictions(
-        ("a", "b", "c", "d"), np.array([0, 0, 2, -1]),
-        np.eye(3, dtype=np.float32)[[0, 1, 2, 0]], ("x", "y", "z")))
-    np.testing.assert_array_equal(shares, [[0.5, 0.5, 0], [np.nan] * 3, [0, 0, 1]])
+def test_records_that_real_runs_left(tiny_file, tmp_path, monkeypatch, capsys):
+    """Shipped backbones have their names after the command line has resolved them."""
+    from functools import partial
 
+    from ptl_skel import cli
 
-@pytest.mark.parametrize("other", [{"dataset": "sbu"}, {"protocol": "xview"}])
-def test_runs_on_other_data_are_refused(make_run: MakeRun, capsys, other):
-    error = refusal(capsys, make_run("a"), make_run("b", **other))
-    assert str(next(iter(other.values()))) in error
-    assert "compare runs on the same data" in error
-
-
-def test_a_run_without_a_test_is_refused(make_run: MakeRun, capsys):
-    run = make_run("a")
-    edit_result(run, lambda result: result.update(status="interrupted", metrics={}))
-    assert "has no test (the run is interrupted)" in refusal(capsys, run)
-
-
-def test_a_missing_record_is_refused(make_run: MakeRun, capsys, tmp_path):
-    assert "result.json does not exist" in refusal(capsys, tmp_path / "nowhere")
-    run = make_run("a")
-    (run / "predictions.npz").unlink()
-    assert "predictions.npz does not exist" in refusal(capsys, run)
-
-
-def test_a_damaged_record_is_refused(make_run: MakeRun, capsys):
-    run = make_run("a")
-    edit_result(run, lambda result: result["model"].pop("gmacs"))
-    assert "result.json is damaged" in refusal(capsys, run)
-    (run / "result.json").write_text("{")
-    assert "result.json is damaged" in refusal(capsys, run)
-
-
-@pytest.mark.parametrize("content", ["empty", "truncated", "text", "misfit"])
-def test_damaged_predictions_are_refused(make_run: MakeRun, capsys, content):
-    run = make_run("a")
-    path = run / "predictions.npz"
-    whole = path.read_bytes()
-    if content == "misfit":
-        with path.open("wb") as file:
-            np.savez(file, clip=np.array(["a"]), label=np.array([7]), probabilities=np.eye(1),
-                     class_names=np.array(["x"]))
-    else:
-        path.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2],
-                          "text": b"no archive"}[content])
-    assert "predictions.npz is damaged" in refusal(capsys, run)
-
-
-def test_a_place_that_cannot_be_written_is_refused(make_run: MakeRun, capsys, tmp_path):
-    (tmp_path / "file").write_text("")
-    error = refusal(capsys, make_run("a"), "--out", tmp_path / "file" / "report")
-    assert "cannot be written" in error
+    monkeypatch.setattr(cli, "measure", partial(cli.measure, seconds=0))
+    for backbone in ("full3d", "reduced"):
+        cli.run("fit", [
+            "--model.backbone", f"backbone/{backbone}.yaml", "--data.file", str(tiny_file),
+            "--data.protocol", "cross", "--data.clip_len", "8", "--data.size", "16",
+            "--data.eval_size", "16", "--trainer.max_epochs", "1", "--wandb", "off",
+            "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false",
+            "--run_dir", str(tmp_path / "runs" / backbone)])
+    report(tmp_path / "runs", "--baseline", "full3d")
+    assert [row["arm"] for row in table(tmp_path / "runs" / "report")] == ["full3d", "reduced"]
+    assert "tiny, cross: 6 test clips" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -15,30 +16,55 @@ MAX_NUMBERS = 25
 """Classes up to which the cells of a confusion matrix hold their number."""
 
 
-def draw_accuracy(points: Sequence[tuple[str, float, float]], title: str) -> Figure:
-    """Accuracy against cost.
+@dataclass(frozen=True)
+class Point:
+    """An arm in a plot of accuracy against cost.
+
+    Attributes:
+        name: Of the arm.
+        cost: In the unit of the plot.
+        top1: Accuracy, 0..1.
+        deviation: Its standard deviation over seeds, or None.
+        in_front: No other arm is cheaper and as accurate.
+    """
+
+    name: str
+    cost: float
+    top1: float
+    deviation: float | None
+    in_front: bool
+
+
+def draw_accuracy(points: Sequence[Point], cost: str, title: str) -> Figure:
+    """Accuracy against cost, with the front of what is best.
 
     Args:
-        points: Name, GMACs and top-1 accuracy in 0..1 of each run.
+        points: The arms.
+        cost: What their cost is, with its unit.
         title: Of the picture.
     """
     figure = Figure((6.4, 4.4), layout="constrained")
     axes = figure.subplots()
     axes.grid(color="#e3e6ea", linewidth=0.6)
     axes.set_axisbelow(True)
-    for number, (name, gmacs, top1) in enumerate(sorted(points, key=lambda point: point[1])):
-        axes.scatter(gmacs, 100 * top1, s=55, color=f"C{number % 10}")
+    by_cost = sorted(points, key=lambda point: (point.cost, point.top1))
+    front = [point for point in by_cost if point.in_front]
+    axes.plot([point.cost for point in front], [100 * point.top1 for point in front],
+              color="#9aa5b1", linewidth=1, linestyle="--", drawstyle="steps-post", zorder=1)
+    for number, point in enumerate(by_cost):
+        axes.errorbar(point.cost, 100 * point.top1, 100 * (point.deviation or 0), marker="o",
+                      markersize=7, color=f"C{points.index(point) % 10}", capsize=3, elinewidth=1)
         above = number % 2 == 0  # by turns, so that neighbours leave each other's name alone
-        axes.annotate(name, (gmacs, 100 * top1), (0, 8 if above else -8), fontsize=9,
-                      textcoords="offset points", ha="center", va="bottom" if above else "top",
-                      parse_math=False)
+        axes.annotate(point.name, (point.cost, 100 * point.top1), (7, 6 if above else -6),
+                      fontsize=9, textcoords="offset points", ha="left",
+                      va="bottom" if above else "top", parse_math=False)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.margins(0.18)
-    axes.set_xlabel("GMACs of one clip")
+    axes.set_xlabel(cost)
     axes.set_ylabel("top-1 accuracy")
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,146 @@
+"""What the runs of one arm share, and what an arm is called: by what differs between arms."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+
+from ptl_skel.commands import CONFIGS
+
+Settings = dict[str, Any]
+"""Values by dotted key. A class is the value of its key, and its arguments carry its name:
+``model.optimizer`` is ``torch.optim.SGD``, ``model.optimizer(torch.optim.SGD).lr`` is 0.4."""
+
+PASSED_OVER = frozenset({
+    "seed_everything", "run_dir", "wandb", "test_after_fit",
+    "data.protocol",  # see `sweeps.report.study`: a fold, or refused
+    "data.class_names", "data.num_workers", "data.in_memory",
+    *(f"trainer.{name}" for name in (
+        "accelerator", "strategy", "logger", "enable_checkpointing", "enable_progress_bar",
+        "enable_model_summary", "enable_autolog_hparams", "log_every_n_steps",
+        "num_sanity_val_steps", "profiler", "default_root_dir")),
+})
+"""Keys of a config that tell the seeds of an arm apart, or change nothing about what is learned."""
+
+SHIPPED = {"model.backbone": "backbone", "data.representation": "representation"}
+"""Keys whose values have a name of their own, and the folder of configs that gives it."""
+
+
+def settings_of(config: Mapping[str, Any]) -> Settings:
+    """What a config says of what is learned and how it is tested."""
+    settings = {key: value for key, value in _flat(_plain(config)) if key not in PASSED_OVER}
+    if "data.file" in settings:  # the same file may lie elsewhere on another machine
+        settings["data.file"] = PurePath(str(settings["data.file"])).name
+    return settings
+
+
+def name_arms(arms: Sequence[Settings]) -> list[str]:
+    """Names of arms by what differs between them; one alone is called by its backbone."""
+    named = [_named(arm) for arm in arms]
+    keys = list(dict.fromkeys(key for arm in named for key in arm))
+    columns: dict[str, str] = {}  # by what it says of each arm, so that nothing is said twice
+    for key in keys:
+        values = [json.dumps(arm.get(key)) for arm in named if _concerns(key, arm)]
+        if len(set(values)) > 1:
+            columns.setdefault(json.dumps([arm.get(key) for arm in named]), key)
+    differing = list(columns.values())
+    if not differing:
+        differing = [key for key in keys if key.startswith("model.backbone")]
+    names = []
+    for arm in named:
+        words = [_word(key, arm[key], differing) for key in differing if key in arm]
+        names.append(" ".join(words) or str(arm.get("model.backbone")))
+    return [name if names.count(name) == 1 else f"{name} #{number}"
+            for number, name in enumerate(names, 1)]
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as floats, tuples as lists: what was written in two ways is the same."""
+    return json.loads(json.dumps(value, default=str), parse_int=float)
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and "class_path" in value:
+        name = value["class_path"]
+        yield key, name
+        for arguments in ("init_args", "dict_kwargs"):
+            for argument, inner in (value.get(arguments) or {}).items():
+                yield from _flat(inner, f"{key}({name}).{argument}")
+    elif isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        parts = [list(_flat(item, key)) for item in value]
+        yield key, [part[0][1] for part in parts]
+        for part in parts:
+            yield from part[1:]
+    else:
+        yield key, value
+
+
+def _concerns(key: str, arm: Settings) -> bool:
+    """Whether an arm could have the key: arguments of a class are no matter of another one."""
+    owner, bracket, _ = key.rpartition(")")
+    if not bracket:
+        return True
+    parent, _, name = owner.rpartition("(")
+    value = arm.get(parent)
+    return value == name or (isinstance(value, list) and name in value)
+
+
+def _named(arm: Settings) -> Settings:
+    """The settings with the names of shipped configs and how the arm departs from them, first."""
+    named: Settings = {}
+    rest = dict(arm)
+    for key, kind in SHIPPED.items():
+        own = {name: rest.pop(name) for name in list(rest)
+               if name == key or name.startswith(f"{key}(")}
+        distances = [(len(departures), name, departures) for name, shipped in _shipped(kind, key)
+                     if shipped[key] == own.get(key)
+                     for departures in [_departures(own, shipped)]]
+        if distances:
+            _, named[key], departures = min(distances, key=lambda distance: distance[:2])
+            named |= {f"{key}.{_last(name)}": value for name, value in departures.items()}
+        else:
+            named |= own
+    return named | rest
+
+
+@functools.cache
+def _shipped(kind: str, key: str) -> list[tuple[str, Settings]]:
+    return [(path.stem, dict(_flat(_plain(yaml.safe_load(path.read_text("utf-8"))), key)))
+            for path in sorted((CONFIGS / kind).glob("*.yaml"))]
+
+
+def _departures(own: Settings, shipped: Settings) -> Settings:
+    """What differs from a shipped config."""
+    return {key: own.get(key) for key in [*own, *(key for key in shipped if key not in own)]
+            if key not in own or key not in shipped or own[key] != shipped[key]}
+
+
+def _word(key: str, value: Any, keys: Sequence[str]) -> str:
+    if key in SHIPPED:
+        return str(value).rpartition(".")[2]
+    last = _last(key)
+    name = last if sum(_last(other) == last for other in keys) == 1 else key
+    return f"{name}={_shown(value)}"
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _shown(value: Any, inner: bool = False) -> str:
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, list):
+        items = ",".join(_shown(item, inner=True) for item in value)
+        return f"[{items}]" if inner else items
+    if isinstance(value, str):
+        return value.rpartition(".")[2] if value.count(".") > 1 else value
+    return json.dumps(value)

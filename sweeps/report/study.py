@@ -1,0 +1,336 @@
+"""Run records read into arms that can be compared, or a sentence on why they cannot."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ptl_skel.commands import UserError
+from ptl_skel.records import (
+    Predictions,
+    in_the_order_of,
+    read_metrics,
+    read_predictions,
+    read_result,
+)
+from sweeps.report.names import Settings, name_arms, settings_of
+from sweeps.report.statistics import recalls
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the record of a run says.
+
+    Attributes:
+        folder: Of the run.
+        settings: What makes its arm.
+        seed: Its seed.
+        dataset: Name of its data set.
+        protocol: Name of its split; with folds, of its fold.
+        status: "tested", or in words why it was not.
+        command: Repeats it.
+        commit: Of the code; a ``+`` stands for changes.
+        params: Number of parameters.
+        gmacs: Multiply-accumulates of one clip, in billions.
+        latency_ms: Median time of a forward pass with one clip.
+        machine: Where that was measured.
+        training_seconds: Time in training steps; 0 where a checkpoint of another run was tested.
+        chosen_on_test: The checkpoint was chosen by its accuracy on the test part.
+        top1: Accuracy in 0..1.
+        mean_class: Mean of the accuracies of the classes, 0..1.
+        predicted: Class of each clip of the test, ``(N,)``, in the order of its `Fold`.
+        curve: The rows of ``metrics.csv``.
+    """
+
+    folder: Path
+    settings: Settings
+    seed: int
+    dataset: str
+    protocol: str
+    status: str
+    command: str
+    commit: str
+    params: int
+    gmacs: float
+    latency_ms: float
+    machine: str
+    training_seconds: float
+    chosen_on_test: bool
+    top1: float = float("nan")
+    mean_class: float = float("nan")
+    predicted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    curve: Sequence[Mapping[str, float]] = ()
+
+    @property
+    def cell(self) -> tuple[str, int]:
+        """Which run of its arm it is: fold and seed."""
+        return self.protocol, self.seed
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The test clips of a protocol: their ids and labels, ``(N,)``."""
+
+    clip: tuple[str, ...]
+    label: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ in seed and fold alone.
+
+    Attributes:
+        name: By what differs between arms.
+        runs: Those that were tested, by fold and seed.
+        untested: The others.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    untested: tuple[Run, ...]
+
+    def runs_of(self, protocol: str) -> list[Run]:
+        """The tested runs of a fold."""
+        return [run for run in self.runs if run.protocol == protocol]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the tested runs."""
+        return sorted({run.seed for run in self.runs})
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms on the same test clips.
+
+    Attributes:
+        dataset: Its name.
+        class_names: K names.
+        folds: By protocol, sorted; one, unless folds were asked for.
+        arms: With one tested run or more, as they were given.
+        baseline: One of them, if the others are to be compared with it.
+        untested: Names of arms without a tested run, and their runs.
+    """
+
+    dataset: str
+    class_names: tuple[str, ...]
+    folds: Mapping[str, Fold]
+    arms: tuple[Arm, ...]
+    baseline: Arm | None
+    untested: tuple[Arm, ...]
+
+    def gaps(self) -> list[str]:
+        """What is missing: runs that did not reach their test, and cells that no run has."""
+        arms = [*self.arms, *self.untested]
+        cells = {run.cell for arm in arms for run in (*arm.runs, *arm.untested)}
+        found = []
+        for arm in arms:
+            tested = {run.cell for run in arm.runs}
+            found += [f"{arm.name}, {self.cell_name(run.cell)}: {run.status} ({run.folder})"
+                      for run in arm.untested if run.cell not in tested]
+            own = tested | {run.cell for run in arm.untested}
+            found += [f"{arm.name}, {self.cell_name(cell)}: missing"
+                      for cell in sorted(cells - own, key=_natural)]
+        return found
+
+    def cell_name(self, cell: tuple[str, int]) -> str:
+        """A fold and a seed in words."""
+        protocol, seed = cell
+        return f"{protocol}, seed {seed}" if len(self.folds) > 1 else f"seed {seed}"
+
+
+def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool = False) -> Study:
+    """Arms from run records.
+
+    Args:
+        paths: Folders of runs, or folders that hold some.
+        baseline: Name of the arm that the others are compared with.
+        folds: The runs may be of several protocols, whose test clips are different parts of the
+            data set.
+
+    Raises:
+        UserError: A record is missing or damaged, runs cannot be compared or are the same cell, or
+            no arm is called `baseline`.
+    """
+    reader = _Reader(folds)
+    runs = [reader.read(folder) for folder in find_runs(paths)]
+    tested = [run for run in runs if run.status == "tested"]
+    if not tested:
+        raise UserError(f"no run has a test: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
+                        "on a checkpoint makes a record that has one")
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
+    names = name_arms([group[0].settings for group in groups.values()])
+    arms = [_arm(name, group) for name, group in zip(names, groups.values(), strict=True)]
+    with_test = tuple(arm for arm in arms if arm.runs)
+    chosen = [arm for arm in with_test if arm.name == baseline]
+    if baseline is not None and not chosen:
+        raise UserError(f"no tested arm is called {baseline!r}; there are: "
+                        + ", ".join(repr(arm.name) for arm in with_test))
+    return Study(
+        runs[0].dataset, reader.first.class_names,
+        {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=_natural)},
+        with_test, chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs))
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Folders with a ``result.json``: those given, or else all below them.
+
+    Raises:
+        UserError: There is none.
+    """
+    found: dict[Path, Path] = {}  # by the real path, so that none counts twice
+    for path in paths:
+        below = [path] if (path / "result.json").exists() else list(_below(path))
+        if not below:
+            raise UserError(f"{path / 'result.json'} does not exist, nor is there one below; "
+                            "`ptl-skel fit` leaves one in its folder")
+        for folder in below:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
+def _below(path: Path) -> Iterator[Path]:
+    for folder, inner, files in os.walk(path):
+        inner.sort(key=_natural)
+        if "result.json" in files:
+            inner.clear()  # what lies in the folder of a run belongs to it
+            yield Path(folder)
+
+
+class _Reader:
+    """Reads runs, and keeps what those of a protocol share."""
+
+    def __init__(self, folds: bool) -> None:
+        self.several = folds
+        self.folds: dict[str, Fold] = {}
+        self._data: tuple[Path, str, str] | None = None
+        self._firsts: dict[str, tuple[Path, Predictions]] = {}
+
+    @property
+    def first(self) -> Predictions:
+        return next(iter(self._firsts.values()))[1]
+
+    def read(self, folder: Path) -> Run:
+        try:
+            run = self._read(folder)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
+        except (ValueError, OSError) as error:
+            raise UserError(str(error)) from error
+        return run
+
+    def _read(self, folder: Path) -> Run:
+        result = read_result(folder)
+        data, model, metrics = result["data"], result["model"], result["metrics"]
+        self._check_data(folder, str(data["dataset"]), str(data["protocol"]))
+        status = _status(result)
+        facts: dict[str, Any] = {}
+        if status == "tested":
+            label, predicted, classes = self._predictions(folder, str(data["protocol"]))
+            recall = recalls(label, predicted, classes)
+            facts = {"predicted": predicted, "top1": float((predicted == label).mean()),
+                     "mean_class": float(np.nanmean(recall)), "curve": _curve(folder)}
+            for name in ("top1", "mean_class"):
+                if abs(facts[name] - metrics[f"test/{name}"]) > 1e-4:
+                    raise UserError(
+                        f"{folder}: predictions.npz has {name} {facts[name]:.4f}, result.json "
+                        f"{metrics[f'test/{name}']:.4f}; they are not of the same test")
+        return Run(
+            folder, settings_of(_config(folder)), int(result["seed"]), str(data["dataset"]),
+            str(data["protocol"]), status, str(result.get("command", "")),
+            str(result.get("git_commit") or ""), int(model["params"]), float(model["gmacs"]),
+            float(model["latency_ms"]), f"{result['machine']['cpu']} ({model['device']})",
+            float(result["training_seconds"]), data["validation"] == "test part", **facts)
+
+    def _check_data(self, folder: Path, dataset: str, protocol: str) -> None:
+        """Refuses a run on other data than the first."""
+        self._data = self._data or (folder, dataset, protocol)
+        first_folder, first_dataset, first_protocol = self._data
+        if dataset == first_dataset and (protocol == first_protocol or self.several):
+            return
+        raise UserError(
+            f"{folder} is a run on {dataset} ({protocol}), but {first_folder} is one on "
+            f"{first_dataset} ({first_protocol}); compare runs on the same data"
+            + (", or average over folds with --folds" if dataset == first_dataset else ""))
+
+    def _predictions(self, folder: Path, protocol: str,
+                     ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Labels and predicted classes of the clips, as the first run of the protocol has them."""
+        file = read_predictions(folder)
+        if (file.label < 0).any() or not len(file.label):
+            raise ValueError(f"{folder} was tested on clips without a label, or on none")
+        if protocol not in self._firsts:
+            self._check_fold(protocol, folder, file)
+            self._firsts[protocol] = folder, file
+            self.folds[protocol] = Fold(file.clip, file.label)
+        first_folder, first = self._firsts[protocol]
+        file = in_the_order_of(first, file, (first_folder, folder))
+        return file.label, file.probabilities.argmax(1), len(file.class_names)
+
+    def _check_fold(self, protocol: str, folder: Path, file: Predictions) -> None:
+        """Refuses a protocol that is no further fold."""
+        for other, (other_folder, first) in self._firsts.items():
+            if file.class_names != first.class_names:
+                raise ValueError(f"{folder} has other classes than {other_folder}")
+            if shared := set(file.clip) & set(first.clip):
+                raise ValueError(f"{other} and {protocol} are no folds: {len(shared)} clips are "
+                                 f"tested in both, e.g. {min(shared)}")
+
+
+def _status(result: Mapping[str, Any]) -> str:
+    if result["status"] == "failed":
+        return f"failed, {result.get('error') or 'unknown why'}"
+    if result["status"] == "running":
+        return "running, or was killed"
+    if result["status"] == "finished":
+        return "tested" if "test/top1" in result["metrics"] else "finished without a test"
+    return str(result["status"])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; it belongs to the record of a run") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is damaged: it holds no settings")
+    return config
+
+
+def _curve(folder: Path) -> list[dict[str, float]]:
+    try:
+        return read_metrics(folder)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{folder / 'metrics.csv'} is damaged: {error}") from error
+
+
+def _arm(name: str, group: Sequence[Run]) -> Arm:
+    cells: dict[tuple[str, int], Run] = {}
+    for run in group:
+        if run.status != "tested":
+            continue
+        if run.cell in cells:
+            raise UserError(f"{cells[run.cell].folder} and {run.folder} are the same cell: {name}, "
+                            f"{run.protocol}, seed {run.seed}; name the runs without one of them")
+        cells[run.cell] = run
+    runs = sorted(cells.values(), key=lambda run: _natural(run.cell))
+    return Arm(name, tuple(runs), tuple(run for run in group if run.status != "tested"))
+
+
+def _natural(value: object) -> list[tuple[int, str]]:
+    """Sorts ``fold10`` behind ``fold2``."""
+    return [(int(part), "") if part.isdigit() else (-1, part)
+            for part in re.split(r"(\d+)", str(value))]

@@ -1,0 +1,132 @@
+"""Numbers of each arm: what it reached, what it costs, how it differs from the baseline."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeps.report.statistics import Difference, compare, confusion, holm, pareto_front
+from sweeps.report.study import Arm, Run, Study
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, and standard deviation over seeds; None where there are less than two."""
+
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An arm in numbers.
+
+    Attributes:
+        arm: The arm.
+        top1: Accuracy, 0..1: mean over seeds and, if there are several, over folds.
+        mean_class: The same of the mean accuracy of the classes.
+        difference: To the baseline; None without one, and for itself.
+        p: Of the difference, with Holm's correction over the arms.
+        params: Number of parameters.
+        gmacs: Multiply-accumulates of one clip, in billions.
+        latency_ms: By machine, the median of the runs there.
+        training_seconds: Mean of the runs; None where none was trained.
+        fronts: The costs (`COSTS`) for which no other arm is cheaper and as accurate.
+    """
+
+    arm: Arm
+    top1: Spread
+    mean_class: Spread
+    difference: Difference | None
+    p: float | None
+    params: int
+    gmacs: float
+    latency_ms: dict[str, float]
+    training_seconds: float | None
+    fronts: tuple[str, ...]
+
+
+COSTS = ("GMACs", "parameters", "latency")
+"""What accuracy is weighed against."""
+
+
+def summarise(study: Study) -> list[Summary]:
+    """A summary of each arm, in the order of the study."""
+    differences = [_difference(study, arm) for arm in study.arms]
+    corrected = iter(holm([difference.p for difference in differences if difference]))
+    top1 = [_spread(study, arm, lambda run: run.top1) for arm in study.arms]
+    fronts = {cost: pareto_front(values, [spread.mean for spread in top1])
+              for cost in COSTS if (values := costs_of(study.arms, cost))}
+    return [
+        Summary(
+            arm, top1[number], _spread(study, arm, lambda run: run.mean_class),
+            differences[number], next(corrected) if differences[number] else None,
+            arm.runs[0].params, arm.runs[0].gmacs, _latency(arm), _training(arm),
+            tuple(cost for cost, front in fronts.items() if front[number]))
+        for number, arm in enumerate(study.arms)]
+
+
+def costs_of(arms: Sequence[Arm], cost: str) -> list[float]:
+    """One of `COSTS` of each arm; none for a latency that was not measured on one machine."""
+    if cost == "GMACs":
+        return [arm.runs[0].gmacs for arm in arms]
+    if cost == "parameters":
+        return [float(arm.runs[0].params) for arm in arms]
+    latencies = [_latency(arm) for arm in arms]
+    common = set.intersection(*map(set, latencies))
+    return [latency[min(common)] for latency in latencies] if common else []
+
+
+def machines_of(study: Study) -> list[str]:
+    """Where latencies were measured."""
+    return sorted({run.machine for arm in study.arms for run in arm.runs})
+
+
+def class_recalls(study: Study, arm: Arm) -> NDArray[np.float64]:
+    """Share of the clips of each class that an arm recognises, ``(K,)``; NaN without a clip."""
+    recall: NDArray[np.float64] = arm_confusion(study, arm).diagonal()
+    return recall
+
+
+def arm_confusion(study: Study, arm: Arm) -> NDArray[np.float64]:
+    """The confusion matrix of all runs of an arm, see `confusion`."""
+    label = np.concatenate([study.folds[run.protocol].label for run in arm.runs])
+    predicted = np.concatenate([run.predicted for run in arm.runs])
+    return confusion(label, predicted, len(study.class_names))
+
+
+def _difference(study: Study, arm: Arm) -> Difference | None:
+    if study.baseline is None or arm is study.baseline:
+        return None
+    correct: tuple[list[NDArray[np.bool_]], ...] = ([], [])
+    for protocol, fold in study.folds.items():
+        runs = [one.runs_of(protocol) for one in (arm, study.baseline)]
+        if all(runs):  # a fold that one of the two lacks tells nothing; the gaps name it
+            for one, where in zip(runs, correct, strict=True):
+                where.append(np.stack([run.predicted == fold.label for run in one]))
+    return compare(*correct) if correct[0] else None
+
+
+def _spread(study: Study, arm: Arm, value: Callable[[Run], float]) -> Spread:
+    """Mean over folds of the means over seeds; deviation over the seeds that have all folds."""
+    by_fold = [{run.seed: value(run) for run in arm.runs_of(protocol)}
+               for protocol in study.folds]
+    means = [statistics.fmean(fold.values()) for fold in by_fold if fold]
+    whole = set.intersection(*map(set, by_fold))
+    seeds = [statistics.fmean(fold[seed] for fold in by_fold) for seed in sorted(whole)]
+    return Spread(statistics.fmean(means), statistics.stdev(seeds) if len(seeds) > 1 else None)
+
+
+def _latency(arm: Arm) -> dict[str, float]:
+    return {machine: statistics.median(run.latency_ms for run in arm.runs
+                                       if run.machine == machine)
+            for machine in sorted({run.machine for run in arm.runs})}
+
+
+def _training(arm: Arm) -> float | None:
+    seconds = [run.training_seconds for run in arm.runs if run.training_seconds]
+    return statistics.fmean(seconds) if seconds else None

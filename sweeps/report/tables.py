@@ -1,0 +1,268 @@
+"""The table of a report for terminal, Markdown, LaTeX and CSV, with what has to be said of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.report.study import Study
+from sweeps.report.summary import Spread, Summary, class_recalls, costs_of, machines_of
+
+Row = dict[str, str]
+
+MAX_CLASSES = 20
+"""Classes that the Markdown lists."""
+
+ESCAPED_STAR = "\\* "
+TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+       "±": r"$\pm$", "◆": r"$\diamond$", "†": r"$\dagger$", "‡": r"$\ddagger$", "<": "$<$",
+       **{letter: f"\\{letter}" for letter in "&%$#_{}"}}
+
+
+def rows_of(study: Study, summaries: Sequence[Summary]) -> list[Row]:
+    """The table: for each arm the cell of each column."""
+    machines = machines_of(study)
+    rows = []
+    for summary in summaries:
+        arm = summary.arm
+        row = {
+            "arm": arm.name,
+            "seeds": f"{len(arm.seeds)}" + " †" * bool(_lacking(study, summary)),
+            "top-1 %": _spread(summary.top1) + " *" * any(run.chosen_on_test for run in arm.runs),
+            "mean-class %": _spread(summary.mean_class),
+        }
+        if study.baseline is not None:
+            row |= _difference(summary, mark=_mixed(summaries))
+        row |= {
+            "parameters": f"{summary.params / 1e6:.3f} M",
+            "GMACs": f"{summary.gmacs:.3f}",
+            "latency": ", ".join(f"{latency:.1f} ms" + (f" [{machines.index(machine) + 1}]"
+                                                        if len(machines) > 1 else "")
+                                 for machine, latency in summary.latency_ms.items()),
+            "training": _minutes(summary.training_seconds),
+        }
+        if len(summaries) > 1:
+            row |= {cost: f"{row[cost]} ◆" for cost in summary.fronts}
+        rows.append(row)
+    return rows
+
+
+def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
+    """What holds for the rows of the table; first the data."""
+    clips = sum(len(fold.clip) for fold in study.folds.values())
+    protocols = list(study.folds)
+    notes = [f"{study.dataset}, {', '.join(protocols)}: {clips:,} test clips"
+             + (f"; accuracies are means over the {len(protocols)} folds"
+                if len(protocols) > 1 else "")]
+    if any(summary.top1.deviation is not None for summary in summaries):
+        notes.append("±: standard deviation over seeds"
+                     + (", each the mean of its folds" if len(protocols) > 1 else ""))
+    notes += _on_differences(study, summaries)
+    machines = machines_of(study)
+    where = (machines[0] if len(machines) == 1 else
+             ", ".join(f"[{number}] {name}" for number, name in enumerate(machines, 1)))
+    notes.append(f"latency: one clip, median, on {where}; training: mean time of a run")
+    if len(summaries) > 1:
+        notes.append("◆: no other arm is as accurate and cheaper"
+                     + ("" if costs_of(study.arms, "latency") else
+                        "; not latency, which was not measured on one machine"))
+    commits = sorted({run.commit[:10] + "+" * run.commit.endswith("+")
+                      for arm in study.arms for run in arm.runs if run.commit})
+    if len(commits) > 1:
+        notes.append(f"the runs are of different code: commits {', '.join(commits)}")
+    if any(run.chosen_on_test for arm in study.arms for run in arm.runs):
+        notes.append("* the checkpoint was chosen on the test part")
+    if any(_lacking(study, summary) for summary in summaries):
+        notes.append("† not all cells that other arms have, see below")
+    return notes
+
+
+def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
+    found = [summary.difference for summary in summaries if summary.difference]
+    if not found or study.baseline is None:
+        return []
+    notes = [f"difference: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
+             "interval; p: of a paired test on the same clips that there is none, with Holm's "
+             f"correction over {len(found)} arm{'s' * (len(found) > 1)}"]
+    if any(difference.covers_seeds for difference in found):
+        notes.append(
+            "interval and test cover clips and seeds: Student's t with Welch's degrees of freedom, "
+            "the variance that of the paired differences of clips plus those of the seeds' "
+            "accuracies")
+    if any(not difference.covers_seeds for difference in found):
+        mark = "‡ " * _mixed(summaries)
+        notes.append(
+            f"{mark}interval and test cover clips alone, as there is one seed: other seeds may "
+            "change more than the interval says; interval of Bonett and Price, exact test over "
+            "swaps of the arms' answers (McNemar's)")
+    return notes
+
+
+def _mixed(summaries: Sequence[Summary]) -> bool:
+    """Whether the intervals of some arms cover seeds, and those of others do not."""
+    return len({summary.difference.covers_seeds for summary in summaries
+                if summary.difference}) > 1
+
+
+def _difference(summary: Summary, mark: bool) -> Row:
+    difference, p = summary.difference, summary.p
+    if difference is None or p is None:
+        return {"difference": "", "95 % interval": "", "p": ""}
+    return {
+        "difference": f"{100 * difference.value:+.2f}",
+        "95 % interval": f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
+        "p": ("< 0.001" if p < 0.001 else f"{p:.3f}")
+             + " ‡" * (mark and not difference.covers_seeds),
+    }
+
+
+def _lacking(study: Study, summary: Summary) -> bool:
+    cells = {run.cell for arm in study.arms for run in (*arm.runs, *arm.untested)}
+    return cells != {run.cell for run in summary.arm.runs}
+
+
+def _spread(spread: Spread) -> str:
+    if spread.deviation is None:
+        return f"{100 * spread.mean:.2f}"
+    return f"{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f}"
+
+
+def _minutes(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds / 60:.1f} min"
+
+
+def terminal(rows: Sequence[Row], console: Console) -> list[Table]:
+    """The table for rich; in two where the terminal is too narrow for one."""
+    whole = _terminal_table(rows, list(rows[0]))
+    unlimited = console.options.update(max_width=1000)
+    if console.measure(whole, options=unlimited).maximum <= console.width:
+        return [whole]
+    columns = list(rows[0])
+    cut = columns.index("parameters")
+    return [_terminal_table(rows, columns[:cut]), _terminal_table(rows, ["arm", *columns[cut:]])]
+
+
+def _terminal_table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        arm = column == "arm"
+        table.add_column(column, justify="left" if arm else "right", no_wrap=not arm,
+                         min_width=8 if arm else None)
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
+    return table
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table as Markdown."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |"
+                     for line in lines)
+
+
+def markdown(study: Study, rows: Sequence[Row], notes: Sequence[str]) -> str:
+    """The report as Markdown: table, notes, gaps, classes that differ most, commands."""
+    parts = [f"# {study.dataset}, {', '.join(study.folds)}", markdown_table(rows),
+             "\n".join(f"- {note.replace('* ', ESCAPED_STAR, 1)}" for note in notes)]
+    if gaps := study.gaps():
+        parts += ["## Failed and missing", "\n".join(f"- {gap}" for gap in gaps)]
+    if study.baseline is not None and len(study.arms) > 1:
+        classes = class_rows(study)
+        shown = sorted(classes, key=_largest_difference, reverse=True)[:MAX_CLASSES]
+        parts += [f"## Accuracy of classes, in points above {study.baseline.name}",
+                  *([f"The {MAX_CLASSES} that differ most; all are in `classes.csv`."]
+                    if len(shown) < len(classes) else []), markdown_table(shown)]
+    parts += ["## Commands", "\n".join(
+        f"- {arm.name}, {study.cell_name(run.cell)}: `{run.command}`"
+        for arm in study.arms for run in arm.runs)]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(rows: Sequence[Row], notes: Sequence[str]) -> str:
+    """The table as LaTeX, for the package booktabs; the notes as comments."""
+    columns = "l" + "r" * (len(rows[0]) - 1)
+    lines = [*(f"% {note}" for note in notes), f"\\begin{{tabular}}{{{columns}}}", "\\toprule",
+             " & ".join(map(_tex, rows[0])) + r" \\", "\\midrule",
+             *(" & ".join(map(_tex, row.values())) + r" \\" for row in rows),
+             "\\bottomrule", "\\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _tex(text: str) -> str:
+    escaped = "".join(TEX.get(letter, letter) for letter in text)
+    return re.sub(r"(?<![\w.])[-+](?=\d)", r"$\g<0>$", escaped)
+
+
+def arms_csv(study: Study, summaries: Sequence[Summary]) -> str:
+    """All numbers of the arms, a row for each; accuracies in 0..1."""
+    rows = []
+    for summary in summaries:
+        arm, difference = summary.arm, summary.difference
+        rows.append({
+            "arm": arm.name, "dataset": study.dataset, "protocols": " ".join(study.folds),
+            "runs": len(arm.runs), "seeds": " ".join(map(str, arm.seeds)),
+            "top1": summary.top1.mean, "top1_deviation": summary.top1.deviation,
+            "mean_class": summary.mean_class.mean,
+            "mean_class_deviation": summary.mean_class.deviation,
+            "baseline": study.baseline.name if study.baseline else None,
+            "difference": difference and difference.value,
+            "difference_low": difference and difference.low,
+            "difference_high": difference and difference.high,
+            "p": difference and difference.p, "p_holm": summary.p,
+            "covers": difference and ("clips and seeds" if difference.covers_seeds else "clips"),
+            "params": summary.params, "gmacs": summary.gmacs,
+            "latency_ms": " ".join(f"{value:.3f}" for value in summary.latency_ms.values()),
+            "machine": "; ".join(summary.latency_ms), "training_seconds": summary.training_seconds,
+            "front": " ".join(summary.fronts)})
+    return _csv(rows)
+
+
+def runs_csv(study: Study) -> str:
+    """All runs, also those without a test, a row for each."""
+    return _csv([{
+        "arm": arm.name, "protocol": run.protocol, "seed": run.seed, "status": run.status,
+        "top1": run.top1, "mean_class": run.mean_class, "params": run.params, "gmacs": run.gmacs,
+        "latency_ms": run.latency_ms, "machine": run.machine,
+        "training_seconds": run.training_seconds, "folder": run.folder, "commit": run.commit,
+        "command": run.command}
+        for arm in (*study.arms, *study.untested) for run in (*arm.runs, *arm.untested)])
+
+
+def classes_csv(study: Study) -> str:
+    """Accuracy of each class in each arm, 0..1; empty where the test has no clip of it."""
+    recalls = {arm.name: class_recalls(study, arm) for arm in study.arms}
+    return _csv([{"class": name, **{arm: values[number] for arm, values in recalls.items()}}
+                 for number, name in enumerate(study.class_names)])
+
+
+def class_rows(study: Study) -> list[Row]:
+    """For each class of the test its accuracy in the baseline, and what others add to it."""
+    assert study.baseline is not None
+    baseline = class_recalls(study, study.baseline)
+    others = {arm.name: class_recalls(study, arm) - baseline
+              for arm in study.arms if arm is not study.baseline}
+    return [{"class": study.class_names[number],
+             study.baseline.name: f"{100 * baseline[number]:.1f} %",
+             **{name: f"{100 * values[number]:+.1f}" for name, values in others.items()}}
+            for number in np.flatnonzero(~np.isnan(baseline)).tolist()]
+
+
+def _largest_difference(row: Row) -> float:
+    return max(abs(float(cell)) for cell in list(row.values())[2:])
+
+
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if isinstance(value, float) and math.isnan(value) else value
+                      for name, value in row.items()} for row in rows)
+    return file.getvalue()

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from sweeps.report.statistics import (
+    compare,
+    confusion,
+    holm,
+    pareto_front,
+    recalls,
+    swap_test,
+)
+
+runs = st.integers(1, 3).flatmap(lambda seeds: arrays(bool, (seeds, 6)))
+
+
+def test_the_interval_of_one_seed_is_that_of_bonett_and_price():
+    arm = np.array([[1] * 30 + [0] * 20], bool)
+    baseline = np.array([[1] * 24 + [0] * 6 + [1] * 2 + [0] * 18], bool)
+    found = compare([arm], [baseline])
+    # 6 clips are won, 2 are lost, of 50: with one more of each of 52.
+    won, lost = 7 / 52, 3 / 52
+    error = math.sqrt((won + lost - (won - lost) ** 2) / 52)
+    reach = stats.t.ppf(0.975, 51) * error
+    assert found.value == pytest.approx(4 / 50)
+    assert (found.low, found.high) == pytest.approx((won - lost - reach, won - lost + reach))
+    assert found.p == pytest.approx(stats.binomtest(2, 8).pvalue)
+    assert not found.covers_seeds
+
+
+def test_where_seeds_alone_differ_the_test_is_welchs():
+    """Runs that are right about a share of so many equal clips leave nothing to the clips."""
+    clips = 200_000
+
+    def arm(*shares):
+        # The clips that are right are drawn anew for each seed, so that no clip stands out.
+        random = np.random.default_rng(0)
+        return np.stack([random.permutation(clips) < share * clips for share in shares])
+    one, other = (0.62, 0.70, 0.66, 0.71), (0.50, 0.61, 0.57)
+    found = compare([arm(*one)], [arm(*other)])
+    welch = stats.ttest_ind(one, other, equal_var=False)
+    interval = welch.confidence_interval(0.95)
+    assert found.covers_seeds
+    assert found.value == pytest.approx(np.mean(one) - np.mean(other), abs=1e-4)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=1e-3)
+    assert found.p == pytest.approx(welch.pvalue, rel=0.02)
+
+
+def test_folds_count_alike_whatever_their_size():
+    big, small = np.ones((2, 90), bool), np.ones((2, 10), bool)
+    found = compare([big, ~small], [~big, ~small])
+    assert found.value == pytest.approx(0.5)
+    assert found.low < found.value
+
+
+def test_variances_of_folds_add_up():
+    """Two folds that are equal halve the variance of one."""
+    random = np.random.default_rng(1)
+    arm, baseline = random.random((2, 1, 4000)) < [[[0.7]], [[0.6]]]
+    one = compare([arm], [baseline])
+    two = compare([arm, arm], [baseline, baseline])
+    assert two.value == pytest.approx(one.value)
+    assert (one.high - one.low) / (two.high - two.low) == pytest.approx(math.sqrt(2), rel=1e-3)
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(2, 0.2), (3, 0.0), (3, 0.5), (5, 0.2)])
+def test_the_interval_covers_the_truth(seeds, spread):
+    """Two arms that are equally good, on clips of all degrees of difficulty: 0 is the truth."""
+    random = np.random.default_rng(0)
+    trials, clips, hits = 400, 300, 0
+    for _ in range(trials):
+        ease = random.normal(2, 2, clips)
+        arms = [random.random((seeds, clips)) < 1 / (1 + np.exp(
+            -ease - random.normal(0, 0.5, clips) - random.normal(0, spread, (seeds, 1))))
+            for _ in range(2)]
+        found = compare(arms[:1], arms[1:])
+        hits += found.low <= 0 <= found.high
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+    assert 0.94 < hits / trials <= 1
+
+
+@given(runs, runs)
+def test_the_swap_test_counts_all_swaps(arm, baseline):
+    differences = arm.mean(0) - baseline.mean(0)
+    seen = abs(differences.sum()) - 1e-9
+    swaps = [abs(np.dot(signs, differences)) >= seen
+             for signs in itertools.product((-1, 1), repeat=6)]
+    assert swap_test([arm], [baseline]) == pytest.approx(np.mean(swaps))
+    halves = [arm[:, :2], arm[:, 2:]], [baseline[:, :2], baseline[:, 2:]]
+    assert swap_test(*halves) == pytest.approx(np.mean(swaps))
+
+
+@given(arrays(bool, (1, 40)), arrays(bool, (1, 40)))
+def test_the_swap_test_of_single_seeds_is_mcnemars(arm, baseline):
+    table = [[(arm & baseline).sum(), (arm & ~baseline).sum()],
+             [(~arm & baseline).sum(), (~arm & ~baseline).sum()]]
+    assert swap_test([arm], [baseline]) == pytest.approx(mcnemar(table, exact=True).pvalue)
+
+
+@given(runs, runs)
+def test_a_comparison_turned_round_is_the_same_with_the_other_sign(arm, baseline):
+    there, back = compare([arm], [baseline]), compare([baseline], [arm])
+    assert (back.value, back.low, back.high, back.p) == pytest.approx(
+        (-there.value, -there.high, -there.low, there.p))
+    assert there.low < there.high
+
+
+def test_holms_correction():
+    p = np.random.default_rng(0).uniform(0, 0.2, 20).round(2)  # with ties
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
+
+
+def test_holms_correction_by_hand():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([]) == []
+
+
+def test_pareto_front():
+    costs, accuracies = [1, 2, 3, 2, 1, 4], [0.5, 0.7, 0.6, 0.6, 0.5, 0.8]
+    assert pareto_front(costs, accuracies) == [True, True, False, False, True, True]
+
+
+def test_confusion_is_the_share_of_each_true_class():
+    label, predicted = np.array([0, 0, 2, -1]), np.array([0, 1, 2, 0])
+    np.testing.assert_array_equal(confusion(label, predicted, 3),
+                                  [[0.5, 0.5, 0], [np.nan] * 3, [0, 0, 1]])
+    np.testing.assert_array_equal(recalls(label, predicted, 3), [0.5, np.nan, 1])
