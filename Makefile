@@ -2,7 +2,7 @@
 # On Linux pip takes PyTorch's CUDA build; where there is no GPU, this makes it a small download:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess demo test lint bench bench-ntu clean
+.PHONY: help setup preprocess demo sweep test lint bench bench-ntu clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -66,6 +66,9 @@ demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and 
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.gif
 	$(BIN)/python -m sweeps report demo/runs --baseline full3d --out demo/report
 	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png | sed 's/^/  /'
+
+sweep: $(STAMP) ## run the sweep file SWEEP=, e.g. sweeps/backbone.yaml; ARGS= takes options, e.g. --slots 2
+	$(BIN)/python -m sweeps run "$(or $(SWEEP),$(error give a file: make sweep SWEEP=sweeps/backbone.yaml))" $(ARGS)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/pytest

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -56,6 +57,11 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises the message as a `UserError`."""
         raise UserError(message) from ex
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
+        """Parses a config; shipped files go by their short names inside it as well."""
+        named = re.sub(r"(?<![\w./-])\w+/\w+\.yaml", lambda name: shipped(name[0]), content)
+        return super().parse_string(named, *args, **kwargs)
 
 
 class SkeletonCLI(LightningCLI):
@@ -389,12 +395,45 @@ def _free(folder: Path) -> Path:
     return free
 
 
+class _Parsing(SkeletonCLI):
+    """The command line up to the point where it would do something."""
+
+    def instantiate_classes(self) -> None:
+        """Makes nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """What ``ptl-skel fit`` makes of each list of arguments: all its settings, nothing done.
+
+    Raises:
+        UserError: The parser refuses one.
+    """
+    _quiet()
+    expanded = [[part for arg in args for part in _expanded(arg)] for args in commands]
+    parser = _Parsing("fit", expanded[0]).parser
+    return [parser.parse_args(["fit", *args]).fit.as_dict() for args in expanded]
+
+
 def run(verb: str, args: Sequence[str]) -> None:
     """Runs fit, validate, test or predict.
 
     Raises:
         UserError: The user's mistake, in a sentence.
     """
+    _quiet()
+    try:
+        SkeletonCLI(verb, args)
+    except (KeypointFileError, MisconfigurationException) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:  # a folder that cannot be written, a full disk
+        raise UserError(f"{error.filename or 'the run'}: {error.strerror or error}") from error
+
+
+def _quiet() -> None:
+    """Leaves out what Lightning says that nobody can do anything about."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     for message in ("The 'train_dataloader' does not have many workers",
@@ -404,11 +443,5 @@ def run(verb: str, args: Sequence[str]) -> None:
                     "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
                     "Total length of `list` across ranks is zero",
                     "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec",
-                    "predict returned None"):
+                    "predict returned None", ".*there is no last checkpoint available"):
         warnings.filterwarnings("ignore", f".*{message}")
-    try:
-        SkeletonCLI(verb, args)
-    except (KeypointFileError, MisconfigurationException) as error:
-        raise UserError(str(error)) from error
-    except OSError as error:  # a folder that cannot be written, a full disk
-        raise UserError(f"{error.filename or 'the run'}: {error.strerror or error}") from error

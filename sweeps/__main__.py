@@ -1,13 +1,15 @@
-"""``python -m sweeps report RUNS...``: what several runs add up to."""
+"""``python -m sweeps run FILE`` trains what a sweep file asks for, ``report`` compares the runs."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ptl_skel.commands import UserError
+from sweeps.command import add_run
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -18,11 +20,15 @@ def main(args: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(f"sweeps: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("sweeps: stopped; the same command goes on", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m sweeps", description="Compares runs.")
+    parser = argparse.ArgumentParser("python -m sweeps", description="Runs and compares trainings.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_run(commands.add_parser("run", help="run a sweep file without a server"))
     report = commands.add_parser("report", help="compares the runs of a sweep by their records")
     report.add_argument("runs", nargs="+", metavar="RUNS", type=Path,
                         help="folder of a run, or a folder that holds runs")

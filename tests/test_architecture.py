@@ -39,7 +39,7 @@ LIBRARIES = {
 # What the other packages may know of the framework.
 OUTSIDE = {
     "preprocessing": {"skeletons", "storage", "pose"},
-    "sweeps": {"records", "commands"},
+    "sweeps": {"records", "commands", "cli"},
 }
 
 

@@ -1,0 +1,65 @@
+"""The options of ``python -m sweeps run``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ptl_skel.commands import console
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``run``."""
+    parser.description = ("Trains every cell of a W&B sweep file, without W&B. Stopped or killed, "
+                          "the same command goes on; it also takes up again what failed.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="e.g. sweeps/backbone.yaml")
+    parser.add_argument("--out", metavar="DIR", type=Path,
+                        help="folder of the sweep; default: runs/<name of the file>")
+    parser.add_argument("--experiment", metavar="YAML",
+                        help="other data: takes the place of the file's experiment/*.yaml")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], dest="settings",
+                        help="fixes or adds a parameter, as if it were in the file; "
+                             "NAME={values: [...]} varies it")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="print the commands and how many there are")
+    parser.add_argument("--slots", metavar="N", type=_positive, default=1,
+                        help="trainings at the same time, each with a GPU or a share of the cores; "
+                             "default: 1")
+    parser.add_argument("--retries", metavar="N", type=_natural, default=1,
+                        help="how often a crashed training goes on from its last checkpoint; "
+                             "default: 1")
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from sweeps.files import read_sweep
+    from sweeps.jobs import LocalExecutor
+    from sweeps.runner import dry_run, run_sweep
+
+    sweep = read_sweep(options.file, experiment=options.experiment, settings=options.settings)
+    out = options.out or Path("runs") / sweep.name
+    executor = LocalExecutor(options.slots)
+    if options.dry_run:
+        dry_run(sweep, out, executor)
+        return
+    failures = run_sweep(sweep, out, executor, options.retries)
+    console.print(f"runs: {out}", markup=False, highlight=False, soft_wrap=True)
+    if failures:
+        for name, why in failures.items():
+            print(f"failed: {name}: {why}", file=sys.stderr)
+        print(f"sweeps: {len(failures)} failed, the log is in {out}/<name>/log.txt; the same "
+              "command tries again", file=sys.stderr)
+        sys.exit(1)
+
+
+def _natural(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 0, got {text}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _natural(text) == 0:
+        raise argparse.ArgumentTypeError("must be >= 1, got 0")
+    return int(text)

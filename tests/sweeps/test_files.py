@@ -1,0 +1,207 @@
+"""Sweep files: what ships parses and is what it says; what cannot work ends in a sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from sweep_files import COMMAND, write_sweep
+
+import sweeps
+from ptl_skel import cli
+from ptl_skel.commands import CONFIGS, UserError
+from ptl_skel.records import read_metrics, read_result
+from sweeps.files import AT_THE_END, EVERY_EPOCH, Halving, read_sweep
+from sweeps.space import arguments_of, extremes, grid
+from sweeps.watch import logged_by
+
+SHIPPED = sorted(Path(sweeps.__file__).parent.glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+class TestShipped:
+    def test_one_for_each_question(self):
+        assert [path.stem for path in SHIPPED] == [
+            "augmentation", "backbone", "frames", "joints_limbs", "reduction", "resolution",
+            "seeds"]
+
+    @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+    def test_it_states_a_hypothesis_and_every_seed(self, path):
+        text = path.read_text()
+        assert "# Hypothesis: " in text
+        assert f"wandb sweep sweeps/{path.name}\n" in text
+        assert f"python -m sweeps run sweeps/{path.name}" in text
+        assert len(read_sweep(path).parameters["seed_everything"]["values"]) >= 3
+
+    def test_every_value_goes_through_the_parser_and_arrives(self):
+        self.check([(sweep, cell) for sweep in map(read_sweep, SHIPPED)
+                    for cell in extremes(sweep)])
+
+    @pytest.mark.parametrize("experiment", ["synthetic", "ntu60_xsub_reduced"])
+    def test_on_other_data(self, experiment):
+        sweeps = [read_sweep(path, experiment=f"experiment/{experiment}.yaml") for path in SHIPPED]
+        self.check([(sweep, grid(sweep)[-1]) for sweep in sweeps])
+
+    def check(self, cells):
+        configs = cli.parse([arguments_of(sweep, cell) for sweep, cell in cells])
+        for (_, cell), config in zip(cells, configs, strict=True):
+            for name, value in cell.values.items():
+                if isinstance(value, str) and value.endswith(".yaml"):
+                    value = yaml.safe_load((CONFIGS / value).read_text())
+                assert_holds(of(config, name), value)
+
+    def test_every_value_is_among_the_extremes(self):
+        for path in SHIPPED:
+            sweep = read_sweep(path)
+            for name, parameter in sweep.parameters.items():
+                seen = [cell.values[name] for cell in extremes(sweep)]
+                assert all(value in seen for value in parameter["values"])
+
+    def test_cells(self):
+        names = {path.stem: [cell.name for cell in grid(read_sweep(path))] for path in SHIPPED}
+        assert {stem: len(cells) for stem, cells in names.items()} == {
+            "augmentation": 18, "backbone": 18, "frames": 12, "joints_limbs": 6, "reduction": 27,
+            "resolution": 27, "seeds": 10}
+        assert names["backbone"][:2] == ["full3d-seed0", "r2plus1d-seed0"]
+        assert names["reduction"][1] == "middle=matched,widths=16-32-64-128-seed0"
+        assert names["resolution"][0] == "size=24,eval_size=24,sigma=0.4-seed0"
+        assert names["seeds"][-1] == "seeds-seed9"
+        assert "crop_area=1-1,flip=0,rotation=0,scale=0,shift=0-seed2" in names["augmentation"]
+
+    def test_found_by_name_from_anywhere(self):
+        assert read_sweep(Path("sweeps/frames.yaml")).path == SHIPPED[2]
+
+
+def of(config, name):
+    for part in name.split("."):
+        config = config[part]
+    return config
+
+
+def assert_holds(found, value):
+    """That a setting is the value, or has what the value has, whatever else."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            assert_holds(found[key], inner)
+    elif isinstance(value, list):
+        assert len(found) == len(value)
+        for one, other in zip(found, value, strict=True):
+            assert_holds(one, other)
+    else:
+        assert type(found) in {type(value), float}
+        assert found == value
+
+
+class TestConfigsNameShippedFiles:
+    def test_inside_json_as_agents_of_wandb_write_it(self):
+        Path("args.json").write_text(json.dumps(
+            {"model.backbone": "backbone/slowonly.yaml", "seed_everything": 3,
+             "data.representation": "representation/limbs.yaml", "model.lr_batch_size": None}))
+        config, = cli.parse([["--config", "experiment/penn_action.yaml", "--config", "args.json"]])
+        assert config["model"]["backbone"]["class_path"].endswith("SlowOnly")
+        assert config["data"]["representation"]["class_path"].endswith("LimbHeatmaps")
+        assert config["model"]["lr_batch_size"] is None
+        assert config["seed_everything"] == 3
+
+    def test_a_file_of_ones_own_goes_first(self):
+        Path("backbone").mkdir()
+        own = (CONFIGS / "backbone/reduced.yaml").read_text().replace("stem_width: 16",
+                                                                      "stem_width: 12")
+        Path("backbone/reduced.yaml").write_text(own)
+        Path("args.json").write_text(json.dumps({"model.backbone": "backbone/reduced.yaml"}))
+        config, = cli.parse([["--config", "experiment/penn_action.yaml", "--config", "args.json"]])
+        assert config["model"]["backbone"]["init_args"]["stem_width"] == 12
+
+
+def test_the_metrics_are_those_that_a_run_logs(finished_run):
+    every_epoch = {name for row in read_metrics(finished_run) for name in row}
+    assert every_epoch - {"epoch", "step"} >= set(EVERY_EPOCH)
+    assert set(logged_by(finished_run)) == set(EVERY_EPOCH) | set(AT_THE_END)
+    assert read_result(finished_run)["metrics"].keys() < logged_by(finished_run).keys()
+
+
+@pytest.mark.parametrize(("changes", "settings", "said"), [
+    ({"metod": "grid"}, [], "unknown key: 'metod', perhaps 'method'"),
+    ({"method": "gird"}, [], "`method` must be one of grid, random, bayes, got 'gird'"),
+    ({"method": None}, [], "`method` is missing"),
+    ({"project": None}, [], "`wandb sweep` needs a `project`"),
+    ({"parameters": {}}, [], "`parameters` is empty"),
+    ({"parameters": [1]}, [], "`parameters` maps the names of flags"),
+    ({"parameters": {"a": 3}}, [], "parameter `a` needs `value: 3`"),
+    ({"parameters": {"a": {"valeus": [3]}}}, [],
+     "unknown key of parameter `a`: 'valeus', perhaps 'values'"),
+    ({"parameters": {"a": {"values": []}}}, [], "at least one value"),
+    ({"parameters": {"a": {"values": [1, 1]}}}, [], "the value 1 twice"),
+    ({"parameters": {"a": {"values": ["None"]}}}, [], "None is a word in YAML, write null"),
+    ({"parameters": {"a": {"min": 1}}}, [], "parameter `a` says not what it takes"),
+    ({"parameters": {"a": {"distribution": "beta", "min": 1}}}, [], "distribution 'beta'"),
+    ({"parameters": {"a": {"parameters": {"b": {"value": 1}}}}}, [], "dotted names"),
+    ({"parameters": {"a": {"min": 1, "max": 3}}}, [], "which method grid cannot go through"),
+    ({"method": "random", "parameters": {"a": {"min": 3, "max": 1}}}, [], "`min` must be below"),
+    ({"method": "random", "parameters": {"a": {"min": "1e-4", "max": 1}}}, [],
+     "`min` must be a number, got '1e-4'; YAML wants a point, 1.0e-4"),
+    ({"method": "random", "parameters": {"a": {"distribution": "log_uniform_values", "min": 0,
+                                               "max": 1}}}, [], "`min` must be positive"),
+    ({"method": "random", "parameters": {"a": {"min": 1, "max": 3}}}, [], "go on for ever"),
+    ({"method": "bayes", "metric": None}, [], "method bayes needs a `metric`"),
+    ({"metric": {"name": "val/los"}}, [], "no run logs the metric 'val/los', perhaps 'val/loss'"),
+    ({"metric": {"name": "val/top1", "goal": "max"}}, [], "`goal` must be one of"),
+    ({"run_cap": 0}, [], "`run_cap` must be a whole number >= 1"),
+    ({"early_terminate": {"type": "hyperband", "min_iter": 2}}, [], "test/top1 comes at the end"),
+    ({"early_terminate": {"type": "median"}}, [], "`early_terminate` is {type: hyperband"),
+    ({"command": ["python", "train.py"]}, [], "does not run `ptl_skel fit`"),
+    ({"command": [*COMMAND[:5], "${args}"]}, [], "${args} writes null as the word None"),
+    ({"command": [*COMMAND, "${args_no_hyphens}"]}, [], "hand the values over twice"),
+    ({}, ["model.backbone=backbone/full3d.yaml", "model.backbone.init_args.stem_width=8"],
+     "the class and its argument cannot be given apart: take `model.backbone.class_path`"),
+    ({}, ["data={size: 24}", "data.eval_size=24"], "`data.clip_len` lies inside `data`"),
+    ({}, ["wandb"], "--set takes NAME=VALUE, got 'wandb'"),
+    ({}, ["a=2026-01-01"], "is a date in YAML; put it in quotes"),
+])
+def test_what_cannot_work_ends_in_a_sentence(changes, settings, said):
+    with pytest.raises(UserError) as raised:
+        read_sweep(write_sweep(**changes), settings=settings)
+    assert str(raised.value).startswith("sweep.yaml: ")
+    assert said in str(raised.value)
+
+
+def test_files_that_are_none():
+    Path("broken.yaml").write_text("a: [1,\n")
+    Path("list.yaml").write_text("- 1\n")
+    for name, said in (("absent.yaml", "No such file"), ("broken.yaml", "is no YAML"),
+                       ("list.yaml", "a sweep has `method`")):
+        with pytest.raises(UserError, match=said):
+            read_sweep(Path(name))
+
+
+def test_an_experiment_takes_the_place_of_that_of_the_file():
+    given = ["x" if word == "tiny.yaml" else word for word in COMMAND]
+    sweep = read_sweep(write_sweep(command=[*COMMAND[:6], "experiment/sbu.yaml", *COMMAND[7:]]),
+                       experiment="x")
+    assert list(sweep.command) == given
+    with pytest.raises(UserError, match="--experiment has nothing to replace"):
+        read_sweep(write_sweep(), experiment="x")
+
+
+def test_settings_are_parameters():
+    sweep = read_sweep(write_sweep(), settings=[
+        "wandb=off", "data.clip_len={values: [4, 6]}", "model.lr_batch_size=null",
+        "seed_everything=7", "data.test_flip=true", "data.augment={flip: 0.0}"])
+    assert sweep.parameters == {
+        "wandb": {"value": "off"}, "data.clip_len": {"values": [4, 6]},
+        "model.lr_batch_size": {"value": None}, "seed_everything": {"value": 7},
+        "data.test_flip": {"value": True}, "data.augment": {"value": {"flip": 0.0}}}
+    assert [cell.name for cell in grid(sweep)] == ["clip_len=4-seed7", "clip_len=6-seed7"]
+
+
+@pytest.mark.parametrize(("given", "halving"), [
+    ({"min_iter": 3}, Halving(3, 3)), ({"min_iter": 2, "eta": 4}, Halving(2, 4)),
+    ({"max_iter": 27, "s": 2}, Halving(3, 3)), ({"max_iter": 4, "s": 3, "eta": 2}, Halving(1, 2))])
+def test_halving(given, halving):
+    path = write_sweep(metric={"name": "val/top1", "goal": "maximize"},
+                       early_terminate={"type": "hyperband", **given})
+    assert read_sweep(path).halving == halving
