@@ -137,7 +137,8 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
         "clips": f"{len(file):,}",
         "frames": f"{lengths.sum():,}; {lengths.min():,} to {lengths.max():,} a clip, "
                   f"median {np.median(lengths):,.0f}",
-        "persons": f"{persons.min()} to {persons.max()} a clip, mean {persons.mean():.2f}",
+        "persons": f"{persons.min()} to {persons.max()} a clip, mean {persons.mean():.2f}"
+                   if persons.min() < persons.max() else f"{persons.min()} a clip",
         "classes": str(len(header.class_names)),
     }
     for protocol in file.splits:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
 from preprocessing.check import Findings, class_counts, parts_of
@@ -23,7 +24,7 @@ from ptl_skel.storage import KeypointFile
 _COLOURS = {"train": "#0072b2", "val": "#e69f00", "test": "#d55e00"}  # Okabe and Ito's
 _PLAIN = "#56789a"
 _WIDTH, _ROW, _FRAME = 9.0, 0.17, 1.1  # inches: of a figure; of a bar; around the bars
-_DPI = 100
+_DPI, _DENSE = 100, 2  # pixels of the page for an inch; of the picture for one of those
 _BINS = 50
 _FEW = 4  # so many bars get a width at least
 _MAX_NAME = 45  # characters of a class name beside its bar
@@ -39,7 +40,8 @@ body {{ font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1
 table {{ border-collapse: collapse; }}
 td, th {{ padding: 0.2em 1em 0.2em 0; text-align: left; vertical-align: top;
          border-bottom: 1px solid #ddd; }}
-img {{ max-width: 100%; }}
+.plot {{ overflow-x: auto; }}  /* on a phone it is pushed aside rather than made too small */
+.plot img {{ display: block; width: {width}px; max-width: 100%; min-width: 600px; }}
 .many {{ font-family: monospace; overflow-wrap: anywhere; }}
 </style>
 </head>
@@ -79,16 +81,18 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
     draft = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft.write_text(_PAGE.format(title=html.escape(file.path.name), facts=rows,
-                                  sections="\n".join(sections)), encoding="utf-8")
+                                  sections="\n".join(sections), width=f"{_WIDTH * _DPI:.0f}"),
+                     encoding="utf-8")
     draft.replace(path)
 
 
 def _section(title: str, figure: Figure) -> str:
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=_DPI)
+    figure.savefig(picture, format="png", dpi=_DPI * _DENSE)
     data = base64.b64encode(picture.getvalue()).decode()
     title = html.escape(title)
-    return f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{title}" src="data:image/png;base64,{data}">'
+    return f'<h2>{title}</h2>\n<div class="plot" tabindex="0">{image}</div>'
 
 
 def _suspicious(what: str, clips: Sequence[str]) -> str:
@@ -97,7 +101,7 @@ def _suspicious(what: str, clips: Sequence[str]) -> str:
 
 
 def _axes(height: float, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure((_WIDTH, height), layout="constrained")
+    figure = Figure((_WIDTH, height), layout=ConstrainedLayoutEngine(wspace=0.05))
     axes = figure.subplots(1, columns, squeeze=False, sharey=columns > 1)[0]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)

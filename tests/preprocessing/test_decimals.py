@@ -28,7 +28,8 @@ def test_every_number_is_what_float_makes_of_it(tokens):
 
 @pytest.mark.parametrize("token", [
     "0.0", "-0.0", ".5", "5.", "+1.5", "1234567.12345678", "12345678.1", "0.123456789", "NaN",
-    "-Infinity", "inf", "1E-05", "7", "-7", "00012.50",
+    "-Infinity", "inf", "1E-05", "7", "-7", "00012.50", "12345678", "123456789", "123456789.",
+    "12345678.1234567", "-1234567.1234567", "123456789.123456789", "9007199254740993",
 ])
 def test_number(token):
     value, = read([token])
@@ -38,7 +39,7 @@ def test_number(token):
 
 @pytest.mark.parametrize("token", [
     "abc", "-", ".", "-.", "1.2.3", "1..2", "--1.5", "1.5-", "0x10", "1,5", "1.2a", "a1.2", "1e",
-    "12:4.5", "1.2/3", "1.#IND",
+    "12:4.5", "1.2/3", "1.#IND", "1.23456789.1", "123.4567.", ".12345678.", "1234567x1.5",
 ])
 def test_what_is_no_number_is_refused_and_quoted(token):
     with pytest.raises(ValueError, match="is no number") as caught:
