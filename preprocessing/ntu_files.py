@@ -126,6 +126,8 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         member = archive.getinfo(name)
         _check_size(member.file_size)
+        if member.header_offset < 0:  # the disk would be asked for it, and called faulty
+            raise zipfile.BadZipFile("it would begin before the archive does")
         if member.file_size > max(_SMALL, _MAX_RATIO * member.compress_size):
             raise ValueError(f"it would unpack to {member.file_size >> 20} MB, more than "
                              f"{_MAX_RATIO} times what it takes in the archive")

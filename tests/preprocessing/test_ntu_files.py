@@ -160,6 +160,14 @@ def test_an_archive_with_changed_bytes_is_refused_or_gives_the_file(tmp_path, ch
         return
 
 
+def test_a_file_that_would_begin_before_its_archive_is_damaged(tmp_path):
+    path = archive(tmp_path / "a.zip", {f"{NAME}.skeleton": CONTENT})
+    raw = bytearray(path.read_bytes())
+    raw[-6] += 1  # where the list of files begins: a byte later than it does
+    path.write_bytes(raw)
+    assert "it is damaged in the archive: it would begin before" in reason(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\3\4"])
 def test_an_archive_that_is_none_is_named(tmp_path, content, capsys):
     (tmp_path / "half.zip").write_bytes(content)
