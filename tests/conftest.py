@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from tiny import CONFIG, tiny_clips, write_clips
 
 torch.set_num_threads(1)  # the tensors of tests are too small to share
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
