@@ -16,7 +16,12 @@ import numpy as np
 
 from preprocessing.ntu_bodies import choose_persons, split_by_id
 from preprocessing.ntu_counts import ABSENT
-from preprocessing.ntu_facts import CLASS_NAMES, MISSING_SAMPLES, NUM_CLASSES_60
+from preprocessing.ntu_facts import (
+    CLASS_NAMES,
+    LAST_SETUP_120,
+    MISSING_SAMPLES,
+    NUM_CLASSES_60,
+)
 from preprocessing.ntu_files import SkeletonFiles
 from preprocessing.ntu_protocols import (
     Edition,
@@ -24,6 +29,7 @@ from preprocessing.ntu_protocols import (
     complete,
     find_edition,
     is_of_60,
+    is_of_120,
     official_splits,
     parse_name,
 )
@@ -77,7 +83,9 @@ class NtuSource:
         self.dimensions, self.bodies = dimensions, bodies
         inputs = [inputs] if isinstance(inputs, Path) else list(inputs)
         self._files = SkeletonFiles(inputs)
-        samples = {key: _sample(key) for key in self._files.sizes}
+        own = classes or _find_class_file(inputs)
+        self.is_official = own is None
+        samples = {key: self._sample(key) for key in self._files.sizes}
         self.edition: Edition = edition or find_edition(s for s in samples.values() if s)
         if self.edition == 60:  # files of wrong names stay: they are told of
             samples = {key: sample for key, sample in samples.items()
@@ -89,8 +97,6 @@ class NtuSource:
         first_key = {_name(key): key for key in reversed(self._keys)}
         self._duplicates = {key: first_key[_name(key)] for key in self._keys
                             if first_key[_name(key)] != key}
-        own = classes or _find_class_file(inputs)
-        self.is_official = own is None
         if own is None:
             self._name = f"NTU RGB+D {self.edition}"
             self._class_names = CLASS_NAMES[:NUM_CLASSES_60 if self.edition == 60 else None]
@@ -101,6 +107,14 @@ class NtuSource:
         else:
             self._name = inputs[0].resolve().stem
             self._class_names = _read_class_names(own)
+
+    def _sample(self, key: str) -> Sample | None:
+        """The sample that a file is by its name, if there is such a sample in the data set."""
+        try:
+            sample = parse_name(_name(key))
+        except ValueError:
+            return None
+        return sample if not self.is_official or is_of_120(sample) else None
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers are told what to read.
@@ -166,6 +180,9 @@ class NtuSource:
         if name.startswith("._"):
             raise LeftOut("it holds what macOS notes about another file")
         sample = parse_name(name)
+        if self._sample(key) is None:
+            raise ValueError(f"there is no such sample: NTU RGB+D has {LAST_SETUP_120} setups and "
+                             f"{len(CLASS_NAMES)} actions")
         if key in self._duplicates:
             raise LeftOut(f"it is the same sample as {self._duplicates[key]}")
         if self.is_official and name in MISSING_SAMPLES:
@@ -192,13 +209,6 @@ def _repairs(blank_lines: int, lost: int) -> str:
 
 def _name(key: str) -> str:
     return Path(key).stem
-
-
-def _sample(key: str) -> Sample | None:
-    try:
-        return parse_name(_name(key))
-    except ValueError:
-        return None
 
 
 def _find_class_file(inputs: Sequence[Path]) -> Path | None:

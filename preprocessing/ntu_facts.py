@@ -7,7 +7,7 @@ Reference:
 
 from __future__ import annotations
 
-NUM_CLASSES_60, LAST_SETUP_60 = 60, 17
+NUM_CLASSES_60, LAST_SETUP_60, LAST_SETUP_120 = 60, 17, 32
 
 # Performers of the cross-subject training part; the rest are tested on.
 TRAIN_SUBJECTS_60 = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34,

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from preprocessing.ntu_facts import (
+    CLASS_NAMES,
     LAST_SETUP_60,
+    LAST_SETUP_120,
     NUM_ACTIONS,
     NUM_CAMERAS,
     NUM_CLASSES_60,
@@ -57,6 +59,11 @@ def find_edition(samples: Iterable[Sample]) -> Edition:
 def is_of_60(sample: Sample) -> bool:
     """Whether a sample can be of NTU RGB+D 60."""
     return sample.setup <= LAST_SETUP_60 and sample.action <= NUM_CLASSES_60
+
+
+def is_of_120(sample: Sample) -> bool:
+    """Whether a sample can be of NTU RGB+D 120, which includes 60."""
+    return sample.setup <= LAST_SETUP_120 and sample.action <= len(CLASS_NAMES)
 
 
 def complete(samples: Iterable[Sample]) -> Iterator[Sample]:

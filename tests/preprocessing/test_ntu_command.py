@@ -56,6 +56,16 @@ def test_edition_60_of_all_of_120(tmp_path):
         NtuSource(tmp_path, edition=90)
 
 
+@pytest.mark.parametrize("wrong", ["S001C001P001R001A999", "S033C001P001R001A061"])
+def test_a_wrong_name_does_not_make_it_the_other_edition(tmp_path, wrong):
+    source = NtuSource(write(tmp_path, NAME, wrong))
+    assert source.edition == 60
+    assert there(source) == [f"{NAME}.skeleton", f"{wrong}.skeleton"]
+    assert not [key for key in list(source.keys()) if key.startswith("S033") and "." not in key]
+    with pytest.raises(ValueError, match="there is no such sample"):
+        source.read(f"{wrong}.skeleton")
+
+
 def test_official_counts_follow_from_the_rules():
     """Each performer in a setup has 360 samples, and the official list says what is missing."""
     assert len(list(complete([parse_name(NAME)]))) == 360
