@@ -1,5 +1,8 @@
 """Clips of a keypoint file to batches of keypoints, one call for a whole batch.
 
+A batch is fetched from the file by `ClipDataset`. Where all of the file lies on the device, a
+`DrawDataset` gives numbers, and `ResidentClips` the same batch.
+
 A training set is asked for draws, not for clips: draw ``k * len + i`` is the k-th pass over clip i.
 What is random about a draw is a function of the seed and its number alone, so that a resumed run,
 or one with another number of workers, sees the same frames.
@@ -91,6 +94,62 @@ class ClipDataset(Dataset[Batch]):
         drawn = sample_train(torch.from_numpy(num_frames), self.clip_len, self.seed,
                              torch.tensor(draws), self.time_crop)
         return drawn.numpy()
+
+
+class DrawDataset(ClipDataset):
+    """The same clips as numbers, which `ResidentClips` makes the same batches of."""
+
+    def __getitems__(self, draws: Sequence[int]) -> Batch:
+        """Clip ``(N,)``, person ``(M,)``, and draw ``(N,)`` or, at the test, frames ``(N, T)``."""
+        clips = self.clips[np.asarray(draws) % len(self)]
+        persons = int(self.file.num_persons[clips].max())
+        batch = {"clip": torch.from_numpy(clips), "person": torch.arange(persons)}
+        if self.seed is None:
+            return {**batch, "frames": torch.from_numpy(self.frames(clips, draws))}
+        return {**batch, "draw": torch.tensor(draws)}
+
+
+class ResidentClips:
+    """All keypoints of a file on one device, where batches are fetched without waiting for it.
+
+    Args:
+        file: Where they lie.
+        device: Where they go to.
+    """
+
+    def __init__(self, file: KeypointFile, device: torch.device) -> None:
+        keypoints, scores = map(torch.from_numpy, file.all_frames())
+        present = keypoints.isfinite().all(-1) & (scores > 0)  # NaN is no score either
+        self.keypoints = torch.where(present[..., None], keypoints, 0).to(device)
+        self.scores = torch.where(present, scores, 0).to(device)
+        self.start, self.num_frames, self.num_persons, self.label, height, width = (
+            torch.from_numpy(numbers.astype(np.int64)).to(device) for numbers in (
+                file.start, file.num_frames, file.num_persons, file.label, file.height, file.width))
+        self.frame_size = torch.stack([height, width], 1).float()
+
+    def fetch(self, batch: Batch, clip_len: int, seed: int, time_crop: float) -> Batch:
+        """What `ClipDataset` gives for the draws that a `DrawDataset` has numbered.
+
+        Args:
+            batch: Of a `DrawDataset`, on the device.
+            clip_len: Frames T of a training clip.
+            seed: Seed of its random frames.
+            time_crop: Smallest share of it that they are taken from.
+        """
+        clip, person = batch["clip"], batch["person"]
+        num_frames = self.num_frames[clip]
+        frames = batch["frames"] if "frames" in batch else sample_train(
+            num_frames, clip_len, seed, batch["draw"], time_crop)
+        known = person < self.num_persons[clip][:, None]  # (N, M)
+        rows = self.start[clip][:, None] + person * num_frames[:, None] * known
+        rows = rows[..., None] + frames[:, None]
+        keypoints, scores = (
+            each.index_select(0, rows.flatten()).view(*rows.shape, *each.shape[1:]).float()
+            for each in (self.keypoints, self.scores))
+        known = known[:, :, None, None]
+        return {"keypoints": torch.where(known[..., None], keypoints, 0.0),
+                "scores": torch.where(known, scores, 0.0), "frame_size": self.frame_size[clip],
+                "label": self.label[clip], "clip": clip}
 
 
 class DrawSampler(DistributedSampler[int]):

@@ -457,6 +457,7 @@ class KeypointFile:
         ids: Names of the clips.
         label, num_frames, num_persons, height, width, subject, camera, setup, replication:
             Arrays with an entry per clip.
+        start: First row of each clip; the frames of its persons follow each other.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -593,6 +594,11 @@ class KeypointFile:
         rows = slice(start, start + persons * frames)
         shape = persons, frames, self.header.layout.num_joints
         return keypoints[rows].reshape(*shape, -1), scores[rows].reshape(shape)
+
+    def all_frames(self) -> tuple[Floats, Floats]:
+        """Keypoints ``(R, V, C)`` and scores ``(R, V)`` of all clips, as stored; see `start`."""
+        keypoints, scores = self._frames()
+        return keypoints[()], scores[()]
 
     def clip(self, clip: int) -> Clip:
         """A clip with all that is known of it."""

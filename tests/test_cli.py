@@ -252,6 +252,14 @@ class TestResume:
         fit(*ALL_VARIED, *workers, "--run_dir", "run", "--ckpt_path", "last")
         assert same_weights(weights("run"), weights("whole"))
 
+    def test_with_the_keypoints_on_the_device_too(self, fit):
+        fit(*ALL_VARIED, "--run_dir", "whole")
+        with pytest.raises(SystemExit):
+            fit(*ALL_VARIED, "--data.on_device", "true", "--run_dir", "run",
+                "--trainer.callbacks+=test_cli.StopInThirdEpoch")
+        fit(*ALL_VARIED, "--data.on_device", "true", "--run_dir", "run", "--ckpt_path", "last")
+        assert same_weights(weights("run"), weights("whole"))
+
     def test_taken_up_earlier_it_drops_what_it_repeats(self, fit):
         fit("--run_dir", "run", "--trainer.max_epochs", "3")
         shutil.copy("run/checkpoints/last.ckpt", "third.ckpt")

@@ -47,6 +47,21 @@ def without_subjects(tmp_path_factory):
                        make_clips(subjects=False))
 
 
+@pytest.fixture(scope="module")
+def broken_file(tiny_file, tmp_path_factory):
+    """The tiny clips, with numbers among them that are not finite."""
+    path = tmp_path_factory.mktemp("broken") / "broken.h5"
+    shutil.copy(tiny_file, path)
+    with h5py.File(path, "r+") as stored:
+        rows = len(stored["frames/keypoints"])
+        random = np.random.default_rng(0)
+        for value in (np.nan, np.inf, -np.inf):
+            broken = np.sort(random.permutation(rows)[: rows // 4])
+            stored["frames/keypoints"][broken, 3, 0] = value
+            stored["frames/scores"][broken, 4] = value
+    return path
+
+
 class TestHeader:
     def test_what_the_network_needs_to_know(self, tiny_file):
         data = make(tiny_file)
@@ -332,18 +347,9 @@ class TestInputs:
                              ("test_dataloader", True), ("predict_dataloader", True)):
             assert torch.equal(clips(1.0, loader), clips(0.3, loader)) is same
 
-    def test_what_is_not_finite_in_the_file_does_not_reach_the_network(self, tiny_file, tmp_path):
-        path = tmp_path / "broken.h5"
-        shutil.copy(tiny_file, path)
-        with h5py.File(path, "r+") as stored:
-            rows = len(stored["frames/keypoints"])
-            random = np.random.default_rng(0)
-            for value in (np.nan, np.inf, -np.inf):
-                broken = np.sort(random.permutation(rows)[: rows // 4])
-                stored["frames/keypoints"][broken, 3, 0] = value
-                stored["frames/scores"][broken, 4] = value
+    def test_what_is_not_finite_in_the_file_does_not_reach_the_network(self, broken_file):
         for stage in ("training", "testing"):
-            data = make(path, stage=stage, val_fraction=0)
+            data = make(broken_file, stage=stage, val_fraction=0)
             loader = data.train_dataloader() if stage == "training" else data.test_dataloader()
             for batch in loader:
                 inputs = data.on_after_batch_transfer(batch, 0)["inputs"]
@@ -358,6 +364,36 @@ class TestInputs:
         alone |= {name: alone[name][:, :1] for name in ("keypoints", "scores")}
         assert torch.equal(data.on_after_batch_transfer(batch, 0)["inputs"][:1],
                            data.on_after_batch_transfer(alone, 0)["inputs"])
+
+
+class TestOnDevice:
+    @pytest.mark.parametrize(("stage", "loader"), [
+        ("training", "train_dataloader"), ("validating", "val_dataloader"),
+        ("testing", "test_dataloader"), ("predicting", "predict_dataloader")])
+    def test_batches_are_those_of_the_loader(self, broken_file, stage, loader):
+        epochs = []
+        for on_device in (False, True):
+            torch.manual_seed(0)
+            data = make(broken_file, stage=stage, on_device=on_device, time_crop=0.5, test_clips=3,
+                        augment=Augmentation(rotation=20, joint_dropout=0.2, noise=0.01))
+            epochs.append([])
+            for epoch in range(2):
+                batches = getattr(data, loader)()
+                batches.sampler.set_epoch(epoch)
+                epochs[-1] += [data.on_after_batch_transfer(batch, 0) for batch in batches]
+        assert len(epochs[0]) == len(epochs[1]) > 0
+        for one, other in zip(*epochs, strict=True):
+            assert one.keys() == other.keys()
+            assert all(torch.equal(one[name], other[name]) for name in one)
+
+    @pytest.mark.parametrize("loader", ["train_dataloader", "predict_dataloader"])
+    def test_the_loader_ships_numbers_alone(self, tiny_file, loader):
+        for batch in getattr(make(tiny_file, on_device=True, num_workers=1), loader)():
+            assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+            assert sum(tensor.nbytes for tensor in batch.values()) < 500
+
+    def test_the_file_is_not_held_in_memory_as_well(self, tiny_file):
+        assert make(tiny_file, on_device=True).file._memory is None
 
 
 class TestTwentyViews:
