@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 
 from ptl_skel.commands import console
@@ -130,7 +131,7 @@ class RunRecord(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule,
                      exception: BaseException) -> None:
         """A run that ends before its time says so."""
-        stopped = isinstance(exception, KeyboardInterrupt)
+        stopped = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
         self.result["status"] = "interrupted" if stopped else "failed"
         self.result["error"] = None if stopped else f"{type(exception).__name__}: {exception}"
         self._write(trainer)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptl_skel.commands import console
+
+if TYPE_CHECKING:
+    from sweeps.jobs import Executor
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -23,23 +27,27 @@ def add_run(parser: argparse.ArgumentParser) -> None:
                              "NAME={values: [...]} varies it")
     parser.add_argument("--dry-run", action="store_true",
                         help="print the commands and how many there are")
-    parser.add_argument("--slots", metavar="N", type=_positive, default=1,
+    parser.add_argument("--slots", metavar="N", type=_positive,
                         help="trainings at the same time, each with a GPU or a share of the cores; "
-                             "default: 1")
+                             "default: 1, on Slurm 64")
     parser.add_argument("--retries", metavar="N", type=_natural, default=1,
                         help="how often a crashed training goes on from its last checkpoint; "
                              "default: 1")
+    parser.add_argument("--executor", choices=("local", "slurm"), default="local",
+                        help="where trainings run: here, or as Slurm jobs; default: local")
+    parser.add_argument("--slurm", metavar="NAME=VALUE", action="append", default=[],
+                        help="what a job asks for, by submitit's names: timeout_min, "
+                             "gpus_per_node, cpus_per_task, slurm_partition, ...")
     parser.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
     from sweeps.files import read_sweep
-    from sweeps.jobs import LocalExecutor
     from sweeps.runner import dry_run, run_sweep
 
     sweep = read_sweep(options.file, experiment=options.experiment, settings=options.settings)
     out = options.out or Path("runs") / sweep.name
-    executor = LocalExecutor(options.slots)
+    executor = _executor(options, out)
     if options.dry_run:
         dry_run(sweep, out, executor)
         return
@@ -51,6 +59,18 @@ def _run(options: argparse.Namespace) -> None:
         print(f"sweeps: {len(failures)} failed, the log is in {out}/<name>/log.txt; the same "
               "command tries again", file=sys.stderr)
         sys.exit(1)
+
+
+def _executor(options: argparse.Namespace, out: Path) -> Executor:
+    if options.executor == "slurm":
+        from sweeps.slurm import SubmititExecutor
+
+        asked = dict(text.partition("=")[::2] for text in options.slurm)
+        return SubmititExecutor(options.slots or 64, out / "submitit", {
+            name: int(value) if value.isdigit() else value for name, value in asked.items()})
+    from sweeps.jobs import LocalExecutor
+
+    return LocalExecutor(options.slots or 1)
 
 
 def _natural(text: str) -> int:

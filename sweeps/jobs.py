@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import shlex
@@ -10,16 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from ptl_skel.commands import UserError
 from sweeps.files import Sweep
+from sweeps.process import LOG, die_with_parent
 from sweeps.space import Cell, arguments_of
 
-LOG = "log.txt"
-"""What a training printed, in its run folder."""
 GRACE = 30.0
 """Seconds that a training has to stop by itself."""
 
@@ -112,7 +110,7 @@ class LocalJob:
             log.flush()
             self.process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True, preexec_fn=_die_with_parent())
+                stderr=log, start_new_session=True, preexec_fn=die_with_parent())
 
     def poll(self) -> int | None:
         """See `Job`."""
@@ -125,20 +123,6 @@ class LocalJob:
         if self.process.poll() is None and self.killed_at == float("inf"):
             self.process.terminate()
             self.killed_at = time.monotonic() + GRACE
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes the training: it asks to be killed with its parent."""
-    if sys.platform != "linux":
-        return None
-    pr_set_pdeathsig, parent, libc = 1, os.getpid(), ctypes.CDLL(None)
-
-    def ask() -> None:
-        libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before it was asked
-            os._exit(1)
-
-    return ask
 
 
 def shown(command: list[str], environment: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ptl_skel.records import read_metrics, read_result
-from sweeps.jobs import LOG
+from sweeps.process import LOG
 
 
 def _result(run_dir: Path) -> dict[str, Any]:

@@ -408,7 +408,8 @@ class TestCommand:
     def test_killed_with_its_training_and_taken_up_again(self, tiny_sweep, monkeypatch):
         """A kill that nothing can catch: no training goes on, no cell is lost or run twice."""
         monkeypatch.setattr(runner, "POLL", 0.2)
-        epochs = 50
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")  # tensors too small to share
+        epochs = 30
         path = tiny_sweep(parameters={"seed_everything": {"values": [0, 1]}, "trainer.max_epochs":
                                       {"value": epochs}, "data.val_fraction": {"value": 0.0}})
         names = [Path("runs/sweep/sweep-seed0"), Path("runs/sweep/sweep-seed1")]
