@@ -65,6 +65,7 @@ demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and 
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.png
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.gif
 	$(BIN)/python -m sweeps report demo/runs --baseline full3d --out demo/report
+	@echo "report: demo/report/report.html"
 	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png | sed 's/^/  /'
 
 sweep: $(STAMP) ## run the sweep file SWEEP=, e.g. sweeps/backbone.yaml; ARGS= takes options, e.g. --slots 2

@@ -8,6 +8,7 @@ From the records on disk to what is written::
     summary     the numbers of each arm
     tables      terminal, Markdown, LaTeX, CSV
     pictures    PNG
+    page        HTML
 """
 
 from __future__ import annotations
@@ -21,12 +22,24 @@ from matplotlib.figure import Figure
 from ptl_skel.commands import UserError, console
 from ptl_skel.records import write_text
 from sweeps.report import tables
-from sweeps.report.pictures import Point, draw_accuracy, draw_confusion
+from sweeps.report.page import page
+from sweeps.report.pictures import (
+    Point,
+    draw_accuracy,
+    draw_classes,
+    draw_confusion,
+    draw_curves,
+)
 from sweeps.report.study import Study, read_study
-from sweeps.report.summary import COSTS, Summary, arm_confusion, costs_of, summarise
-
-COST_UNITS = {"GMACs": "GMACs of one clip", "parameters": "parameters, millions",
-              "latency": "latency of one clip, ms"}
+from sweeps.report.summary import (
+    COST_UNITS,
+    Summary,
+    arm_confusion,
+    class_recalls,
+    costs_of,
+    curves_of,
+    summarise,
+)
 
 
 def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str | None = None,
@@ -57,6 +70,7 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
         write_text(out / "arms.csv", tables.arms_csv(study, summaries))
         write_text(out / "runs.csv", tables.runs_csv(study))
         write_text(out / "classes.csv", tables.classes_csv(study))
+        write_text(out / "report.html", page(study, summaries, rows, notes))
         for name, figure in _pictures(study, summaries, notes[0]).items():
             _save(figure, out / f"{name}.png")
     except OSError as error:
@@ -73,15 +87,19 @@ def _common_parent(study: Study) -> Path:
 def _pictures(study: Study, summaries: Sequence[Summary], title: str) -> dict[str, Figure]:
     """All pictures by name."""
     pictures = {}
-    for cost in COSTS:
-        values = costs_of(study.arms, cost)
-        scale = 1e-6 if cost == "parameters" else 1
-        points = [Point(summary.arm.name, scale * value, summary.top1.mean, summary.top1.deviation,
-                        cost in summary.fronts)
-                  for summary, value in zip(summaries, values, strict=bool(values))]
-        if points:
-            pictures[f"accuracy_vs_{cost.lower()}"] = draw_accuracy(
-                points, COST_UNITS[cost], title)
+    for cost, unit in COST_UNITS.items():
+        if costs := costs_of(study.arms, cost):
+            points = [Point(summary.arm.name, value, summary.top1.mean, summary.top1.deviation,
+                            cost in summary.fronts)
+                      for summary, value in zip(summaries, costs, strict=True)]
+            pictures[f"accuracy_vs_{cost.lower()}"] = draw_accuracy(points, unit, title)
+    curves = {arm.name: curves_of(arm) for arm in study.arms}
+    if any(curves.values()):
+        pictures["learning_curves"] = draw_curves(curves, title)
+    if study.baseline is not None and len(study.arms) > 1:
+        recalls = {arm.name: class_recalls(study, arm) for arm in study.arms}
+        pictures["class_differences"] = draw_classes(recalls, study.baseline.name,
+                                                     study.class_names, title)
     for summary in summaries:
         name = summary.arm.name
         top1, mean_class = 100 * summary.top1.mean, 100 * summary.mean_class.mean

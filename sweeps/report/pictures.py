@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 MAX_NUMBERS = 25
@@ -57,7 +58,8 @@ def draw_accuracy(points: Sequence[Point], cost: str, title: str) -> Figure:
         above = number % 2 == 0  # by turns, so that neighbours leave each other's name alone
         axes.annotate(point.name, (point.cost, 100 * point.top1), (7, 6 if above else -6),
                       fontsize=9, textcoords="offset points", ha="left",
-                      va="bottom" if above else "top", parse_math=False)
+                      va="bottom" if above else "top", parse_math=False,
+                      path_effects=[withStroke(linewidth=3, foreground="white")])
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -90,7 +92,7 @@ def draw_confusion(shares: NDArray[np.float64], class_names: Sequence[str], titl
     scale = PowerNorm(0.6, 0, 100)  # few clips that are taken for another class show, too
     image = axes.imshow(100 * shares, cmap=colours, norm=scale)
     fontsize = 8 if numbers else 7
-    names = [name if len(name) <= 30 else name[:29] + "…" for name in class_names]
+    names = [_short(name) for name in class_names]
     axes.set_xticks(range(classes), names, rotation=90, fontsize=fontsize, parse_math=False)
     axes.set_yticks(range(classes), names, fontsize=fontsize, parse_math=False)
     axes.set_xticks(np.arange(1, classes) - 0.5, minor=True)
@@ -109,3 +111,77 @@ def draw_confusion(shares: NDArray[np.float64], class_names: Sequence[str], titl
     bar.set_label("% of the clips of the true class", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return figure
+
+
+def draw_classes(recalls: Mapping[str, NDArray[np.float64]], baseline: str,
+                 class_names: Sequence[str], title: str) -> Figure:
+    """How much better or worse each class is recognised than by the baseline.
+
+    Args:
+        recalls: By arm, the share of the clips of each class that are recognised, ``(K,)``; NaN
+            where a class has no clip.
+        baseline: One of the arms.
+        class_names: K names.
+        title: Of the picture.
+    """
+    present = np.flatnonzero(~np.isnan(recalls[baseline]))
+    others = [arm for arm in recalls if arm != baseline]
+    points = 100 * np.stack([recalls[arm][present] - recalls[baseline][present]
+                             for arm in others], 1)
+    names = [_short(class_names[number]) for number in present.tolist()]
+    letters = 0.075 * max(map(len, names))
+    figure = Figure((letters + 2.2 + 0.75 * len(others), 0.22 * len(names) + 1.8),
+                    layout="constrained")
+    axes = figure.subplots()
+    reach = max(1.0, float(np.abs(points).max()))
+    image = axes.imshow(points, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
+    axes.set_xticks(range(len(others)), [_short(arm) for arm in others], rotation=30, ha="right",
+                    fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    for row, column in np.ndindex(points.shape):
+        value = points[row, column]
+        axes.text(column, row, f"{value:+.0f}", ha="center", va="center", fontsize=7,
+                  color="white" if abs(value) > 0.6 * reach else "#20252c")
+    axes.set_title(f"{title}\npoints above {baseline}", fontsize=9, parse_math=False)
+    figure.colorbar(image, fraction=0.06, pad=0.03).ax.tick_params(labelsize=8)
+    return figure
+
+
+def draw_curves(curves: Mapping[str, Mapping[str, Mapping[str, NDArray[np.float64]]]],
+                title: str) -> Figure:
+    """Learning curves: mean and range over the runs of an arm.
+
+    Args:
+        curves: By arm and name of the metric: ``epoch``, ``mean``, ``low`` and ``high``, ``(E,)``.
+        title: Of the picture.
+    """
+    metrics = list(dict.fromkeys(name for arm in curves.values() for name in arm))
+    figure = Figure((4.2 * min(2, len(metrics)), 3.2 * ((len(metrics) + 1) // 2) + 0.6),
+                    layout="constrained")
+    panels = figure.subplots((len(metrics) + 1) // 2, min(2, len(metrics)), squeeze=False)
+    for axes, metric in zip(panels.flat, metrics, strict=False):
+        scale = 1 if metric.endswith("loss") else 100
+        for number, (arm, by_metric) in enumerate(curves.items()):
+            if metric in by_metric:
+                curve = by_metric[metric]
+                axes.plot(curve["epoch"], scale * curve["mean"], color=f"C{number % 10}",
+                          label=_short(arm).replace("$", r"\$"), linewidth=1.4)
+                axes.fill_between(curve["epoch"], scale * curve["low"], scale * curve["high"],
+                                  color=f"C{number % 10}", alpha=0.15, linewidth=0)
+        axes.set_title(metric + ", %" * (scale == 100), fontsize=9)
+        axes.grid(color="#e3e6ea", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels.flat[len(metrics) :]:
+        axes.remove()
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    handles = {label: handle for axes in panels.flat[: len(metrics)]
+               for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", frameon=False,
+                  ncols=min(4, len(curves)), fontsize=8)
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else name[:29] + "…"

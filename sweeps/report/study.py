@@ -115,7 +115,7 @@ class Study:
         dataset: Its name.
         class_names: K names.
         folds: By protocol, sorted; one, unless folds were asked for.
-        arms: With one tested run or more, as they were given.
+        arms: With one tested run or more; the baseline, then the others as they were given.
         baseline: One of them, if the others are to be compared with it.
         untested: Names of arms without a tested run, and their runs.
     """
@@ -171,7 +171,8 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
         groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
     names = name_arms([group[0].settings for group in groups.values()])
     arms = [_arm(name, group) for name, group in zip(names, groups.values(), strict=True)]
-    with_test = tuple(arm for arm in arms if arm.runs)
+    with_test = tuple(sorted((arm for arm in arms if arm.runs),
+                             key=lambda arm: arm.name != baseline))
     chosen = [arm for arm in with_test if arm.name == baseline]
     if baseline is not None and not chosen:
         raise UserError(f"no tested arm is called {baseline!r}; there are: "

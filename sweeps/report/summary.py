@@ -35,7 +35,7 @@ class Summary:
         gmacs: Multiply-accumulates of one clip, in billions.
         latency_ms: By machine, the median of the runs there.
         training_seconds: Mean of the runs; None where none was trained.
-        fronts: The costs (`COSTS`) for which no other arm is cheaper and as accurate.
+        fronts: The costs (`COST_UNITS`) for which no other arm is cheaper and as accurate.
     """
 
     arm: Arm
@@ -50,8 +50,12 @@ class Summary:
     fronts: tuple[str, ...]
 
 
-COSTS = ("GMACs", "parameters", "latency")
-"""What accuracy is weighed against."""
+COST_UNITS = {"GMACs": "GMACs of one clip", "parameters": "parameters, millions",
+              "latency": "latency of one clip, ms"}
+"""What accuracy is weighed against, and in which unit."""
+
+CURVES = ("train/loss", "val/loss", "train/top1", "val/top1")
+"""Columns of ``metrics.csv`` that are drawn."""
 
 
 def summarise(study: Study) -> list[Summary]:
@@ -60,7 +64,7 @@ def summarise(study: Study) -> list[Summary]:
     corrected = iter(holm([difference.p for difference in differences if difference]))
     top1 = [_spread(study, arm, lambda run: run.top1) for arm in study.arms]
     fronts = {cost: pareto_front(values, [spread.mean for spread in top1])
-              for cost in COSTS if (values := costs_of(study.arms, cost))}
+              for cost in COST_UNITS if (values := costs_of(study.arms, cost))}
     return [
         Summary(
             arm, top1[number], _spread(study, arm, lambda run: run.mean_class),
@@ -71,11 +75,11 @@ def summarise(study: Study) -> list[Summary]:
 
 
 def costs_of(arms: Sequence[Arm], cost: str) -> list[float]:
-    """One of `COSTS` of each arm; none for a latency that was not measured on one machine."""
+    """One of `COST_UNITS` of each arm; none for a latency that was not measured on one machine."""
     if cost == "GMACs":
         return [arm.runs[0].gmacs for arm in arms]
     if cost == "parameters":
-        return [float(arm.runs[0].params) for arm in arms]
+        return [arm.runs[0].params / 1e6 for arm in arms]
     latencies = [_latency(arm) for arm in arms]
     common = set.intersection(*map(set, latencies))
     return [latency[min(common)] for latency in latencies] if common else []
@@ -97,6 +101,27 @@ def arm_confusion(study: Study, arm: Arm) -> NDArray[np.float64]:
     label = np.concatenate([study.folds[run.protocol].label for run in arm.runs])
     predicted = np.concatenate([run.predicted for run in arm.runs])
     return confusion(label, predicted, len(study.class_names))
+
+
+def curves_of(arm: Arm) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """The learning curves of an arm, by the names in `CURVES`.
+
+    Returns:
+        ``epoch``, and over the runs that reached it ``mean``, ``low`` and ``high``, each ``(E,)``.
+    """
+    curves = {}
+    for name in CURVES:
+        values: dict[float, list[float]] = {}
+        for run in arm.runs:
+            for row in run.curve:
+                if name in row:
+                    values.setdefault(row["epoch"], []).append(row[name])
+        if values:
+            epochs = sorted(values)
+            curves[name] = {"epoch": np.array(epochs)} | {
+                part: np.array([reduce(values[epoch]) for epoch in epochs])
+                for part, reduce in (("mean", statistics.fmean), ("low", min), ("high", max))}
+    return curves
 
 
 def _difference(study: Study, arm: Arm) -> Difference | None:

@@ -23,7 +23,8 @@ MAX_CLASSES = 20
 
 ESCAPED_STAR = "\\* "
 TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-       "±": r"$\pm$", "◆": r"$\diamond$", "†": r"$\dagger$", "‡": r"$\ddagger$", "<": "$<$",
+       "±": r"$\pm$", "Δ": r"$\Delta$", "◆": r"$\diamond$", "†": r"$\dagger$",
+       "‡": r"$\ddagger$", "<": "$<$",
        **{letter: f"\\{letter}" for letter in "&%$#_{}"}}
 
 
@@ -89,7 +90,7 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     found = [summary.difference for summary in summaries if summary.difference]
     if not found or study.baseline is None:
         return []
-    notes = [f"difference: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
+    notes = [f"Δ top-1: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
              "interval; p: of a paired test on the same clips that there is none, with Holm's "
              f"correction over {len(found)} arm{'s' * (len(found) > 1)}"]
     if any(difference.covers_seeds for difference in found):
@@ -115,13 +116,17 @@ def _mixed(summaries: Sequence[Summary]) -> bool:
 def _difference(summary: Summary, mark: bool) -> Row:
     difference, p = summary.difference, summary.p
     if difference is None or p is None:
-        return {"difference": "", "95 % interval": "", "p": ""}
+        return {"Δ top-1": "", "95 % interval": "", "p": ""}
     return {
-        "difference": f"{100 * difference.value:+.2f}",
+        "Δ top-1": f"{100 * difference.value:+.2f}",
         "95 % interval": f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}",
-        "p": ("< 0.001" if p < 0.001 else f"{p:.3f}")
-             + " ‡" * (mark and not difference.covers_seeds),
+        "p": p_text(p) + " ‡" * (mark and not difference.covers_seeds),
     }
+
+
+def p_text(p: float | None) -> str:
+    """A value of p in three digits."""
+    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _lacking(study: Study, summary: Summary) -> bool:
@@ -140,14 +145,17 @@ def _minutes(seconds: float | None) -> str:
 
 
 def terminal(rows: Sequence[Row], console: Console) -> list[Table]:
-    """The table for rich; in two where the terminal is too narrow for one."""
-    whole = _terminal_table(rows, list(rows[0]))
+    """The table for rich; in parts, one below the other, where the terminal is too narrow."""
     unlimited = console.options.update(max_width=1000)
-    if console.measure(whole, options=unlimited).maximum <= console.width:
-        return [whole]
-    columns = list(rows[0])
-    cut = columns.index("parameters")
-    return [_terminal_table(rows, columns[:cut]), _terminal_table(rows, ["arm", *columns[cut:]])]
+    first, *columns = rows[0]
+    parts = [[first]]
+    for column in columns:
+        part = _terminal_table(rows, [*parts[-1], column])
+        if console.measure(part, options=unlimited).maximum <= console.width:
+            parts[-1].append(column)
+        else:
+            parts.append([first, column])
+    return [_terminal_table(rows, part) for part in parts]
 
 
 def _terminal_table(rows: Sequence[Row], columns: Sequence[str]) -> Table:

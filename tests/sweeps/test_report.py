@@ -104,8 +104,8 @@ class TestTable:
             "full3d", "3", "80.00 ± 0.00")
         # 100, 60 and 60 %
         assert (reduced["arm"], reduced["top-1 %"]) == ("reduced", "73.33 ± 23.09")
-        assert reduced["difference"] == "-6.67"
-        assert full3d["difference"] == full3d["p"] == ""
+        assert reduced["Δ top-1"] == "-6.67"
+        assert full3d["Δ top-1"] == full3d["p"] == ""
         low, high = map(float, reduced["95 % interval"].split(" to "))
         assert low < -6.67 < high
         printed = capsys.readouterr().out
@@ -130,7 +130,7 @@ class TestTable:
         monkeypatch.setattr("ptl_skel.commands.console._width", 80)
         report(sweep, "--baseline", "full3d")
         printed = capsys.readouterr().out
-        for column in ("difference", "95 % interval", " p", "parameters", "GMACs", "training"):
+        for column in ("Δ top-1", "95 % interval", " p", "parameters", "GMACs", "training"):
             assert column in printed
         assert "…" not in printed
         assert max(map(len, printed.splitlines())) <= max(80, len(str(sweep)) + 40)
@@ -160,7 +160,7 @@ class TestTable:
         make_run("b", config=REDUCED, clips=[f"clip{number}" for number in range(4, -1, -1)],
                  label=LABEL[::-1], predicted=(2, 1, 1, 1, 0))
         report(tmp_path / "runs", "--baseline", "full3d")
-        assert float(table(tmp_path / "runs" / "report")[1]["difference"]) == 0
+        assert float(table(tmp_path / "runs" / "report")[1]["Δ top-1"]) == 0
         arm, = (row for row in rows_of(tmp_path / "runs/report/arms.csv")
                 if row["arm"] == "reduced")
         assert float(arm["p"]) == 1
@@ -190,7 +190,7 @@ class TestFolds:
         report(folds, "--folds", "--baseline", "full3d")
         full3d, reduced = table(folds / "report")
         assert reduced["top-1 %"] == "75.00 ± 0.00"  # of 2/3 and 5/6
-        assert (full3d["seeds"], reduced["difference"]) == ("2", "-25.00")
+        assert (full3d["seeds"], reduced["Δ top-1"]) == ("2", "-25.00")
         printed = capsys.readouterr().out
         assert "fold1, fold2: 9 test clips; accuracies are means over the 2 folds" in printed
         assert len(rows_of(folds / "report" / "runs.csv")) == 8
@@ -236,7 +236,8 @@ class TestFiles:
     def test_pictures(self, sweep, pictures):
         report(sweep, "--baseline", "full3d")
         for name in ("accuracy_vs_gmacs", "accuracy_vs_parameters", "accuracy_vs_latency",
-                     "confusion_full3d", "confusion_reduced"):
+                     "confusion_full3d", "confusion_reduced", "class_differences",
+                     "learning_curves"):
             with Image.open(sweep / "report" / f"{name}.png") as picture:
                 assert min(picture.size) > 300
 
@@ -274,7 +275,7 @@ class TestFiles:
         assert len(rows) == 3
         assert {line.count("&") for line in rows} == {10}
         assert "& $-$20.00 &" in rows[2]
-        assert not re.search(r"(?<!\\)[%_]|[◆±]", "".join(text))
+        assert not re.search(r"(?<!\\)[%_]|[◆±Δ]", "".join(text))
 
     def test_markdown_has_classes_and_commands(self, sweep):
         report(sweep, "--baseline", "full3d")
