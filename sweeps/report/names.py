@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -41,7 +41,9 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 
 def name_arms(arms: Sequence[Settings]) -> list[str]:
     """Names of arms by what differs between them; one alone is called by its backbone."""
-    named = [_named(arm) for arm in arms]
+    exact = {name for arm in arms for key, kind in SHIPPED.items()
+             for name, shipped in _shipped(kind, key) if _part(arm, key) == shipped}
+    named = [_named(arm, exact) for arm in arms]
     keys = list(dict.fromkeys(key for arm in named for key in arm))
     columns: dict[str, str] = {}  # by what it says of each arm, so that nothing is said twice
     for key in keys:
@@ -49,6 +51,9 @@ def name_arms(arms: Sequence[Settings]) -> list[str]:
         if len(set(values)) > 1:
             columns.setdefault(json.dumps([arm.get(key) for arm in named]), key)
     differing = list(columns.values())
+    for key in SHIPPED:  # what departs from a shipped config is told with its name
+        if key not in differing and any(one.startswith(f"{key}.") for one in differing):
+            differing.insert(0, key)
     if not differing:
         differing = [key for key in keys if key.startswith("model.backbone")]
     names = []
@@ -93,22 +98,31 @@ def _concerns(key: str, arm: Settings) -> bool:
     return value == name or (isinstance(value, list) and name in value)
 
 
-def _named(arm: Settings) -> Settings:
-    """The settings with the names of shipped configs and how the arm departs from them, first."""
+def _part(arm: Settings, key: str) -> Settings:
+    """A class and its arguments."""
+    return {name: value for name, value in arm.items()
+            if name == key or name.startswith(f"{key}(")}
+
+
+def _named(arm: Settings, exact: Collection[str]) -> Settings:
+    """The settings with names of shipped configs, and how the arm departs from them, first.
+
+    The nearest one gives its name. Those in `exact`, which are arms themselves, count as nearer by
+    one departure, so that a grid around an arm is told by that arm.
+    """
     named: Settings = {}
-    rest = dict(arm)
     for key, kind in SHIPPED.items():
-        own = {name: rest.pop(name) for name in list(rest)
-               if name == key or name.startswith(f"{key}(")}
-        distances = [(len(departures), name, departures) for name, shipped in _shipped(kind, key)
-                     if shipped[key] == own.get(key)
+        own = _part(arm, key)
+        distances = [(len(departures) + (name not in exact), name not in exact, name, departures)
+                     for name, shipped in _shipped(kind, key) if shipped[key] == own.get(key)
                      for departures in [_departures(own, shipped)]]
         if distances:
-            _, named[key], departures = min(distances, key=lambda distance: distance[:2])
+            *_, named[key], departures = min(distances, key=lambda distance: distance[:3])
             named |= {f"{key}.{_last(name)}": value for name, value in departures.items()}
         else:
             named |= own
-    return named | rest
+    parts = {name for key in SHIPPED for name in _part(arm, key)}
+    return named | {name: value for name, value in arm.items() if name not in parts}
 
 
 @functools.cache
@@ -119,7 +133,8 @@ def _shipped(kind: str, key: str) -> list[tuple[str, Settings]]:
 
 def _departures(own: Settings, shipped: Settings) -> Settings:
     """What differs from a shipped config."""
-    return {key: own.get(key) for key in [*own, *(key for key in shipped if key not in own)]
+    keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own))])
+    return {key: own.get(key) for key in keys
             if key not in own or key not in shipped or own[key] != shipped[key]}
 
 
