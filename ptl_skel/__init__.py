@@ -11,6 +11,7 @@ A map of the package, from the file on disk to the trained network::
     datamodule       splits, loaders, and inputs made after the transfer to the device
     backbones        the networks
     module           backbone, head, loss, metrics, optimiser
+    folding          batch norms folded into convolutions, for inference
     complexity       parameters, multiply-accumulates, latency
     records          what a run leaves in its folder
     weights          published weights into our networks

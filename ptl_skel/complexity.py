@@ -2,7 +2,8 @@
 
 Convention: one multiply-accumulate (MAC) is one product added to a sum, in convolutions and matrix
 products; batch norm, activations and pooling are not counted. What papers of this field print as
-FLOPs are MACs. Latency is the median time of a forward pass in evaluation mode.
+FLOPs are MACs. Latency is the median time of a forward pass in evaluation mode, with batch norms
+folded into the convolutions, as one deploys a network.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ptl_skel.folding import fold_batch_norm
+
 
 @dataclass(frozen=True)
 class Complexity:
@@ -23,7 +26,8 @@ class Complexity:
     Attributes:
         params: Number of parameters.
         gmacs: Multiply-accumulates of one input, in billions.
-        latency_ms: Median time of a forward pass with a batch of one, milliseconds.
+        latency_ms: Median time of a forward pass with a batch of one, batch norms folded,
+            milliseconds.
         input_shape: ``(C, T, H, W)`` of the input.
         device: Where the latency was measured, e.g. ``cpu, 2 threads``.
     """
@@ -56,7 +60,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
         with torch.inference_mode():
             with FlopCounterMode(display=False) as counter:
                 model(inputs)
-            latency = _median_ms(model, inputs, seconds)
+            latency = _median_ms(fold_batch_norm(model, inputs), inputs, seconds)
     except RuntimeError as error:
         raise ValueError(f"the network does not take inputs of {tuple(input_shape)}: "
                          f"{str(error).splitlines()[0]}") from error

@@ -21,7 +21,8 @@ LAYERS = {
     "datamodule": {"dataset", "storage", "skeletons", "transforms", "representations"},
     "backbones": {"backbones"},
     "module": {"backbones"},
-    "complexity": set(),
+    "folding": set(),
+    "complexity": {"folding"},
     "records": {"complexity", "commands"},
     "commands": set(),
 }
@@ -34,6 +35,7 @@ LIBRARIES = {
     "transforms": {"torch"},
     "representations": {"torch"},
     "backbones": {"torch"},
+    "folding": {"torch"},
     "complexity": {"torch"},
 }
 # What the other packages may know of the framework.

@@ -8,10 +8,16 @@ Reference:
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import Conv3D, ConvNorm, ConvUnit, init_convolutions
+from ptl_skel.backbones.layers import (
+    Conv3D,
+    ConvNorm,
+    ConvUnit,
+    SpatialAvgPool,
+    init_convolutions,
+)
 
 
 class C3DLight(Backbone):
@@ -45,7 +51,7 @@ class C3DLight(Backbone):
         self.conv3b = unit(4 * width, 4 * width)
         self.conv4a = unit(4 * width, 8 * width)
         self.conv4b = unit(8 * width, 8 * width)
-        self.pool = nn.AvgPool3d((1, 2, 2))
+        self.pool = SpatialAvgPool(2)
         init_convolutions(self)
 
     def forward(self, inputs: Tensor) -> Tensor:

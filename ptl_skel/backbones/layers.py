@@ -38,7 +38,7 @@ class SpatialConv(nn.Conv3d):
         """``(N, C, T, H, W)`` to ``(N, out_channels, T, H', W')``."""
         clips, frames = inputs.shape[0], inputs.shape[2]
         images = inputs.transpose(1, 2).flatten(0, 1)
-        outputs = F.conv2d(images, self.weight.squeeze(2), None, self.stride[1:], self.pad)
+        outputs = F.conv2d(images, self.weight.squeeze(2), self.bias, self.stride[1:], self.pad)
         return outputs.view(clips, frames, *outputs.shape[1:]).transpose(1, 2)
 
 
@@ -54,9 +54,22 @@ class TemporalConv(nn.Conv3d):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
         size = inputs.shape[3:]
-        outputs = F.conv2d(inputs.flatten(3), self.weight.squeeze(4), None, (self.stride[0], 1),
-                           self.pad, 1, self.groups)
+        outputs = F.conv2d(inputs.flatten(3), self.weight.squeeze(4), self.bias,
+                           (self.stride[0], 1), self.pad, 1, self.groups)
         return outputs.view(*outputs.shape[:3], *size)
+
+
+class SpatialAvgPool(nn.Module):
+    """Means over squares of height and width; `torch.nn.AvgPool3d` leaves channels-last memory."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(N, C, T, H, W)`` to ``(N, C, T, H // kernel, W // kernel)``."""
+        outputs = F.avg_pool2d(inputs.transpose(1, 2).flatten(0, 1), self.kernel)
+        return outputs.view(*inputs.shape[:1], -1, *outputs.shape[1:]).transpose(1, 2)
 
 
 class Conv3D(nn.Conv3d):
