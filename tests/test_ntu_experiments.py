@@ -42,6 +42,7 @@ def test_an_experiment_is_the_published_recipe_with_its_backbone(parse, arm):
     assert (data["protocol"], config["run_dir"]) == ("xsub", f"runs/ntu60_xsub-{arm}")
 
 
-def test_48_frames_are_a_flag(parse):
-    config = parse("--config", "experiment/ntu60_xsub_slowonly.yaml", "--data.clip_len", "48")
+@pytest.mark.parametrize("arm", ARMS)
+def test_48_frames_are_a_flag(parse, arm):
+    config = parse("--config", f"experiment/ntu60_xsub_{arm}.yaml", "--data.clip_len", "48")
     assert config["data"]["clip_len"] == 48

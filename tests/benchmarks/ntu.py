@@ -2,7 +2,7 @@
 
 ``make bench-ntu``, or ``python tests/benchmarks/ntu.py [parser] [tree] [pickle]``. Files of the
 synthetic data set stand for the real ones, under official names. `tree` wants 2 GB of disk,
-`pickle` 2 GB.
+`pickle` 4 GB.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ from rich.table import Table
 
 from preprocessing.ntu_bodies import split_by_id
 from preprocessing.ntu_facts import MISSING_SAMPLES
-from preprocessing.ntu_protocols import Sample, complete, official_splits
+from preprocessing.ntu_protocols import Edition, Sample, complete, official_splits
 from preprocessing.ntu_text import PIXELS, read_recording
 from preprocessing.runner import keep_freed_memory
 from preprocessing.synthetic import write_dataset
+from ptl_skel.storage import KeypointFile
 
 WHOLE = 56_880
 _CHUNK = 16  # files
 # Performers by setup: as many as there are, though not those.
 PAIRS = [Sample(1 + number % 17, 1, 1 + number // 17, 1, 1) for number in range(158)]
+MORE_PAIRS = [Sample(18 + number % 15, 1, 41 + number // 15, 1, 61) for number in range(160)]
 
 Floats = NDArray[np.float64]
 
@@ -167,21 +169,23 @@ def write_tree(folder: Path, contents: list[bytes], number: int) -> int:
     return total
 
 
-# Runs a command as its only child and tells the largest memory of that process and of its workers.
+# Runs a command as its only child. Tells the largest memory of that process and of its workers, and
+# the CPU time of all of them.
 _MEASURE = """
 import resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(done.returncode, used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
 
 
-def run_command(*arguments: str) -> tuple[float, float]:
-    """Seconds, and the memory in MB of the largest process of `python -m preprocessing`."""
+def run_command(*arguments: str) -> tuple[float, float, float]:
+    """Runs `python -m preprocessing`: seconds, MB of its largest process, seconds of CPU."""
     command = (sys.executable, "-c", _MEASURE, sys.executable, "-m", "preprocessing", *arguments)
     began = time.monotonic()
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    assert told[1] == "0", arguments
-    return time.monotonic() - began, int(told[0]) / 1e3
+    assert told[0] == "0", arguments
+    return time.monotonic() - began, int(told[1]) / 1e3, float(told[2])
 
 
 def bench_tree(table: Table, number: int) -> None:
@@ -192,20 +196,23 @@ def bench_tree(table: Table, number: int) -> None:
         for count, workers in ((number // 5, 2), (number, 1), (number, 2)):
             tree = folder / f"{count}"
             size = write_tree(tree, contents, count)
-            seconds, memory = run_command("ntu", str(tree), "--out", str(folder / "out.h5"),
-                                          "--workers", str(workers), "--overwrite")
+            seconds, memory, used = run_command(
+                "ntu", str(tree), "--out", str(folder / "out.h5"), "--workers", str(workers),
+                "--overwrite")
             table.add_row(f"ntu, {count:,} files, --workers {workers}", f"{seconds:.1f} s",
                           f"{count / seconds:.0f} files/s, {size / seconds / 1e6:.0f} MB/s; "
-                          f"largest process {memory:.0f} MB; {WHOLE:,} files in "
-                          f"{seconds * WHOLE / count / 60:.1f} min")
-        seconds, _ = run_command("ntu", str(tree), "--out", str(folder / "out.h5"))
+                          f"largest process {memory:.0f} MB; {used:.1f} s of CPU; {WHOLE:,} files "
+                          f"in {seconds * WHOLE / count / 60:.1f} min, of CPU "
+                          f"{used * WHOLE / count / 60:.1f} min")
+        seconds, _, _ = run_command("ntu", str(tree), "--out", str(folder / "out.h5"))
         table.add_row("the same again", f"{seconds:.1f} s", "nothing to do")
 
 
-def write_pickle(path: Path) -> None:
+def write_pickle(path: Path, edition: Edition) -> None:
     """A pickle in the structure of ntu60_hrnet.pkl: float16, one or two persons, both protocols."""
     rng = np.random.default_rng(0)
-    names = [str(s) for s in complete(PAIRS) if str(s) not in MISSING_SAMPLES]
+    pairs = PAIRS if edition == 60 else PAIRS + MORE_PAIRS
+    names = [str(s) for s in complete(pairs) if str(s) not in MISSING_SAMPLES]
     annotations = []
     for name in names:
         frames = int(np.clip(rng.lognormal(4.3, 0.4), 32, 300))
@@ -216,25 +223,27 @@ def write_pickle(path: Path) -> None:
             "keypoint": rng.random((*shape, 2), np.float32).astype(np.float16) * 1000,
             "keypoint_score": rng.random(shape, np.float32).astype(np.float16)})
     split = {f"{protocol}_{'train' if part == 'train' else 'val'}": ids
-             for protocol, parts in official_splits(names, 60).items()
+             for protocol, parts in official_splits(names, edition).items()
              for part, ids in parts.items()}
     with path.open("wb") as file:
         pickle.dump({"split": split, "annotations": annotations}, file, protocol=4)
 
 
-def bench_pickle(table: Table) -> None:
+def bench_pickle(table: Table, edition: Edition) -> None:
     """The source `pyskl` on a pickle of full size."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ntu60_hrnet.pkl"
+        path = Path(folder) / f"ntu{edition}_hrnet.pkl"
         child = os.fork()  # in a process of its own: what it takes is not measured with the rest
         if child == 0:
-            write_pickle(path)
+            write_pickle(path, edition)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         size = path.stat().st_size / 1e6
-        seconds, memory = run_command("pyskl", str(path), "--out", str(Path(folder) / "out.h5"))
-        table.add_row(f"pyskl, {size:.0f} MB", f"{seconds:.1f} s",
-                      f"largest process {memory:.0f} MB: the pickle and {memory - size:.0f} MB "
+        out = Path(folder) / "out.h5"
+        seconds, memory, used = run_command("pyskl", str(path), "--out", str(out))
+        table.add_row(f"pyskl, {path.name}, {size:.0f} MB", f"{seconds:.1f} s",
+                      f"{len(KeypointFile(out)):,} clips; {used:.1f} s of CPU; largest "
+                      f"process {memory:.0f} MB: the pickle and {memory - size:.0f} MB "
                       "(target: 500)")
 
 
@@ -256,7 +265,8 @@ def main() -> None:
     if "tree" in what:
         bench_tree(table, options.files)
     if "pickle" in what:
-        bench_pickle(table)
+        bench_pickle(table, 60)
+        bench_pickle(table, 120)
     Console().print(table)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from preprocessing import runner
+from preprocessing.__main__ import main
 from preprocessing.pyskl import PysklSource
 from ptl_skel.storage import KeypointFile
 
@@ -70,6 +71,31 @@ def test_missing_scores_follow_from_the_coordinates(path):
     keypoints[0, 0, :5] = [[0, 0], [0, 1], [np.nan, 1], [1, np.inf], [-5, 0]]
     source = PysklSource(dump(path, annotate(keypoint=keypoints, keypoint_score=None)))
     assert source.read("a")[0].scores[0, 0, :6].tolist() == [0, 1, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("edition", "names", "second"), [
+    (60, ("S001C001P001R001A001", "S017C003P040R002A060"), "xview"),
+    (120, ("S018C001P045R001A061", "S031C002P106R002A120"), "xset")])
+def test_the_hrnet_poses_of_ntu(tmp_path, edition, names, second):
+    """As in ntu60_hrnet.pkl and ntu120_hrnet.pkl."""
+    annotations = [annotate(name, label=int(name[-3:]) - 1, img_shape=(1080, 1920),
+                            original_shape=(1080, 1920)) for name in names]
+    split = {f"{protocol}_{part}": [name] for protocol in ("xsub", second)
+             for part, name in zip(("train", "val"), names, strict=True)}
+    path = dump(tmp_path / f"ntu{edition}_hrnet.pkl", *annotations, split=split)
+    out = tmp_path / "out.h5"
+    assert main(["pyskl", str(path), "--out", str(out)]) == 0
+    file = KeypointFile(out)
+    assert file.ids == list(names)
+    assert (file.header.layout.name, file.header.dtype) == ("coco17", "float16")
+    assert len(file.header.class_names) == edition
+    for protocol in ("xsub", second):
+        assert [file.split(protocol, part).tolist() for part in ("train", "test")] == [[0], [1]]
+    for number, annotation in enumerate(annotations):
+        clip = file.clip(number)
+        assert clip.label == annotation["label"]
+        np.testing.assert_array_equal(clip.keypoints, annotation["keypoint"])
+        np.testing.assert_array_equal(clip.scores, annotation["keypoint_score"])
 
 
 def test_ntu_names_are_understood(path):
