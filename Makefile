@@ -39,7 +39,7 @@ ifeq ($(NTU_DIR)$(PENN_DIR)$(PYSKL),)
 	@printf '%s\n' "$$WHAT_TO_PREPROCESS" >&2; exit 1
 endif
 ifneq ($(NTU_DIR),)
-	$(BIN)/python -m preprocessing ntu "$(NTU_DIR)" --out "$(or $(OUT),data/ntu60.h5)" $(ARGS)
+	$(BIN)/python -m preprocessing ntu "$(NTU_DIR)" --out "$(or $(OUT),data/ntu.h5)" $(ARGS)
 endif
 ifneq ($(PENN_DIR),)
 	$(BIN)/python -m preprocessing penn_action "$(PENN_DIR)" \

@@ -43,7 +43,7 @@ def test_preprocess_alone_says_what_to_give_and_where_data_come_from():
 
 
 @pytest.mark.parametrize(("variables", "command"), [
-    (["NTU_DIR=/some where"], 'ntu "/some where" --out "data/ntu60.h5"'),
+    (["NTU_DIR=/some where"], 'ntu "/some where" --out "data/ntu.h5"'),
     (["NTU_DIR=/a", "OUT=x.h5"], 'ntu "/a" --out "x.h5"'),
     (["PENN_DIR=/a"], 'penn_action "/a" --out "data/penn_action.h5"'),
     (["PYSKL=/a/b.pkl", "LAYOUT=sbu15", "ARGS=--overwrite"],
