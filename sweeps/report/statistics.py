@@ -49,7 +49,7 @@ def compare(arm: Correct, baseline: Correct) -> Difference:
       interval without width;
     - seeds: that of the accuracies of the runs of each arm and fold, where all have two or more.
 
-    Both hold the chance of a single answer, so their sum is a little too large, never too small.
+    Both hold the chance of a single answer, so their sum is on average a little too large.
     The interval is that of Student's t, its degrees of freedom Welch and Satterthwaite's, and the
     test asks whether 0 lies outside. Where a seed stands alone, the test is that of `swap_test`.
 
@@ -91,8 +91,8 @@ def swap_test(arm: Correct, baseline: Correct) -> float:
     """How often arms that are equally good differ as much as these, for given runs.
 
     If they are equally good, the answers of the two to a clip may change places. Over all such
-    swaps the distribution of the summed difference is known exactly. With one seed each this is
-    McNemar's exact test.
+    swaps the distribution of the summed difference is known exactly; clips of all folds count
+    alike. With one seed each this is McNemar's exact test.
 
     Args:
         arm: Of each fold ``(S, N)``.

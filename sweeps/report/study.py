@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +119,7 @@ class Study:
         arms: With one tested run or more; the baseline, then the others as they were given.
         baseline: One of them, if the others are to be compared with it.
         untested: Names of arms without a tested run, and their runs.
+        unrecorded: Cells that a ``sweep.json`` lists and that left no record, in words.
     """
 
     dataset: str
@@ -126,6 +128,7 @@ class Study:
     arms: tuple[Arm, ...]
     baseline: Arm | None
     untested: tuple[Arm, ...]
+    unrecorded: tuple[str, ...]
 
     def gaps(self) -> list[str]:
         """What is missing: runs that did not reach their test, and cells that no run has."""
@@ -139,7 +142,7 @@ class Study:
             own = tested | {run.cell for run in arm.untested}
             found += [f"{arm.name}, {self.cell_name(cell)}: missing"
                       for cell in sorted(cells - own, key=_natural)]
-        return found
+        return [*found, *self.unrecorded]
 
     def cell_name(self, cell: tuple[str, int]) -> str:
         """A fold and a seed in words."""
@@ -180,7 +183,8 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     return Study(
         runs[0].dataset, reader.first.class_names,
         {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=_natural)},
-        with_test, chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs))
+        with_test, chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs),
+        tuple(line for path in paths for line in _unrecorded(path)))
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -206,6 +210,20 @@ def _below(path: Path) -> Iterator[Path]:
         if "result.json" in files:
             inner.clear()  # what lies in the folder of a run belongs to it
             yield Path(folder)
+
+
+def _unrecorded(path: Path) -> Iterator[str]:
+    """Cells of the sweep in a folder that never came so far as to leave a record."""
+    file = path / "sweep.json"
+    if not file.is_file():
+        return
+    try:
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+            if not (path / cell["name"] / "result.json").exists():
+                error = f", {cell['error']}" if cell["error"] else ""
+                yield f"cell {cell['name']}: {cell['state']}{error}, no record"
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged: {error!r}") from error
 
 
 class _Reader:

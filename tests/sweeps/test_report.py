@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,19 @@ class TestGaps:
         report(sweep)
         assert "slowonly, seed 0: failed, E" in capsys.readouterr().out
         assert len(table(sweep / "report")) == 2
+
+    def test_cells_of_a_sweep_without_a_record_are_named(self, sweep, capsys):
+        cells = [{"name": "full3d-0", "state": "finished", "error": None},
+                 {"name": "big-0", "state": "failed", "error": "exit code 2: no such file"},
+                 {"name": "big-1", "state": "waiting", "error": None}]
+        (sweep / "sweep.json").write_text(json.dumps({"cells": cells}))
+        report(sweep)
+        printed = capsys.readouterr().out
+        assert "cell big-0: failed, exit code 2: no such file, no record" in printed
+        assert "cell big-1: waiting, no record" in printed
+        assert "cell full3d-0" not in printed
+        (sweep / "sweep.json").write_text("{")
+        assert "sweep.json is damaged" in refusal(capsys, sweep)
 
     def test_a_run_that_was_repeated_is_no_gap(self, make_run, tmp_path, capsys):
         make_run("a", status="failed", error="E")
