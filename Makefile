@@ -68,8 +68,11 @@ demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and 
 	@echo "report: demo/report/report.html"
 	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png | sed 's/^/  /'
 
-sweep: $(STAMP) ## run the sweep file SWEEP=, e.g. sweeps/backbone.yaml; ARGS= takes options, e.g. --slots 2
-	$(BIN)/python -m sweeps run "$(or $(SWEEP),$(error give a file: make sweep SWEEP=sweeps/backbone.yaml))" $(ARGS)
+sweep: $(if $(SWEEP),$(STAMP)) ## run a sweep file: SWEEP=sweeps/backbone.yaml [ARGS="--slots 2"]
+ifeq ($(SWEEP),)
+	@echo "which? make sweep SWEEP=sweeps/backbone.yaml, or one of:" sweeps/*.yaml >&2; exit 1
+endif
+	$(BIN)/python -m sweeps run "$(SWEEP)" $(ARGS)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/pytest

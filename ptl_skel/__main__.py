@@ -28,7 +28,7 @@ verbs (`ptl-skel VERB --help` lists the options of each):
 
 before and after:
   python -m preprocessing   make a keypoint file from data, or check one
-  python -m sweeps          compare runs in a table and pictures
+  python -m sweeps          run what a sweep file asks for, and compare runs
 """
 
 

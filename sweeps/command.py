@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,11 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         dry_run(sweep, out, executor)
         return
-    failures = run_sweep(sweep, out, executor, options.retries)
+    try:
+        failures = run_sweep(sweep, out, executor, options.retries)
+    except KeyboardInterrupt:
+        print("sweeps: stopped; the same command goes on", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     console.print(f"runs: {out}", markup=False, highlight=False, soft_wrap=True)
     if failures:
         for name, why in failures.items():

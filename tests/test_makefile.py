@@ -54,6 +54,14 @@ def test_preprocess_runs_the_reader_of_the_source(variables, command):
     assert f"-m preprocessing {command}" in " ".join(printed.split())
 
 
+def test_sweep_runs_a_file():
+    printed = make("--dry-run", "sweep", "SWEEP=sweeps/a.yaml", "ARGS=--slots 2").stdout
+    assert '-m sweeps run "sweeps/a.yaml" --slots 2' in printed
+    refused = make("sweep")
+    assert refused.returncode != 0
+    assert "make sweep SWEEP=sweeps/backbone.yaml" in refused.stderr
+
+
 def test_clean_keeps_what_took_time(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
     kept = ["data/x.h5", "runs/a/result.json", "data/__pycache__/x", ".venv/__pycache__/x"]

@@ -3,21 +3,25 @@
 import json
 import math
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from sweep_files import COMMAND, SWEEP, Script, write_record, write_sweep
 
 from ptl_skel.commands import UserError
 from ptl_skel.records import read_metrics, read_result
-from sweeps import runner
+from sweeps import jobs, progress, runner
 from sweeps.__main__ import main
 from sweeps.files import read_sweep
 from sweeps.jobs import LocalExecutor
 from sweeps.runner import run_sweep
+from sweeps.watch import metrics_so_far
 
 CELLS = ["clip_len=8-seed0", "clip_len=12-seed0", "clip_len=8-seed1", "clip_len=12-seed1"]
 FINISHED = {"test_top1": 0.5, "test_loss": 1.0, "val_top1": 0.4}
@@ -400,6 +404,51 @@ class TestCommand:
         assert said in message
         assert not Path("runs").exists()
 
+    @pytest.fixture
+    def scripted(self, monkeypatch):
+        """Makes functions of the trainings of the command."""
+        def scripted(train):
+            monkeypatch.setattr(runner, "check", lambda sweep: None)
+            monkeypatch.setattr(jobs, "LocalExecutor", lambda slots: Script(train, slots))
+
+        return scripted
+
+    def test_failures_are_listed_at_the_end(self, scripted, capsys):
+        scripted(lambda values, run_dir, looks: values["seed_everything"] or succeed(
+            values, run_dir, looks))
+        with pytest.raises(SystemExit) as stopped:
+            main(["run", str(write_sweep()), "--out", "out", "--slots", "2", "--retries", "0"])
+        assert stopped.value.code == 1
+        assert capsys.readouterr().err.splitlines() == [
+            f"failed: {CELLS[2]}: exit code 1", f"failed: {CELLS[3]}: exit code 1",
+            "sweeps: 2 failed, the log is in out/<name>/log.txt; the same command tries again"]
+
+    def test_ctrl_c(self, scripted, capsys):
+        def interrupt(values, run_dir, looks):
+            os.kill(os.getpid(), signal.SIGTERM)  # is taken for one
+
+        scripted(interrupt)
+        with pytest.raises(SystemExit) as stopped:
+            main(["run", str(write_sweep())])
+        assert stopped.value.code == 130
+        assert "stopped; the same command goes on" in capsys.readouterr().err
+
+    def test_live_table(self, scripted, capsys, monkeypatch):
+        monkeypatch.setattr(progress, "console", Console(force_terminal=True, width=100))
+
+        def train(values, run_dir, looks):
+            if looks == 1:
+                write_record(run_dir, status="running", curve=[
+                    {"epoch": 6, "step": 9, "train/loss": 1.25}])
+                return None
+            return succeed(values, run_dir, looks)
+
+        scripted(train)
+        main(["run", str(write_sweep())])
+        said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
+        assert re.search(rf"{CELLS[1]} +7 +1\.2500 +- +0\.0", said)
+        assert "1 of 4 finished, 1 running, about 0 min left" in said
+
     def test_other_mistakes(self, tiny_sweep, capsys):
         assert "No such file" in self.refusal(capsys, "absent.yaml")
         Path("taken").write_text("")
@@ -414,7 +463,7 @@ class TestCommand:
                                       {"value": epochs}, "data.val_fraction": {"value": 0.0}})
         names = [Path("runs/sweep/sweep-seed0"), Path("runs/sweep/sweep-seed1")]
         with subprocess.Popen([sys.executable, "-m", "sweeps", "run", str(path)]) as coordinator:
-            wait_until(lambda: len(read_metrics(names[0])) > 3 or coordinator.poll() is not None)
+            wait_until(lambda: len(metrics_so_far(names[0])) > 3 or coordinator.poll() is not None)
             training, = children(coordinator.pid)
             coordinator.kill()
         wait_until(lambda: not alive(training))

@@ -12,7 +12,8 @@ import yaml
 from sweep_files import COMMAND, write_sweep
 from wandb_server import WandbServer, mirrored
 
-from ptl_skel.records import read_metrics, read_result
+from ptl_skel.records import read_result
+from sweeps.watch import metrics_so_far
 
 
 def test_two_agents_one_of_whose_runs_the_server_stops(tmp_path, tiny_file, tiny_config):
@@ -44,7 +45,7 @@ def test_two_agents_one_of_whose_runs_the_server_stops(tmp_path, tiny_file, tiny
     assert yaml.safe_load(server.config)["parameters"]["model.lr_batch_size"] == {"value": None}
     agents = [wandb("agent", "me/tests/sweep1") for _ in runs]
     deadline = time.monotonic() + 400
-    while len(read_metrics(runs["stopped"])) < 2 and time.monotonic() < deadline:
+    while len(metrics_so_far(runs["stopped"])) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     server.stop.add("stopped")
     said = [agent.communicate(timeout=400)[0] for agent in agents]
