@@ -1,7 +1,8 @@
 """``make bench``: where the time goes, as ratios.
 
 All candidates of a row run in this process, in turn, again and again; figures are medians. The
-machine's own limits (filling memory, multiplying matrices) stand beside what is measured.
+machine's own limits (filling memory, multiplying matrices) are candidates as well. With one thread,
+time is CPU time, which other programs disturb less than the time on the wall.
 """
 
 from __future__ import annotations
@@ -11,125 +12,173 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import plain
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from ptl_skel.backbones import Conv2Plus1D, Conv3D, VideoResNet
 from ptl_skel.backbones.layers import SpatialConv, TemporalConv
-from ptl_skel.commands import keep_freed_memory
-from ptl_skel.dataset import ClipDataset
-from ptl_skel.representations import JointHeatmaps
+from ptl_skel.commands import CONFIGS, keep_freed_memory
+from ptl_skel.complexity import measure
+from ptl_skel.dataset import ClipDataset, DrawDataset, ResidentClips
+from ptl_skel.folding import fold_batch_norm
+from ptl_skel.module import classifier
+from ptl_skel.profile import load_backbone
+from ptl_skel.representations import JointHeatmaps, LimbHeatmaps
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile
 from ptl_skel.transforms import Augmentation, compact_box
 
-CLIPS, FRAMES, JOINTS, SIZE = 8, 32, 17, 56
+BATCH, FRAMES, JOINTS, SIZE = 16, 32, 17, 56
+STEP_BATCH = 4
+COCO = LAYOUTS["coco17"]
+BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml")
+                   if path.stem != "stgcnpp")
 
 
-def medians(*candidates: Callable[[], object], seconds: float) -> list[float]:
-    """Median seconds of each candidate, run in turn for about that long altogether."""
-    for candidate in candidates:
-        candidate()
-    times: list[list[float]] = [[] for _ in candidates]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for kept, candidate in zip(times, candidates, strict=True):
-            begin = time.perf_counter()
+class Bench:
+    """Measures, and prints what came out.
+
+    Args:
+        threads: CPU threads.
+        seconds: How long each group of candidates runs, about.
+    """
+
+    def __init__(self, threads: int, seconds: float) -> None:
+        torch.set_num_threads(threads)
+        self.clock = time.thread_time if threads == 1 else time.perf_counter
+        self.seconds = seconds
+        kind = "CPU time" if threads == 1 else "time on the wall"
+        self.table = Table("what", "a clip", "clips/s", "ratio",
+                           title=f"{threads} thread(s), {kind}, {JOINTS}x{FRAMES}x{SIZE}x{SIZE}")
+
+    def medians(self, *candidates: Callable[[], object], rounds: int = 5) -> list[float]:
+        """Median seconds of each candidate, run in turn."""
+        for candidate in candidates:
             candidate()
-            kept.append(time.perf_counter() - begin)
-    return [statistics.median(kept) for kept in times]
+        times: list[list[float]] = [[] for _ in candidates]
+        end = time.perf_counter() + self.seconds
+        while time.perf_counter() < end or len(times[0]) < rounds:
+            for kept, candidate in zip(times, candidates, strict=True):
+                begin = self.clock()
+                candidate()
+                kept.append(self.clock() - begin)
+        return [statistics.median(kept) for kept in times]
+
+    def row(self, what: str, seconds: float, ratio: str = "") -> None:
+        """A line of the table, for one clip."""
+        shown = f"{seconds * 1e6:.0f} us" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
+        self.table.add_row(what, shown, f"{1 / seconds:,.1f}", ratio)
 
 
-def loop_heatmaps(keypoints: np.ndarray, scores: np.ndarray, sigma: float) -> np.ndarray:
-    """The plain way, a window at a time in numpy: ``(M, T, V, 2)`` to ``(T, V, H, W)``."""
-    persons, frames, joints = scores.shape
-    volume = np.zeros((frames, joints, SIZE, SIZE), np.float32)
-    for frame in range(frames):
-        for joint in range(joints):
-            for person in range(persons):
-                score = scores[person, frame, joint]
-                if score < 1e-3:
-                    continue
-                x, y = keypoints[person, frame, joint]
-                left, right = max(int(x - 3 * sigma), 0), min(int(x + 3 * sigma) + 1, SIZE)
-                top, bottom = max(int(y - 3 * sigma), 0), min(int(y + 3 * sigma) + 1, SIZE)
-                if left >= right or top >= bottom:
-                    continue
-                across = np.arange(left, right, dtype=np.float32)
-                down = np.arange(top, bottom, dtype=np.float32)[:, None]
-                patch = np.exp(((across - x) ** 2 + (down - y) ** 2) / (-2 * sigma**2)) * score
-                window = volume[frame, joint, top:bottom, left:right]
-                np.maximum(window, patch, out=window)
-    return volume
+def fill() -> Tensor:
+    """The memory of a batch of heatmaps, filled with zeros."""
+    return torch.zeros(BATCH, JOINTS, FRAMES, SIZE, SIZE)
 
 
-def bench_heatmaps(table: Table, seconds: float) -> None:
-    """Joint heatmaps against the plain way and against filling the same memory."""
-    render = JointHeatmaps(LAYOUTS["coco17"])
-    for persons in (1, 2):
-        torch.manual_seed(0)
-        keypoints = torch.rand(CLIPS, persons, FRAMES, JOINTS, 2) * SIZE
-        scores = torch.rand(CLIPS, persons, FRAMES, JOINTS)
-        expected = loop_heatmaps(keypoints[0].numpy(), scores[0].numpy(), 0.6)
-        error = np.abs(render(keypoints[:1], scores[:1], (SIZE, SIZE))[0].transpose(0, 1).numpy()
-                       - expected).max()
-        assert error < 1e-5, error
-        plain, ours, fill = medians(
-            lambda k=keypoints, s=scores: loop_heatmaps(k[0].numpy(), s[0].numpy(), 0.6),
-            lambda k=keypoints, s=scores: render(k, s, (SIZE, SIZE)),
-            lambda: torch.zeros(CLIPS, JOINTS, FRAMES, SIZE, SIZE), seconds=seconds)
-        table.add_row(f"joint heatmaps, {persons} person(s)",
-                      f"{ours / CLIPS * 1e3:.2f} ms a clip",
-                      f"{plain / (ours / CLIPS):.1f}x the plain loop; "
-                      f"{ours / fill:.2f}x the time of the fill")
+def machine(bench: Bench) -> None:
+    """What the machine can do."""
+    zeros, product = bench.medians(fill, Gemm())
+    size = math.prod((BATCH, JOINTS, FRAMES, SIZE, SIZE)) * 4
+    bench.table.add_row("machine: sgemm", "", "", f"{Gemm.FLOPS / product / 1e9:.0f} GFLOP/s")
+    bench.row("machine: fill of memory", zeros / BATCH, f"{size / zeros / 1e9:.1f} GB/s")
 
 
-def bench_input_path(table: Table, seconds: float) -> None:
-    """Reading and sampling a clip, and the whole way to a volume."""
-    layout = LAYOUTS["coco17"]
+class Gemm:
+    """A product of two square matrices."""
+
+    SIZE = 1024
+    FLOPS = 2 * SIZE**3
+
+    def __init__(self) -> None:
+        self.matrix = torch.rand(self.SIZE, self.SIZE)
+
+    def __call__(self) -> Tensor:
+        """The product."""
+        return self.matrix @ self.matrix
+
+
+def heatmaps(bench: Bench) -> None:
+    """Joints and limbs against the plain way and against filling the same memory.
+
+    Limbs are 9 pixels long in the mean, as those of Penn Action in the box around the person.
+    """
+    links = COCO.limbs
+    size = SIZE, SIZE
+    for name, render, loop in (
+            ("joints", JointHeatmaps(COCO), partial(plain.joints, size=SIZE)),
+            ("limbs", LimbHeatmaps(COCO), partial(plain.limbs, size=SIZE, links=links))):
+        for persons in (1, 2):
+            torch.manual_seed(0)
+            place = torch.rand(BATCH, persons, FRAMES, 1, 2) * (SIZE - 17)
+            keypoints = place + torch.rand(BATCH, persons, FRAMES, JOINTS, 2) * 17
+            scores = torch.rand(BATCH, persons, FRAMES, JOINTS)
+            slow = partial(loop, keypoints[0].numpy(), scores[0].numpy())
+            drawn = render(keypoints[:1], scores[:1], size)[0].transpose(0, 1).numpy()
+            error = np.abs(drawn - slow()).max()
+            assert error < 1e-5, error
+            by_loop, ours, zeros = bench.medians(
+                slow, partial(render, keypoints, scores, size), fill)
+            bench.row(f"{name}, {persons} person(s)", ours / BATCH,
+                      f"{by_loop / (ours / BATCH):.1f}x the plain loop; {ours / zeros:.2f}x the "
+                      "time of the fill")
+
+
+def write_file(path: Path) -> None:
+    """Two persons, 40 to 150 frames, as NTU RGB+D has them."""
+    random = np.random.default_rng(0)
+    with ClipWriter(path, Header("bench", COCO, ("one",), "bench", dtype="float16")) as writer:
+        for i in range(256):
+            shape = 2, int(random.integers(40, 150)), JOINTS
+            keypoints = random.random((*shape, 2)) * 500
+            writer.add(str(i), [Clip(str(i), keypoints, random.random(shape), (1080, 1920), 0)])
+        writer.finish({})
+
+
+def input_path(bench: Bench) -> None:
+    """Reading a clip, making a batch of keypoints, and the whole way to what the network reads."""
+    draws = list(range(BATCH))
+    render, augment = JointHeatmaps(COCO), Augmentation()
+    step = training_step(load("reduced"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.h5"
-        random = np.random.default_rng(0)
-        header = Header("bench", layout, ("one",), "bench", dtype="float16")
-        with ClipWriter(path, header) as writer:
-            for i in range(256):
-                shape = 2, int(random.integers(40, 150)), JOINTS
-                writer.add(str(i), [Clip(str(i), random.random((*shape, 2)) * 500,
-                                         random.random(shape), (1080, 1920), 0)])
-            writer.finish({})
-        render, augment = JointHeatmaps(layout), Augmentation()
-        for in_memory in (False, True):
-            file = KeypointFile(path, in_memory=in_memory)
-            dataset = ClipDataset(file, np.arange(256), FRAMES, seed=0)
-            draws = list(range(16))
+        write_file(path)
+        for where in ("file", "RAM", "device"):
+            file = KeypointFile(path, in_memory=where == "RAM")
+            kind = DrawDataset if where == "device" else ClipDataset
+            dataset = kind(file, np.arange(256), FRAMES, seed=0)
+            resident = ResidentClips(file, torch.device("cpu"))
 
-            def volume(dataset: ClipDataset = dataset, draws: list[int] = draws) -> Tensor:
-                batch = dataset.__getitems__(draws)
-                box = compact_box(batch["keypoints"], batch["scores"], batch["frame_size"])
-                points, scores = augment(batch["keypoints"], batch["scores"], box, (SIZE, SIZE),
-                                         layout)
-                return render(points, scores, (SIZE, SIZE))
+            def batch(dataset: ClipDataset = dataset, resident: ResidentClips = resident,
+                      where: str = where) -> dict[str, Tensor]:
+                fetched = dataset.__getitems__(draws)
+                return resident.fetch(fetched, FRAMES, 0, 1.0) if where == "device" else fetched
 
-            read, sample, whole = medians(
-                lambda file=file: [file.frames(i) for i in range(16)],
-                lambda dataset=dataset, draws=draws: dataset.__getitems__(draws), volume,
-                seconds=seconds)
-            where = "RAM" if in_memory else "file"
-            table.add_row(f"read a clip, {where}", f"{read / 16 * 1e6:.0f} us", "")
-            table.add_row(f"read, sample, collate, {where}", f"{sample / 16 * 1e6:.0f} us", "")
-            table.add_row(f"whole input path, {where}", f"{whole / 16 * 1e3:.2f} ms a clip", "")
+            def volume(batch: Callable[[], dict[str, Tensor]] = batch) -> Tensor:
+                made = batch()
+                keypoints, scores = made["keypoints"], made["scores"]
+                box = compact_box(keypoints, scores, made["frame_size"])
+                return render(*augment(keypoints, scores, box, (SIZE, SIZE), COCO), (SIZE, SIZE))
+
+            if where != "device":
+                read, = bench.medians(lambda file=file: [file.frames(i) for i in draws])
+                bench.row(f"read, {where}", read / BATCH, "target: 50 us")
+            batch_, whole, trained = bench.medians(batch, volume, step)
+            bench.row(f"read, sample, collate, {where}", batch_ / BATCH)
+            share = (whole / BATCH) / (trained / STEP_BATCH)
+            bench.row(f"whole input path, {where}", whole / BATCH,
+                      f"{share:.1%} of a training step of `reduced`; target: 2 %")
 
 
-class Conv3dSpatial(nn.Module):
-    """The same weights as a unit on views, through `torch.nn.functional.conv3d`."""
+class PlainConv3d(nn.Module):
+    """The weights of a unit on views, through `torch.nn.functional.conv3d`."""
 
     def __init__(self, unit: SpatialConv | TemporalConv) -> None:
         super().__init__()
@@ -138,67 +187,88 @@ class Conv3dSpatial(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Plain Conv3d."""
         unit = self.unit
-        return F.conv3d(inputs, unit.weight, None, unit.stride, unit.padding)
+        return F.conv3d(inputs, unit.weight, None, unit.stride, unit.padding, 1, unit.groups)
 
 
 def as_conv3d(network: nn.Module) -> nn.Module:
     """The network with every unit on views replaced by plain Conv3d with the same weights."""
     for name, child in network.named_children():
         if isinstance(child, SpatialConv | TemporalConv):
-            setattr(network, name, Conv3dSpatial(child))
+            setattr(network, name, PlainConv3d(child))
         else:
             as_conv3d(child)
     return network
 
 
-def bench_units(table: Table, seconds: float) -> None:
-    """A training step of the (2+1)D arms on views against plain Conv3d, and of full 3D."""
-    for name, conv, width in (("r2plus1d", Conv2Plus1D, 32),
-                              ("reduced", partial(Conv2Plus1D, middle=1.0), 16)):
-        def network(conv: Callable[..., nn.Module] = conv, width: int = width) -> nn.Module:
-            torch.manual_seed(0)
-            widths = [width * 2**stage for stage in range(4)]
-            strides = [(1, 1), (2, 2), (2, 2), (2, 2)]
-            net = VideoResNet(JOINTS, conv, width, (3, 3), (1, 2), widths, [1] * 4, strides, (3, 3))
-            return net.to(memory_format=torch.channels_last_3d)
+def load(name: str) -> nn.Module:
+    """A backbone with a head, shipped or of a YAML file."""
+    torch.manual_seed(0)
+    path = name if name.endswith(".yaml") else f"backbone/{name}.yaml"
+    return classifier(load_backbone(path, JOINTS), 60)
 
-        on_views, plain, full = network(), as_conv3d(network()), network(Conv3D)
-        inputs = torch.rand(4, JOINTS, FRAMES, SIZE, SIZE)
-        inputs = inputs.to(memory_format=torch.channels_last_3d)
-        difference = (on_views(inputs) - plain(inputs)).abs().max()
-        assert difference < 1e-3, difference
 
-        def step(net: nn.Module, inputs: Tensor = inputs) -> None:
-            net(inputs).mean().backward()
+def clips(number: int) -> Tensor:
+    """Inputs."""
+    inputs = torch.rand(number, JOINTS, FRAMES, SIZE, SIZE)
+    return inputs.contiguous(memory_format=torch.channels_last_3d)
 
-        views, conv3d, full3d = medians(partial(step, on_views), partial(step, plain),
-                                        partial(step, full), seconds=3 * seconds)
-        table.add_row(f"{name}: training step on views", f"{views / 4 * 1e3:.1f} ms a clip",
-                      f"{conv3d / views:.2f}x as fast as with Conv3d; "
-                      f"{full3d / views:.2f}x as fast as full 3D of that width")
+
+def training_step(network: nn.Module) -> Callable[[], None]:
+    """Forward and backward of a batch of `STEP_BATCH`."""
+    inputs = clips(STEP_BATCH)
+    return lambda: network(inputs).mean().backward()
+
+
+def views(bench: Bench) -> None:
+    """The same network on views and in Conv3d, against the published network in Conv3d."""
+    baseline = training_step(as_conv3d(load("slowonly")))
+    for name in ("slowonly", "r2plus1d", "reduced"):
+        on_views, conv3d, slowonly = bench.medians(
+            training_step(load(name)), training_step(as_conv3d(load(name))), baseline, rounds=3)
+        bench.row(f"training step on views, {name}", on_views / STEP_BATCH,
+                  f"{conv3d / on_views:.2f}x as fast as in Conv3d; {slowonly / on_views:.1f}x as "
+                  "fast as SlowOnly in Conv3d")
+
+
+def backbones(bench: Bench, names: Sequence[str]) -> None:
+    """Forward pass, batch norms folded, and training step of each."""
+    for name in names:
+        network = load(name)
+        cost = measure(network, (JOINTS, FRAMES, SIZE, SIZE), seconds=0)
+        one = clips(1)
+        folded = fold_batch_norm(network, one)
+
+        def forward(folded: nn.Module = folded, one: Tensor = one) -> None:
+            with torch.inference_mode():
+                folded(one)
+
+        inference, step, product = bench.medians(forward, training_step(network), Gemm(), rounds=3)
+        rate = Gemm.FLOPS / product
+        for what, seconds, macs in (("inference", inference, cost.gmacs),
+                                    ("training step", step / STEP_BATCH, 3 * cost.gmacs)):
+            reached = 2e9 * macs / seconds
+            bench.row(f"{Path(name).stem}, {what}", seconds,
+                      f"{reached / 1e9:.0f} GFLOP/s, {reached / rate:.0%} of sgemm")
 
 
 def main() -> None:
     """Prints the table."""
+    groups = {"heatmaps": heatmaps, "input": input_path, "views": views, "backbones": backbones}
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", help=f"of {', '.join(groups)}; default: all")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each row, about")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each group, about")
+    parser.add_argument("--backbones", nargs="+", default=BACKBONES, help="shipped, or YAML files")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    if not groups.keys() >= set(options.what):
+        parser.error(f"choose from {', '.join(groups)}")
+    groups["backbones"] = partial(backbones, names=options.backbones)
     keep_freed_memory()  # as the command line does
-    table = Table("what", "time", "ratio", title=f"{options.threads} thread(s)")
-    a = torch.rand(1024, 1024)
-    rate = 2 * 1024**3 / medians(lambda: a @ a, seconds=options.seconds)[0] / 1e9
-    fill = medians(lambda: torch.zeros(CLIPS, JOINTS, FRAMES, SIZE, SIZE),
-                   seconds=options.seconds)[0]
-    volume = math.prod((CLIPS, JOINTS, FRAMES, SIZE, SIZE)) * 4
-    table.add_row("machine: sgemm", f"{rate:.0f} GFLOP/s", "")
-    table.add_row("machine: fill of memory", f"{volume / fill / 1e9:.1f} GB/s",
-                  f"{fill / CLIPS * 1e3:.2f} ms a clip")
-    bench_heatmaps(table, options.seconds)
-    bench_input_path(table, options.seconds)
-    bench_units(table, options.seconds)
-    Console().print(table)
+    bench = Bench(options.threads, options.seconds)
+    machine(bench)
+    for what in options.what or groups:
+        groups[what](bench)
+    Console().print(bench.table)
 
 
 if __name__ == "__main__":
