@@ -13,7 +13,7 @@ PACKAGES = ("ptl_skel", "preprocessing", "sweeps")
 # and what comes after training) are bound by the general rules below alone.
 LAYERS = {
     "skeletons": set(),
-    "storage": {"skeletons"},
+    "storage": {"storage", "skeletons"},
     "sampling": set(),
     "dataset": {"storage", "sampling", "skeletons"},
     "transforms": {"skeletons"},

@@ -1,20 +1,4 @@
-"""The keypoint file: the one definition of how 2D or 3D keypoints are cached in HDF5.
-
-Frames of all clips lie in flat contiguous arrays, an index tells which rows belong to which clip::
-
-    attrs: format  schema_version  dataset  layout  class_names  source  created_by  complete
-           job  num_inputs  num_lost                                    only of files from a job
-    /frames/keypoints (R, V, 2|3) float16|float32     /frames/scores (R, V) float16
-    /clips/{id, label, start, num_frames, num_persons, height, width,
-            subject, camera, setup, replication}                          one entry per clip
-    /splits/<protocol>/<train|val|test>                                   indices into /clips
-
-Rows ``start : start + num_persons * num_frames`` of a clip, viewed as ``(M, T, V, C)``, are its
-persons, frames, joints and coordinates (pixels of the frame, or metres for 3D). A joint that is
-missing has score 0, and its coordinates carry no meaning. A number that is not known is -1.
-
-`ClipWriter` writes such files, `KeypointFile` reads them.
-"""
+"""Writes keypoint files: streaming, resumable, whole or not at all."""
 
 from __future__ import annotations
 
@@ -27,122 +11,32 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from ptl_skel.skeletons import SkeletonLayout
+from ptl_skel.storage.reader import KeypointFile
+from ptl_skel.storage.schema import (
+    FORMAT,
+    NUMBERS,
+    PARTS,
+    SCHEMA_VERSION,
+    Clip,
+    Header,
+    KeypointFileError,
+    Splits,
+    UpToDate,
+    valid_clip,
+)
 
 if sys.platform != "win32":
     import fcntl
 
-FORMAT = "ptl_skel.keypoints"
-SCHEMA_VERSION = 1
-PARTS = ("train", "val", "test")
-_NUMBERS = ("label", "start", "num_frames", "num_persons", "height", "width",
-            "subject", "camera", "setup", "replication")
 _COPY_BYTES = 16 * 2**20
-
-Floats = NDArray[np.floating[Any]]
-Splits = dict[str, dict[str, NDArray[np.int64]]]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One sample: what a preprocessing source yields and a keypoint file stores.
-
-    Args:
-        id: Unique name of the clip in its file.
-        keypoints: ``(M, T, V, 2)`` pixels of the frame, or ``(M, T, V, 3)`` metres.
-        scores: Confidence of each joint in 0..1, ``(M, T, V)``; 0 for a missing joint.
-        frame_size: Height and width of the frame in pixels.
-        label: Index of the class, -1 if it is not known.
-        subject: Who performs, -1 if not known; so are camera, setup and replication.
-        repairs: What was wrong with the input and repaired; for the report, not for the file.
-    """
-
-    id: str
-    keypoints: Floats
-    scores: Floats
-    frame_size: tuple[int, int]
-    label: int = -1
-    subject: int = -1
-    camera: int = -1
-    setup: int = -1
-    replication: int = -1
-    repairs: str = ""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a keypoint file says about all of its clips.
-
-    Args:
-        dataset: Name of the data set.
-        layout: The joints.
-        class_names: Names of the classes; labels are indices into them.
-        source: Where the keypoints come from: the reader and its options.
-        num_coordinates: 2 (pixels) or 3 (metres).
-        dtype: ``float16`` or ``float32``: as precise as the source.
-    """
-
-    dataset: str
-    layout: SkeletonLayout
-    class_names: tuple[str, ...]
-    source: str
-    num_coordinates: int = 2
-    dtype: Literal["float16", "float32"] = "float32"
-
-
-class KeypointFileError(ValueError):
-    """A keypoint file cannot be used; the message says why and what to do about it."""
-
-
-class UpToDate(FileExistsError):  # noqa: N818  # no error: there is nothing to do
-    """The keypoint file that a `ClipWriter` would write is there and complete."""
-
-
-def valid_clip(clip: Clip, header: Header) -> Clip:
-    """The clip in the precision of the file, each joint that is not finite with score 0.
-
-    Raises:
-        ValueError: The clip has no person, no frame or no visible joint, or its shapes, label,
-            id or frame size do not fit the header.
-    """
-    joints, coordinates = header.layout.num_joints, header.num_coordinates
-    if clip.keypoints.ndim != 4 or clip.keypoints.shape[2:] != (joints, coordinates):
-        raise ValueError(f"keypoints have the shape {clip.keypoints.shape}, expected (persons, "
-                         f"frames, {joints}, {coordinates}) for layout {header.layout.name}")
-    if clip.scores.shape != clip.keypoints.shape[:3]:
-        raise ValueError(f"scores have the shape {clip.scores.shape}, expected "
-                         f"{clip.keypoints.shape[:3]}")
-    if clip.keypoints.shape[0] == 0:
-        raise ValueError("the clip has no person")
-    if clip.keypoints.shape[1] == 0:
-        raise ValueError("the clip has no frame")
-    if not -1 <= clip.label < len(header.class_names):
-        raise ValueError(f"label {clip.label} is out of range: the classes are 0 to "
-                         f"{len(header.class_names) - 1}")
-    if not clip.id or "\0" in clip.id or clip.id.encode(errors="replace").decode() != clip.id:
-        raise ValueError(f"{clip.id!r} is no name for a clip")
-    if min(clip.frame_size) < 1:
-        raise ValueError(f"the frame size {clip.frame_size} is not positive")
-    with np.errstate(over="ignore"):
-        keypoints = clip.keypoints.astype(header.dtype)
-        scores = np.clip(clip.scores, 0, 1).astype(np.float16)
-    present = np.isfinite(keypoints).all(-1) & np.isfinite(scores)
-    scores = np.where(present, scores, np.float16(0))
-    if not scores.any():
-        raise ValueError("no joint is visible in any frame")
-    keypoints = np.where(present[..., None], keypoints, keypoints.dtype.type(0))
-    return Clip(clip.id, keypoints, scores, clip.frame_size, clip.label, clip.subject,
-                clip.camera, clip.setup, clip.replication, clip.repairs)
-
 
 class ClipWriter:
     """Streams clips into a keypoint file; memory does not grow with their number.
@@ -389,7 +283,7 @@ class ClipWriter:
     def _write_index(self, file: h5py.File, splits: Splits) -> None:
         clips = file.create_group("clips")
         clips["id"] = np.array([clip["id"].encode() for clip in self.index])
-        for name in _NUMBERS:
+        for name in NUMBERS:
             clips[name] = np.array([clip[name] for clip in self.index],
                                    np.int64 if name == "start" else np.int32)
         # Groups are made one by one: those that HDF5 makes on the way to a path carry the time.
@@ -437,195 +331,3 @@ def _job_of(path: Path) -> str:
         return KeypointFile(path).job
     except KeypointFileError:
         return ""
-
-
-class KeypointFile:
-    """Reads a keypoint file; safe to pickle, and to use in the workers of a loader.
-
-    The index is read and checked at once, the frames when they are asked for: through a handle
-    that each process opens for itself, or from memory.
-
-    Args:
-        path: The HDF5 file.
-        in_memory: Keep all frames in RAM (NTU-60: about 0.6 GB).
-
-    Attributes:
-        header: What the file says about all of its clips.
-        splits: Clip indices by protocol and part.
-        job: Tells the job that made the file from all others; empty where none is known.
-        num_inputs, num_lost: How many inputs should have given clips, and how many gave none.
-        ids: Names of the clips.
-        label, num_frames, num_persons, height, width, subject, camera, setup, replication:
-            Arrays with an entry per clip.
-        start: First row of each clip; the frames of its persons follow each other.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        KeypointFileError: The file is damaged, unfinished, of another program or version.
-    """
-
-    label: NDArray[np.int32]
-    start: NDArray[np.int64]
-    num_frames: NDArray[np.int32]
-    num_persons: NDArray[np.int32]
-    height: NDArray[np.int32]
-    width: NDArray[np.int32]
-    subject: NDArray[np.int32]
-    camera: NDArray[np.int32]
-    setup: NDArray[np.int32]
-    replication: NDArray[np.int32]
-
-    def __init__(self, path: Path | str, *, in_memory: bool = False) -> None:
-        self.path = Path(path)
-        self._handle: tuple[int, h5py.Dataset, h5py.Dataset] | None = None
-        self._memory: tuple[Floats, Floats] | None = None
-        if not self.path.is_file():
-            raise FileNotFoundError(f"keypoint file {self.path} does not exist; "
-                                    "`python -m preprocessing` makes one")
-        try:
-            with h5py.File(self.path) as file:
-                self._read_header(file)
-                self._read_index(file)
-                self._check_frames(file)
-                self._read_splits(file)
-                if in_memory:
-                    self._memory = file["frames/keypoints"][()], file["frames/scores"][()]
-        except KeypointFileError:
-            raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-            raise self._refusal(f"is damaged or no keypoint file ({error})") from error
-
-    def _refusal(self, why: str) -> KeypointFileError:
-        return KeypointFileError(f"{self.path} {why}; make it again with `python -m preprocessing`")
-
-    def _read_header(self, file: h5py.File) -> None:
-        attrs = file.attrs
-        if attrs.get("format") != FORMAT.encode():
-            raise self._refusal("was not written by ptl_skel")
-        if attrs["schema_version"] != SCHEMA_VERSION:
-            raise self._refusal(f"has schema version {attrs['schema_version']}, this version of "
-                                f"ptl_skel reads {SCHEMA_VERSION}")
-        if not attrs["complete"]:
-            raise self._refusal("is not complete")
-        keypoints = file["frames/keypoints"]
-        self.created_by = attrs["created_by"].decode()
-        self.job: str = attrs.get("job", b"").decode()
-        self.num_inputs, self.num_lost = (int(attrs.get(name, 0))
-                                          for name in ("num_inputs", "num_lost"))
-        self.header = Header(
-            attrs["dataset"].decode(), SkeletonLayout.from_json(attrs["layout"].decode()),
-            tuple(str(name) for name in json.loads(attrs["class_names"])),
-            attrs["source"].decode(), keypoints.shape[-1], keypoints.dtype.name)
-
-    def _read_index(self, file: h5py.File) -> None:
-        clips = file["clips"]
-        raw = clips["id"]
-        if raw.ndim != 1 or raw.dtype.kind != "S":
-            raise self._refusal("has an index of clip names that is no list of texts")
-        self._check_stored(raw)
-        self.ids: list[str] = [name.decode() for name in raw[()].tolist()]
-        for name in _NUMBERS:
-            self._check_stored(clips[name])
-            if clips[name].shape != raw.shape or clips[name].dtype.kind != "i":
-                raise self._refusal(f"has an index that does not fit: clips/{name}")
-            setattr(self, name, clips[name][()])
-        if len(self.ids) == 0 or len(set(self.ids)) != len(self.ids):
-            raise self._refusal("has no clips, or two of the same name")
-        for name in ("num_frames", "num_persons", "height", "width"):
-            if getattr(self, name).min() < 1:
-                raise self._refusal(f"has a clip with {name} < 1")
-        if self.label.min() < -1 or self.label.max() >= len(self.header.class_names):
-            raise self._refusal(f"has labels out of range, its classes are 0 to "
-                                f"{len(self.header.class_names) - 1}")
-
-    def _check_frames(self, file: h5py.File) -> None:
-        keypoints, scores = file["frames/keypoints"], file["frames/scores"]
-        rows = self.num_persons.astype(np.int64) * self.num_frames
-        ends = np.cumsum(rows)
-        joints = self.header.layout.num_joints
-        if (keypoints.dtype.name not in {"float16", "float32"} or scores.dtype != np.float16
-                or keypoints.shape not in {(ends[-1], joints, 2), (ends[-1], joints, 3)}
-                or scores.shape != (ends[-1], joints) or (self.start != ends - rows).any()):
-            raise self._refusal("has frames that do not fit its index")
-        self._check_stored(keypoints)
-        self._check_stored(scores)
-
-    def _check_stored(self, stored: h5py.Dataset) -> None:
-        """Refuses an array that does not lie whole in this file, before memory is taken for it."""
-        offset = stored.id.get_offset()
-        if offset is None or offset + stored.nbytes > self.path.stat().st_size:
-            raise self._refusal(f"does not hold all of {stored.name}")
-
-    def _read_splits(self, file: h5py.File) -> None:
-        self.splits: Splits = {}
-        for protocol, parts in file["splits"].items():
-            self.splits[protocol] = {}
-            for part, stored in parts.items():
-                where = f"has a split {protocol}/{part} that"
-                if part not in PARTS or stored.dtype.kind != "i" or stored.ndim != 1:
-                    raise self._refusal(f"{where} is none")
-                if stored.size:  # nothing is stored for an empty array
-                    self._check_stored(stored)
-                positions = stored[()].astype(np.int64)
-                if positions.size and not 0 <= positions.min() <= positions.max() < len(self):
-                    raise self._refusal(f"{where} names an unknown clip")
-                self.splits[protocol][part] = positions
-
-    def __len__(self) -> int:
-        """Number of clips."""
-        return len(self.ids)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None}
-
-    def _frames(self) -> tuple[Any, Any]:
-        if self._memory is not None:
-            return self._memory
-        if self._handle is None or self._handle[0] != os.getpid():
-            file = h5py.File(self.path)
-            self._handle = os.getpid(), file["frames/keypoints"], file["frames/scores"]
-        return self._handle[1:]
-
-    def frames(self, clip: int) -> tuple[Floats, Floats]:
-        """Keypoints ``(M, T, V, C)`` and scores ``(M, T, V)`` of a clip, as stored."""
-        keypoints, scores = self._frames()
-        persons, frames = int(self.num_persons[clip]), int(self.num_frames[clip])
-        start = int(self.start[clip])
-        rows = slice(start, start + persons * frames)
-        shape = persons, frames, self.header.layout.num_joints
-        return keypoints[rows].reshape(*shape, -1), scores[rows].reshape(shape)
-
-    def all_frames(self) -> tuple[Floats, Floats]:
-        """Keypoints ``(R, V, C)`` and scores ``(R, V)`` of all clips, as stored; see `start`."""
-        keypoints, scores = self._frames()
-        return keypoints[()], scores[()]
-
-    def clip(self, clip: int) -> Clip:
-        """A clip with all that is known of it."""
-        keypoints, scores = self.frames(clip)
-        return Clip(self.ids[clip], keypoints, scores,
-                    (int(self.height[clip]), int(self.width[clip])), int(self.label[clip]),
-                    int(self.subject[clip]), int(self.camera[clip]), int(self.setup[clip]),
-                    int(self.replication[clip]))
-
-    def position(self, clip_id: str) -> int:
-        """Index of the clip of that name.
-
-        Raises:
-            KeypointFileError: There is no such clip.
-        """
-        if clip_id not in self.ids:
-            raise KeypointFileError(f"{self.path} has no clip {clip_id!r}; the first of its "
-                                    f"{len(self)} clips is {self.ids[0]!r}")
-        return self.ids.index(clip_id)
-
-    def split(self, protocol: str, part: str) -> NDArray[np.int64]:
-        """Clip indices of a part of a protocol; empty where the protocol has no such part.
-
-        Raises:
-            KeypointFileError: There is no such protocol.
-        """
-        if protocol not in self.splits:
-            known = ", ".join(sorted(self.splits)) or "none"
-            raise KeypointFileError(f"{self.path} has no protocol {protocol!r}; it has: {known}")
-        return self.splits[protocol].get(part, np.empty(0, np.int64))

@@ -1,0 +1,32 @@
+"""The keypoint file: the one definition of how 2D or 3D keypoints are cached in HDF5.
+
+Frames of all clips lie in flat contiguous arrays, an index tells which rows belong to which clip::
+
+    attrs: format  schema_version  dataset  layout  class_names  source  created_by  complete
+           job  num_inputs  num_lost                                    only of files from a job
+    /frames/keypoints (R, V, 2|3) float16|float32     /frames/scores (R, V) float16
+    /clips/{id, label, start, num_frames, num_persons, height, width,
+            subject, camera, setup, replication}                          one entry per clip
+    /splits/<protocol>/<train|val|test>                                   indices into /clips
+
+Rows ``start : start + num_persons * num_frames`` of a clip, viewed as ``(M, T, V, C)``, are its
+persons, frames, joints and coordinates (pixels of the frame, or metres for 3D). A joint that is
+missing has score 0, and its coordinates carry no meaning. A number that is not known is -1.
+
+`ClipWriter` writes such files, `KeypointFile` reads them.
+"""
+
+from ptl_skel.storage.reader import KeypointFile
+from ptl_skel.storage.schema import (
+    PARTS,
+    Clip,
+    Floats,
+    Header,
+    KeypointFileError,
+    UpToDate,
+    valid_clip,
+)
+from ptl_skel.storage.writer import ClipWriter
+
+__all__ = ["PARTS", "Clip", "ClipWriter", "Floats", "Header", "KeypointFile", "KeypointFileError",
+           "UpToDate", "valid_clip"]

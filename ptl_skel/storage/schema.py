@@ -1,0 +1,112 @@
+"""What a keypoint file consists of, and the rule by which a clip may enter it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.skeletons import SkeletonLayout
+
+FORMAT = "ptl_skel.keypoints"
+SCHEMA_VERSION = 1
+PARTS = ("train", "val", "test")
+NUMBERS = ("label", "start", "num_frames", "num_persons", "height", "width",
+           "subject", "camera", "setup", "replication")
+
+Floats = NDArray[np.floating[Any]]
+Splits = dict[str, dict[str, NDArray[np.int64]]]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sample: what a preprocessing source yields and a keypoint file stores.
+
+    Args:
+        id: Unique name of the clip in its file.
+        keypoints: ``(M, T, V, 2)`` pixels of the frame, or ``(M, T, V, 3)`` metres.
+        scores: Confidence of each joint in 0..1, ``(M, T, V)``; 0 for a missing joint.
+        frame_size: Height and width of the frame in pixels.
+        label: Index of the class, -1 if it is not known.
+        subject: Who performs, -1 if not known; so are camera, setup and replication.
+        repairs: What was wrong with the input and repaired; for the report, not for the file.
+    """
+
+    id: str
+    keypoints: Floats
+    scores: Floats
+    frame_size: tuple[int, int]
+    label: int = -1
+    subject: int = -1
+    camera: int = -1
+    setup: int = -1
+    replication: int = -1
+    repairs: str = ""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a keypoint file says about all of its clips.
+
+    Args:
+        dataset: Name of the data set.
+        layout: The joints.
+        class_names: Names of the classes; labels are indices into them.
+        source: Where the keypoints come from: the reader and its options.
+        num_coordinates: 2 (pixels) or 3 (metres).
+        dtype: ``float16`` or ``float32``: as precise as the source.
+    """
+
+    dataset: str
+    layout: SkeletonLayout
+    class_names: tuple[str, ...]
+    source: str
+    num_coordinates: int = 2
+    dtype: Literal["float16", "float32"] = "float32"
+
+
+class KeypointFileError(ValueError):
+    """A keypoint file cannot be used; the message says why and what to do about it."""
+
+
+class UpToDate(FileExistsError):  # noqa: N818  # no error: there is nothing to do
+    """The keypoint file that a `ClipWriter` would write is there and complete."""
+
+
+def valid_clip(clip: Clip, header: Header) -> Clip:
+    """The clip in the precision of the file, each joint that is not finite with score 0.
+
+    Raises:
+        ValueError: The clip has no person, no frame or no visible joint, or its shapes, label,
+            id or frame size do not fit the header.
+    """
+    joints, coordinates = header.layout.num_joints, header.num_coordinates
+    if clip.keypoints.ndim != 4 or clip.keypoints.shape[2:] != (joints, coordinates):
+        raise ValueError(f"keypoints have the shape {clip.keypoints.shape}, expected (persons, "
+                         f"frames, {joints}, {coordinates}) for layout {header.layout.name}")
+    if clip.scores.shape != clip.keypoints.shape[:3]:
+        raise ValueError(f"scores have the shape {clip.scores.shape}, expected "
+                         f"{clip.keypoints.shape[:3]}")
+    if clip.keypoints.shape[0] == 0:
+        raise ValueError("the clip has no person")
+    if clip.keypoints.shape[1] == 0:
+        raise ValueError("the clip has no frame")
+    if not -1 <= clip.label < len(header.class_names):
+        raise ValueError(f"label {clip.label} is out of range: the classes are 0 to "
+                         f"{len(header.class_names) - 1}")
+    if not clip.id or "\0" in clip.id or clip.id.encode(errors="replace").decode() != clip.id:
+        raise ValueError(f"{clip.id!r} is no name for a clip")
+    if min(clip.frame_size) < 1:
+        raise ValueError(f"the frame size {clip.frame_size} is not positive")
+    with np.errstate(over="ignore"):
+        keypoints = clip.keypoints.astype(header.dtype)
+        scores = np.clip(clip.scores, 0, 1).astype(np.float16)
+    present = np.isfinite(keypoints).all(-1) & np.isfinite(scores)
+    scores = np.where(present, scores, np.float16(0))
+    if not scores.any():
+        raise ValueError("no joint is visible in any frame")
+    keypoints = np.where(present[..., None], keypoints, keypoints.dtype.type(0))
+    return Clip(clip.id, keypoints, scores, clip.frame_size, clip.label, clip.subject,
+                clip.camera, clip.setup, clip.replication, clip.repairs)
