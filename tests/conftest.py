@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import settings
 from tiny import CONFIG, tiny_clips, write_clips
 
 torch.set_num_threads(1)  # the tensors of tests are too small to share
+# A shell makes what it starts in the background deaf to Ctrl-C, and that is passed on to commands.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("untimed")
 
