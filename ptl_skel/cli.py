@@ -255,7 +255,8 @@ class SkeletonCLI(LightningCLI):
         if first:  # else W&B complains of a folder that is not there
             self.run_dir.mkdir(parents=True, exist_ok=True)
         logger = WandbLogger(
-            name=self.run_dir.name, save_dir=self.run_dir, project="ptl_skel",
+            name=self.run_dir.name, project="ptl_skel",
+            save_dir=self.run_dir.resolve(),  # its service may have begun in another folder
             offline=mode == "offline" and not swept, config={"config": yaml.safe_load(config)},
             settings=wandb.Settings(silent=mode == "offline"))
         if first:
@@ -278,6 +279,8 @@ class SkeletonCLI(LightningCLI):
         else:
             self.record.finish(self.trainer)
         self._say()
+        if wandb.run is not None:  # else another fit in this process would be logged into it
+            wandb.finish()
 
     def after_validate(self) -> None:
         """Writes the predictions and says how it went."""
