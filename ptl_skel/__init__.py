@@ -14,6 +14,7 @@ A map of the package, from the file on disk to the trained network::
     folding          batch norms folded into convolutions, for inference
     complexity       parameters, multiply-accumulates, latency
     records          what a run leaves in its folder
+    checkpoints      checkpoints that describe themselves, exact resume
     weights          published weights into our networks
     cli              fit, validate, test, predict
     profile, show, ensemble    further commands

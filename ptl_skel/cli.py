@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
-import torch
 import wandb
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.table import Table
 
+from ptl_skel.checkpoints import RECORD, Describe, SeedEpochs, read_checkpoint
 from ptl_skel.commands import CONFIGS, UserError, console, keep_freed_memory, shipped
 from ptl_skel.complexity import Complexity, measure
 from ptl_skel.datamodule import KeypointDataModule
@@ -36,9 +36,6 @@ from ptl_skel.module import ActionRecognizer
 from ptl_skel.records import MetricsLogger, RunRecord, write_predictions
 from ptl_skel.storage import KeypointFileError
 from ptl_skel.weights import load_weights
-
-RECORD = "ptl_skel"
-"""Key of a checkpoint under which its config, layout and classes lie."""
 
 
 def _forget_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
@@ -151,9 +148,10 @@ class SkeletonCLI(LightningCLI):
         callbacks: list[Callback] = [self.record]
         logger: list[Logger] | bool = False
         if self.subcommand == "fit":
-            self.datamodule.part("train")
-            callbacks += [Describe(self), SeedEpochs(self.config.fit.seed_everything),
-                          *self._checkpoints()]
+            data = self.datamodule
+            data.part("train")
+            callbacks += [Describe(yaml.safe_load(text), data.layout, data.class_names),
+                          SeedEpochs(self.config.fit.seed_everything), *self._checkpoints()]
             epoch = -1 if self.checkpoint is None else int(self.checkpoint["epoch"])
             logger = [MetricsLogger(self.run_dir, epoch), *self._wandb(text)]
         if config["enable_progress_bar"] is not False:
@@ -328,52 +326,6 @@ class SkeletonCLI(LightningCLI):
         console.print(table)
 
 
-class Describe(Callback):
-    """Writes into each checkpoint what is needed to use it."""
-
-    def __init__(self, cli: SkeletonCLI) -> None:
-        config = yaml.safe_load(cli.parser_text())
-        self.record = {"config": config, "layout": cli.datamodule.layout.to_json(),
-                       "class_names": list(cli.datamodule.class_names)}
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule,
-                           checkpoint: dict[str, Any]) -> None:
-        """Adds the record."""
-        checkpoint[RECORD] = self.record
-
-
-class SeedEpochs(Callback):
-    """Seeds every epoch by its number: a resumed run draws what an uninterrupted one draws."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seeds dropout and augmentation, differently in each process."""
-        seeds = torch.tensor([self.seed, trainer.current_epoch, trainer.global_rank])
-        mixed = int((seeds * torch.tensor([1_000_003, 7_919, 104_729])).sum())
-        torch.manual_seed(mixed)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of a run; tensors and plain containers alone are loaded.
-
-    Raises:
-        UserError: There is none, or it is damaged or of another program.
-    """
-    if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist; a run leaves them in its checkpoints/")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a damaged file makes of the reader
-        raise UserError(f"{path} is no checkpoint: {str(error).splitlines()[0]}") from error
-    record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
-    if (not isinstance(record, dict) or not {"config", "layout", "class_names"} <= record.keys()
-            or not {"state_dict", "epoch"} <= checkpoint.keys()):
-        raise UserError(f"{path} was not written by `ptl-skel fit`")
-    return dict(checkpoint)
-
-
 def _expanded(argument: str) -> list[str]:
     """Shipped configs by their short name, e.g. ``backbone/reduced.yaml``."""
     name, separator, value = argument.partition("=")
@@ -446,5 +398,5 @@ def _quiet() -> None:
                     "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
                     "Total length of `list` across ranks is zero",
                     "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec",
-                    "predict returned None", ".*there is no last checkpoint available"):
+                    "predict returned None", "there is no last checkpoint available"):
         warnings.filterwarnings("ignore", f".*{message}")

@@ -185,23 +185,26 @@ class TestFit:
         checkpoint = torch.load("run/checkpoints/best.ckpt")
         assert not same_weights(checkpoint["state_dict"], checkpoint["current_model_state"])
 
-    def test_weights_and_biases_offline_by_default(self, tiny_file, tiny_config, monkeypatch):
+    def test_weights_and_biases_offline_by_default(self, tiny_file, tiny_config, monkeypatch,
+                                                   tmp_path):
         import wandb
 
         for name in ("WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_DIR"):
             monkeypatch.delenv(name, raising=False)
-        config = Path("default.yaml")
+        config = tmp_path / "default.yaml"
         config.write_text(json.dumps({name: value for name, value in CONFIG.items()
                                       if name != "wandb"}))
-        main(["fit", "--config", str(config), "--data.file", str(tiny_file), "--run_dir", "run",
-              "--trainer.max_epochs", "1"])
-        wandb.finish()
+        for folder in (tmp_path / "first", tmp_path / "second"):  # one after the other, here
+            folder.mkdir()
+            monkeypatch.chdir(folder)
+            main(["fit", "--config", str(config), "--data.file", str(tiny_file), "--run_dir",
+                  "run", "--trainer.max_epochs", "1"])
+            mirrored, = (folder / "run/wandb").glob("offline-run-*")
+            stored = next(mirrored.glob("run-*.wandb")).read_bytes()
+            for logged in (b"val/top1", b"test/top1", b"gmacs", b"ptl_skel.backbones.VideoResNet"):
+                assert logged in stored
+            assert read_result(folder / "run")["status"] == "finished"
         wandb.teardown()
-        mirrored, = Path("run/wandb").glob("offline-run-*")
-        stored = next(mirrored.glob("run-*.wandb")).read_bytes()
-        for logged in (b"val/top1", b"test/top1", b"gmacs", b"ptl_skel.backbones.VideoResNet"):
-            assert logged in stored
-        assert read_result(Path("run"))["status"] == "finished"
 
 
 class TestResume:
