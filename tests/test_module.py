@@ -23,6 +23,7 @@ from ptl_skel.module import (
     cosine,
     mixing_share,
 )
+from ptl_skel.profile import load_backbone
 from ptl_skel.representations import JointHeatmaps
 
 
@@ -288,6 +289,39 @@ class TestTraining:
         log = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 3, 0]]).log_softmax(1).diag()
         assert found == pytest.approx({**expected, "test/loss": -float(log.mean())})
         assert model.confusion_matrix().tolist() == [[2, 0, 0], [2, 0, 0], [0, 2, 0]]
+
+
+class TestCompile:
+    @pytest.mark.parametrize("name", [
+        "full3d", "r2plus1d", "c3d_reduced", "slowonly", "x3d_shallow", "r2plus1d_18", "stgcnpp"])
+    def test_a_network_is_one_graph(self, name):
+        network = classifier(load_backbone(f"backbone/{name}.yaml", 3), 2)
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        size = (2, 17) if name == "stgcnpp" else (16, 16)
+        inputs = torch.rand(2, 3, 4, *size).contiguous(memory_format=torch.channels_last_3d)
+        torch.manual_seed(0)
+        expected = network(inputs)
+        torch.manual_seed(0)
+        assert_close(compiled(inputs), expected)
+        torch.compiler.reset()
+
+    def test_it_trains_as_before(self, tiny_file, monkeypatch):
+        seen = []
+
+        def backend(graph, inputs):
+            seen.append(graph)
+            return graph.forward
+
+        compiler = torch.compile
+        monkeypatch.setattr(torch, "compile", lambda network: compiler(network, backend=backend))
+        plain, compiled = recognizer(), recognizer(compile=True)
+        fit(plain, tiny_data(tiny_file), max_epochs=1)
+        assert not seen
+        trainer = fit(compiled, tiny_data(tiny_file), max_epochs=1)
+        assert seen
+        assert_close(compiled.state_dict(), plain.state_dict())
+        trainer.test(compiled, tiny_data(tiny_file), verbose=False)
+        torch.compiler.reset()
 
 
 class TestClassifier:
