@@ -10,12 +10,14 @@ from ptl_skel.backbones import Conv2Plus1D, Conv3D, VideoResNet
 from ptl_skel.backbones.layers import SpatialConv
 from ptl_skel.backbones.resnet import ResidualBlock
 from ptl_skel.commands import CONFIGS
+from ptl_skel.complexity import measure
+from ptl_skel.module import classifier
 from ptl_skel.profile import load_backbone
 
 TINY = {"in_channels": 5, "conv": Conv3D, "stem_width": 4, "stem_kernel": (3, 3),
         "stem_stride": (1, 2), "widths": (4, 8), "depths": (1, 2), "strides": ((1, 1), (2, 2)),
         "kernel": (3, 3)}
-ARMS = ("full3d", "r2plus1d", "reduced")
+ARMS = ("full3d", "r2plus1d", "reduced", "narrow")
 
 
 def parsed(arm):
@@ -31,12 +33,12 @@ class TestShapes:
         assert (backbone.in_channels, backbone.num_features) == (5, 8)
         assert backbone(torch.rand(2, 5, *size)).shape == (2, 8, *features)
 
-    @pytest.mark.parametrize(("arm", "channels"), [("full3d", 256), ("r2plus1d", 256),
-                                                   ("reduced", 128)])
-    def test_features_of_the_arms(self, arm, channels):
+    @pytest.mark.parametrize(("arm", "channels", "frames"), [
+        ("full3d", 256, 2), ("r2plus1d", 256, 2), ("reduced", 256, 1), ("narrow", 128, 2)])
+    def test_features_of_the_arms(self, arm, channels, frames):
         backbone = load_backbone(f"backbone/{arm}.yaml", 17).eval()
         assert backbone.num_features == channels
-        assert backbone(torch.rand(1, 17, 8, 32, 32)).shape == (1, channels, 1, 2, 2)
+        assert backbone(torch.rand(1, 17, 16, 32, 32)).shape == (1, channels, frames, 2, 2)
 
     def test_memory_stays_channels_last(self):
         backbone = VideoResNet(**TINY).to(memory_format=torch.channels_last_3d)
@@ -103,21 +105,34 @@ class TestArms:
             "class_path": "ptl_skel.backbones.Conv2Plus1D", "init_args": {"middle": "matched"}}
         assert full == factorised
 
-    def test_reduced_differs_in_middle_channels_and_widths_alone(self):
+    def test_reduced_differs_in_middle_channels_and_frames_alone(self):
         factorised, reduced = parsed("r2plus1d")["init_args"], parsed("reduced")["init_args"]
-        reduced["conv"]["init_args"]["middle"] = factorised["conv"]["init_args"]["middle"]
+        assert reduced["conv"]["init_args"] == {"middle": 1.0}
+        assert reduced["stem_stride"] == [2, 2]
+        assert {**reduced, "conv": 0, "stem_stride": [1, 2]} == {**factorised, "conv": 0}
+
+    def test_narrow_differs_in_middle_channels_and_widths_alone(self):
+        factorised, narrow = parsed("r2plus1d")["init_args"], parsed("narrow")["init_args"]
+        narrow["conv"]["init_args"]["middle"] = factorised["conv"]["init_args"]["middle"]
         for name in ("stem_width", "widths"):
-            before, after = factorised.pop(name), reduced.pop(name)
+            before, after = factorised.pop(name), narrow.pop(name)
             assert torch.tensor(after).mul(2).tolist() == before
-        assert factorised == reduced
+        assert factorised == narrow
 
     def test_parameters_of_the_arms(self):
-        full, factorised, reduced = (
+        full, factorised, reduced, narrow = (
             sum(p.numel() for p in load_backbone(f"backbone/{arm}.yaml", 17).parameters())
             for arm in ARMS)
         # The rule of matched channels: equal but for what is rounded off and the norms between.
         assert abs(factorised / full - 1) < 0.01
-        assert reduced < full / 8
+        assert reduced < full / 2
+        assert narrow < full / 8
+
+    def test_the_default_is_within_its_bounds(self):
+        network = classifier(load_backbone("backbone/reduced.yaml", 17), 60)
+        cost = measure(network, (17, 32, 56, 56))
+        assert cost.gmacs <= 2
+        assert cost.params <= 2.2e6
 
     def test_a_norm_and_a_relu_stand_between_the_halves_only(self):
         full, factorised = (load_backbone(f"backbone/{arm}.yaml", 17)

@@ -38,10 +38,10 @@ def test_a_changed_backbone_is_the_nearest_one_and_its_changes():
     conv = {"class_path": "ptl_skel.backbones.Conv2Plus1D", "init_args": {"middle": 0.5}}
     assert names(config_of("reduced"), backbone("reduced", conv=conv),
                  backbone("full3d", stem_width=16, widths=[16, 32, 64, 128])) == [
-        "reduced", "reduced middle=0.5", "reduced conv=Conv3D"]
+        "reduced", "reduced middle=0.5", "narrow conv=Conv3D"]
 
 
-def test_the_sweep_of_reductions_is_told_by_the_reduced_arm():
+def test_the_sweep_of_reductions_is_told_by_the_narrow_arm():
     """Also its cell that r2plus1d is nearer to, but for the stem."""
     sweep = yaml.safe_load((Path(__file__).parents[2] / "sweeps/reduction.yaml").read_text())
     values = {key.rpartition(".")[2]: value["values"]
@@ -49,11 +49,11 @@ def test_the_sweep_of_reductions_is_told_by_the_reduced_arm():
     cells = [
         (f" middle={str(middle).removesuffix('.0')}" * (middle != 1.0)
          + f" widths={','.join(map(str, widths))}" * (widths[0] != 16),
-         backbone("reduced", widths=widths, conv={
+         backbone("narrow", widths=widths, conv={
              "class_path": "ptl_skel.backbones.Conv2Plus1D", "init_args": {"middle": middle}}))
         for middle, widths in itertools.product(values["middle"], values["widths"])]
     assert len(cells) == 9
-    assert names(*(config for _, config in cells)) == [f"reduced{name}" for name, _ in cells]
+    assert names(*(config for _, config in cells)) == [f"narrow{name}" for name, _ in cells]
 
 
 def test_a_lone_changed_backbone_is_not_called_like_the_shipped_one():
