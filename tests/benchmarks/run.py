@@ -39,8 +39,9 @@ from ptl_skel.transforms import Augmentation, compact_box
 BATCH, FRAMES, JOINTS, SIZE = 16, 32, 17, 56
 STEP_BATCH = 2
 COCO = LAYOUTS["coco17"]
-BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml")
-                   if path.stem != "stgcnpp")
+BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml"))
+MAPS = JOINTS, FRAMES, SIZE, SIZE
+COORDINATES = 3, FRAMES, 2, JOINTS  # x, y and score of two persons: what ST-GCN++ reads
 
 
 class Bench:
@@ -204,18 +205,22 @@ def load(name: str) -> nn.Module:
     """A backbone with a head, shipped or of a YAML file."""
     torch.manual_seed(0)
     path = name if name.endswith(".yaml") else f"backbone/{name}.yaml"
-    return classifier(load_backbone(path, JOINTS), 60)
+    return classifier(load_backbone(path, shape_of(name)[0]), 60)
 
 
-def clips(number: int) -> Tensor:
+def shape_of(name: str) -> tuple[int, ...]:
+    """What a backbone reads of a clip."""
+    return COORDINATES if name == "stgcnpp" else MAPS
+
+
+def clips(number: int, shape: Sequence[int] = MAPS) -> Tensor:
     """Inputs."""
-    inputs = torch.rand(number, JOINTS, FRAMES, SIZE, SIZE)
-    return inputs.contiguous(memory_format=torch.channels_last_3d)
+    return torch.rand(number, *shape).contiguous(memory_format=torch.channels_last_3d)
 
 
-def training_step(network: nn.Module) -> Callable[[], None]:
+def training_step(network: nn.Module, shape: Sequence[int] = MAPS) -> Callable[[], None]:
     """Forward and backward of a batch of `STEP_BATCH`."""
-    inputs = clips(STEP_BATCH)
+    inputs = clips(STEP_BATCH, shape)
     return lambda: network(inputs).mean().backward()
 
 
@@ -233,16 +238,17 @@ def views(bench: Bench) -> None:
 def backbones(bench: Bench, names: Sequence[str]) -> None:
     """Forward pass, batch norms folded, and training step of each."""
     for name in names:
-        network = load(name)
-        cost = measure(network, (JOINTS, FRAMES, SIZE, SIZE), seconds=0)
-        one = clips(1)
+        network, shape = load(name), shape_of(name)
+        cost = measure(network, shape, seconds=0)
+        one = clips(1, shape)
         folded = fold_batch_norm(network, one)
 
         def forward(folded: nn.Module = folded, one: Tensor = one) -> None:
             with torch.inference_mode():
                 folded(one)
 
-        inference, step, product = bench.medians(forward, training_step(network), Gemm(), rounds=3)
+        inference, step, product = bench.medians(
+            forward, training_step(network, shape), Gemm(), rounds=3)
         rate = Gemm.FLOPS / product
         for what, seconds, macs in (("inference", inference, cost.gmacs),
                                     ("training step", step / STEP_BATCH, 3 * cost.gmacs)):
