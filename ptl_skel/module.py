@@ -98,8 +98,6 @@ class ActionRecognizer(LightningModule):
         optimizer: Made for the parameters, e.g. ``torch.optim.SGD`` with its arguments.
         dropout: Before the linear layer.
         label_smoothing: Of the cross entropy.
-        mixup: Blends every training clip with another one of its batch, and the loss alike; the
-            share of each comes from a Beta distribution with this for both parameters. 0: off.
         warmup: Share of the steps in which the learning rate rises linearly; then it falls to 0
             along half a cosine.
         batch_size: Clips in a batch of each device.
@@ -109,9 +107,6 @@ class ActionRecognizer(LightningModule):
 
     Raises:
         ValueError: An argument is out of range.
-
-    Reference:
-        "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412.
     """
 
     def __init__(
@@ -121,7 +116,6 @@ class ActionRecognizer(LightningModule):
         optimizer: OptimizerCallable,
         dropout: float = 0.5,
         label_smoothing: float = 0.0,
-        mixup: float = 0.0,
         warmup: float = 0.0,
         batch_size: int = 16,
         lr_batch_size: int | None = None,
@@ -132,13 +126,10 @@ class ActionRecognizer(LightningModule):
                             ("label_smoothing", label_smoothing)):
             if not 0 <= value < 1:
                 raise ValueError(f"`model.{name}` must lie in 0..1, got {value}")
-        if not 0 <= mixup < math.inf:
-            raise ValueError(f"`model.mixup` must be >= 0, got {mixup}")
         if lr_batch_size is not None and lr_batch_size < 1:
             raise ValueError(f"`model.lr_batch_size` must be >= 1, got {lr_batch_size}")
         self.classifier = classifier(backbone, num_classes, dropout)
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-        self.mixup = mixup
         self.make_optimizer = optimizer
         self.warmup = warmup
         self.batch_size = batch_size
@@ -157,22 +148,11 @@ class ActionRecognizer(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        inputs, label = batch["inputs"], batch["label"]
-        if self.mixup:
-            share = mixing_share(self.mixup, inputs.device)
-            logits = self(share * inputs + (1 - share) * inputs.flip(0))
-            own, other = self._rate(logits, label), self._rate(logits, label.flip(0))
-            loss, right = (share * one + (1 - share) * two
-                           for one, two in zip(own, other, strict=True))
-        else:
-            loss, right = self._rate(self(inputs), label)
+        logits, label = self(batch["inputs"]), batch["label"]
+        loss, right = self.loss(logits, label), (logits.argmax(1) == label).float().mean()
         self.log_dict({"train/loss": loss, "train/top1": right}, on_epoch=True, on_step=False,
                       batch_size=len(label), prog_bar=True, sync_dist=True)
         return loss
-
-    def _rate(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, and the share of right answers."""
-        return self.loss(logits, label), (logits.argmax(1) == label).float().mean()
 
     def _predict(self, batch: Batch, batch_idx: int) -> None:
         self.predictions.update(batch["clip"], batch["label"], self(batch["inputs"]))
@@ -216,13 +196,6 @@ class ActionRecognizer(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         schedule = LambdaLR(optimizer, lambda step: cosine(step / steps, self.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def mixing_share(alpha: float, device: torch.device) -> Tensor:
-    """How much of itself a clip keeps when it is blended, ``()``, drawn on the device."""
-    both = torch.full((), alpha, device=device)
-    # Checking the arguments would wait for the device.
-    return torch.distributions.Beta(both, both, validate_args=False).sample()
 
 
 def cosine(progress: float, warmup: float) -> float:

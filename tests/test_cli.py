@@ -33,7 +33,7 @@ ALL_VARIED = (  # everything that draws random numbers, and everything that depe
     "--trainer.max_epochs", "4", "--model.dropout", "0.5", "--model.warmup", "0.2",
     "--data.augment.rotation", "20", "--data.augment.scale", "0.2", "--data.augment.shift", "0.1",
     "--data.augment.joint_dropout", "0.2", "--data.augment.noise", "0.02", "--data.time_crop",
-    "0.5", "--model.mixup", "0.4")
+    "0.5")
 
 
 @pytest.fixture(autouse=True)
@@ -500,7 +500,6 @@ class TestMistakes:
         (["--model.optimizer", "torch.optim.Absent"], "torch.optim.Absent"),
         (["--model.optimizer.init_args.lr", "-1"], "Invalid learning rate: -1"),
         (["--model.warmup", "2"], "`model.warmup` must lie in 0..1, got 2"),
-        (["--model.mixup", "-1"], "`model.mixup` must be >= 0, got -1"),
         (["--data.augment.flip", "2"], "`flip` must be a probability, got 2"),
         (["--data.time_crop", "0"], "`data.time_crop` must be a share of a clip"),
         (["--data.representation.init_args.sigma", "0"], "`sigma` must be positive"),

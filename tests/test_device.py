@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ptl_skel import module, transforms
+from ptl_skel import transforms
 from ptl_skel.backbones import Conv2Plus1D, STGCNpp, VideoResNet
 from ptl_skel.datamodule import KeypointDataModule
 from ptl_skel.module import ActionRecognizer
@@ -97,11 +97,8 @@ def test_inputs_are_made_without_waiting(tiny_file, representation, stage, on_de
         assert inputs.is_contiguous(memory_format=torch.channels_last_3d)
 
 
-@pytest.mark.parametrize("mixup", [0.0, 0.4])
 @pytest.mark.parametrize("representation", [JointHeatmaps, LimbHeatmaps, Coordinates])
-def test_a_training_step_waits_for_nothing(tiny_file, representation, mixup, monkeypatch):
-    # PyTorch draws from no Beta distribution without contents.
-    monkeypatch.setattr(module, "mixing_share", lambda _, device: torch.rand((), device=device))
+def test_a_training_step_waits_for_nothing(tiny_file, representation):
     data, batch = data_and_batch(tiny_file, representation, "training", on_device=True)
 
     def step():
@@ -116,7 +113,7 @@ def test_a_training_step_waits_for_nothing(tiny_file, representation, mixup, mon
             network = (STGCNpp(3, [12], [1], data.links) if representation is Coordinates else
                        VideoResNet(data.num_channels, Conv2Plus1D, 4, (1, 3), (1, 2), [4, 8],
                                    [1, 1], [(2, 1), (2, 2)], (3, 3)))
-            model = ActionRecognizer(network, 3, torch.optim.SGD, label_smoothing=0.1, mixup=mixup)
+            model = ActionRecognizer(network, 3, torch.optim.SGD, label_smoothing=0.1)
         optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
         step()  # makes what is made once
         with strict():

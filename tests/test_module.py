@@ -4,12 +4,10 @@ import multiprocessing
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 from ptl_skel.backbones import Backbone, Conv3D, VideoResNet
@@ -21,7 +19,6 @@ from ptl_skel.module import (
     accuracies,
     classifier,
     cosine,
-    mixing_share,
 )
 from ptl_skel.profile import load_backbone
 from ptl_skel.representations import JointHeatmaps
@@ -230,43 +227,6 @@ class TestTraining:
         dropped = recognizer(dropout=0.5).train()
         assert not torch.equal(dropped(inputs), dropped(inputs))
 
-    def test_mixup_blends_clips_and_loss_by_hand(self, monkeypatch):
-        inputs, label = torch.rand(3, 13, 8, 16, 16), torch.tensor([2, 0, 1])
-        model = recognizer(mixup=0.4, label_smoothing=0.3, dropout=0.0).eval()
-        logged = {}
-        model.log_dict = lambda values, **options: logged.update(values)
-        monkeypatch.setattr("ptl_skel.module.mixing_share", lambda *args: torch.tensor(0.75))
-        loss = model.training_step({"inputs": inputs, "label": label}, 0)
-        # The first and the last clip meet each other, the one between meets itself.
-        mixed = torch.stack([0.75 * inputs[0] + 0.25 * inputs[2], inputs[1],
-                             0.75 * inputs[2] + 0.25 * inputs[0]])
-        logits = model(mixed)
-        target = torch.tensor([[0, 0.25, 0.75], [1, 0, 0], [0, 0.75, 0.25]])
-        assert_close(loss, F.cross_entropy(logits, target, label_smoothing=0.3))
-        assert_close(logged["train/top1"], target.gather(1, logits.argmax(1)[:, None]).mean())
-
-    @pytest.mark.parametrize("alpha", [0.2, 1.0])
-    def test_the_share_of_mixup_has_its_distribution(self, alpha):
-        torch.manual_seed(0)
-        shares = torch.stack([mixing_share(alpha, torch.device("cpu")) for _ in range(4000)])
-        # Mean and variance of the Beta distribution with twice the same parameter.
-        assert float(shares.mean()) == pytest.approx(0.5, abs=0.025)
-        assert float(shares.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
-
-    def test_mixup_is_of_the_training_alone(self):
-        inputs, label = torch.rand(3, 13, 8, 16, 16), torch.tensor([2, 0, 1])
-        model = recognizer(mixup=1.0).eval()
-        model.validation_step({"inputs": inputs, "label": label, "clip": torch.arange(3)}, 0)
-        assert_close(model.predictions.gather()[2], model(inputs).softmax(1))
-
-    def test_mixup_asks_nothing_of_the_device(self):
-        """A value that is needed on the host would raise here."""
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            model = recognizer(mixup=0.4)
-            model.log_dict = lambda *args, **options: None
-            batch = {"inputs": torch.rand(4, 13, 8, 16, 16), "label": torch.tensor([0, 1, 2, 0])}
-            model.training_step(batch, 0).backward()
-
     def test_test_metrics_and_confusion_matrix(self, tiny_file):
         data, model = tiny_data(tiny_file), recognizer()
         said = {}
@@ -344,8 +304,6 @@ class TestClassifier:
         ({"label_smoothing": 1.5}, "`model.label_smoothing` must lie in 0..1, got 1.5"),
         ({"dropout": 1.5}, "`model.dropout` must lie in 0..1, got 1.5"),
         ({"dropout": -0.5}, "`model.dropout`"),
-        ({"mixup": -0.1}, "`model.mixup` must be >= 0, got -0.1"),
-        ({"mixup": math.nan}, "`model.mixup`"), ({"mixup": math.inf}, "`model.mixup`"),
         ({"lr_batch_size": 0}, "`model.lr_batch_size` must be >= 1, got 0"),
     ])
     def test_bad_arguments_are_refused(self, arguments, message):
