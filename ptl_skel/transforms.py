@@ -129,8 +129,6 @@ class Augmentation:
         scale: Largest change of size, for each axis; 0.1 is 90 to 110 %.
         shift: Largest shift relative to the box.
         joint_dropout: Probability that a joint is missing in the whole of a clip.
-        noise: Standard deviation of Gaussian noise on every joint of every frame, relative to the
-            box; 0.01 is about half a pixel of maps of 56x56.
 
     Raises:
         ValueError: A range or a probability that is none.
@@ -143,7 +141,6 @@ class Augmentation:
     scale: float = 0.0
     shift: float = 0.0
     joint_dropout: float = 0.0
-    noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("crop_area", "crop_aspect"):
@@ -154,7 +151,7 @@ class Augmentation:
         for name in ("flip", "joint_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` must be a probability, got {getattr(self, name)}")
-        for name in ("rotation", "shift", "noise"):
+        for name in ("rotation", "shift"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must be >= 0, got {getattr(self, name)}")
         if not 0 <= self.scale < 1:
@@ -169,9 +166,6 @@ class Augmentation:
         if self.joint_dropout:
             kept = torch.rand(clips, 1, 1, scores.shape[3], device=box.device) >= self.joint_dropout
             scores = scores * kept
-        if self.noise:
-            extent = box[:, 2:] - box[:, :2]
-            keypoints = keypoints + _each(self.noise * extent) * torch.randn_like(keypoints)
         if self.rotation or self.scale or self.shift:
             largest = math.radians(self.rotation)
             keypoints = rotate_scale_shift(

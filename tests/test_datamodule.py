@@ -375,7 +375,7 @@ class TestOnDevice:
         for on_device in (False, True):
             torch.manual_seed(0)
             data = make(broken_file, stage=stage, on_device=on_device, time_crop=0.5, test_clips=3,
-                        augment=Augmentation(rotation=20, joint_dropout=0.2, noise=0.01))
+                        augment=Augmentation(rotation=20, joint_dropout=0.2))
             epochs.append([])
             for epoch in range(2):
                 batches = getattr(data, loader)()

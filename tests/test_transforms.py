@@ -260,20 +260,6 @@ class TestAugmentation:
         assert offset.max() > 0.8 * bound or "crop_area" in change
         assert len({tuple(row) for row in moved.flatten(1).tolist()}) == 200
 
-    def test_noise_is_that_of_the_box_and_of_every_joint_and_frame_by_itself(self):
-        torch.manual_seed(0)
-        keypoints, scores = random_clips(400)
-        box = torch.tensor([[0.0, 0, 100, 50]]).expand(400, 4)
-        moved, moved_scores = Augmentation(**PLAIN | {"noise": 0.02})(
-            keypoints, scores, box, (50, 100), LAYOUT)
-        assert torch.equal(moved_scores, scores)
-        offset = (moved - keypoints).view(400, -1, 2)
-        # 0.02 of 100 and of 50 pixels; 7200 numbers each.
-        assert_close(offset.std((0, 1)), torch.tensor([2.0, 1.0]), rtol=0.03, atol=0)
-        assert_close(offset.mean((0, 1)), torch.zeros(2), rtol=0, atol=0.1)
-        correlation = torch.corrcoef(offset.flatten(1).T)  # of persons, frames, joints, axes
-        assert (correlation - torch.eye(36)).abs().max() < 0.25
-
     def test_joint_dropout_takes_joints_from_the_whole_of_a_clip(self):
         torch.manual_seed(0)
         keypoints, scores = random_clips(900)
@@ -301,7 +287,6 @@ class TestAugmentation:
         ({"flip": math.nan}, "`flip`"),
         ({"scale": 1.0}, "`scale` must lie in 0..1"), ({"scale": -0.1}, "`scale`"),
         ({"rotation": -1.0}, "`rotation` must be >= 0"), ({"shift": -0.1}, "`shift` must be >= 0"),
-        ({"noise": -0.1}, "`noise` must be >= 0"), ({"noise": math.nan}, "`noise`"),
         ({"joint_dropout": 1.5}, "`joint_dropout` must be a probability, got 1.5"),
     ])
     def test_bad_arguments_are_refused(self, arguments, message):
