@@ -148,8 +148,10 @@ class ActionRecognizer(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        logits, label = self(batch["inputs"]), batch["label"]
-        loss, right = self.loss(logits, label), (logits.argmax(1) == label).float().mean()
+        logits: Tensor = self(batch["inputs"])
+        label = batch["label"]
+        loss: Tensor = self.loss(logits, label)
+        right = (logits.argmax(1) == label).float().mean()
         self.log_dict({"train/loss": loss, "train/top1": right}, on_epoch=True, on_step=False,
                       batch_size=len(label), prog_bar=True, sync_dist=True)
         return loss

@@ -155,7 +155,7 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
 
     Args:
         paths: Folders of runs, or folders that hold some.
-        baseline: Name of the arm that the others are compared with.
+        baseline: Name of the arm that the others are compared with, or its beginning.
         folds: The runs may be of several protocols, whose test clips are different parts of the
             data set.
 
@@ -174,16 +174,17 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
         groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
     names = name_arms([group[0].settings for group in groups.values()])
     arms = [_arm(name, group) for name, group in zip(names, groups.values(), strict=True)]
-    with_test = tuple(sorted((arm for arm in arms if arm.runs),
-                             key=lambda arm: arm.name != baseline))
-    chosen = [arm for arm in with_test if arm.name == baseline]
-    if baseline is not None and not chosen:
-        raise UserError(f"no tested arm is called {baseline!r}; there are: "
-                        + ", ".join(repr(arm.name) for arm in with_test))
+    with_test = [arm for arm in arms if arm.runs]
+    chosen = [arm for arm in with_test if arm.name == baseline] or [
+        arm for arm in with_test if arm.name.startswith(f"{baseline} ")]
+    if baseline is not None and len(chosen) != 1:
+        raise UserError(f"{'more than one' if chosen else 'no'} tested arm is called {baseline!r}; "
+                        "there are: " + ", ".join(repr(arm.name) for arm in with_test))
+    with_test.sort(key=lambda arm: arm not in chosen)
     return Study(
         runs[0].dataset, reader.first.class_names,
         {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=_natural)},
-        with_test, chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs),
+        tuple(with_test), chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs),
         tuple(line for path in paths for line in _unrecorded(path)))
 
 

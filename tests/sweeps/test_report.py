@@ -389,6 +389,19 @@ class TestMistakes:
         error = refusal(capsys, sweep, "--baseline", "resnet")
         assert "no tested arm is called 'resnet'; there are: 'full3d', 'reduced'" in error
 
+    def test_the_beginning_of_a_name_will_do_where_it_is_of_one_arm(
+            self, make_run, tmp_path, capsys):
+        make_run("reduced-16", config=config_of("reduced", data__clip_len=16))
+        make_run("reduced-32", config=config_of("reduced", data__clip_len=32))
+        make_run("full3d", config=config_of("full3d", data__clip_len=32))
+        report(tmp_path / "runs", "--baseline", "full3d")
+        rows = table(tmp_path / "runs" / "report")
+        assert [row["arm"] for row in rows] == [
+            "full3d clip_len=32", "reduced clip_len=16", "reduced clip_len=32"]
+        assert [bool(row["Δ top-1"]) for row in rows] == [False, True, True]
+        error = refusal(capsys, tmp_path / "runs", "--baseline", "reduced")
+        assert "more than one tested arm is called 'reduced'" in error
+
     @pytest.mark.parametrize(("other", "message"), [
         ({"clips": ["clip0", "clip1", "clip2", "clip3", "else"]}, "not of the same clips"),
         ({"clips": ["clip0"] * 5}, "holds a clip twice"),
