@@ -40,7 +40,27 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 
 
 def name_arms(arms: Sequence[Settings]) -> list[str]:
-    """Names of arms by what differs between them; one alone is called by its backbone."""
+    """Names of arms: the backbone where that tells them apart, else all that differs."""
+    named, differing = _differing(arms)
+    for keys in (_of_backbone(differing), differing):
+        names = [_words(arm, keys) or str(arm.get("model.backbone")) for arm in named]
+        if len(set(names)) == len(names):
+            return names
+    return [name if names.count(name) == 1 else f"{name} #{number}"
+            for number, name in enumerate(names, 1)]
+
+
+def unnamed_settings(arms: Sequence[Settings]) -> list[str]:
+    """What differs between arms and is not in their names, in words for each."""
+    named, differing = _differing(arms)
+    backbone = _of_backbone(differing)
+    if len({_words(arm, backbone) for arm in named}) < len(named):
+        return ["" for _ in named]
+    return [_words(arm, [key for key in differing if key not in backbone]) for arm in named]
+
+
+def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
+    """The arms by names of shipped configs, and the keys in which they differ."""
     exact = {name for arm in arms for key, kind in SHIPPED.items()
              for name, shipped in _shipped(kind, key) if _part(arm, key) == shipped}
     named = [_named(arm, exact) for arm in arms]
@@ -54,14 +74,15 @@ def name_arms(arms: Sequence[Settings]) -> list[str]:
     for key in SHIPPED:  # what departs from a shipped config is told with its name
         if key not in differing and any(one.startswith(f"{key}.") for one in differing):
             differing.insert(0, key)
-    if not differing:
-        differing = [key for key in keys if key.startswith("model.backbone")]
-    names = []
-    for arm in named:
-        words = [_word(key, arm[key], differing) for key in differing if key in arm]
-        names.append(" ".join(words) or str(arm.get("model.backbone")))
-    return [name if names.count(name) == 1 else f"{name} #{number}"
-            for number, name in enumerate(names, 1)]
+    return named, differing or _of_backbone(keys)
+
+
+def _of_backbone(keys: Sequence[str]) -> list[str]:
+    return [key for key in keys if key.startswith("model.backbone")]
+
+
+def _words(arm: Settings, keys: Sequence[str]) -> str:
+    return " ".join(_word(key, arm[key], keys) for key in keys if key in arm)
 
 
 def _plain(value: Any) -> Any:

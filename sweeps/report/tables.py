@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sweeps.report.names import unnamed_settings
 from sweeps.report.study import Study
 from sweeps.report.summary import Spread, Summary, class_recalls, costs_of, machines_of
 
@@ -67,6 +68,7 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
         notes.append("±: standard deviation over seeds"
                      + (", each the mean of its folds" if len(protocols) > 1 else ""))
     notes += _on_differences(study, summaries)
+    notes += _on_settings(summaries)
     machines = machines_of(study)
     where = (machines[0] if len(machines) == 1 else
              ", ".join(f"[{number}] {name}" for number, name in enumerate(machines, 1)))
@@ -84,6 +86,17 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
     if any(_lacking(study, summary) for summary in summaries):
         notes.append("† not all cells that other arms have, see below")
     return notes
+
+
+def _on_settings(summaries: Sequence[Summary]) -> list[str]:
+    unnamed = unnamed_settings([summary.arm.runs[0].settings for summary in summaries])
+    if not any(unnamed):
+        return []
+    groups: dict[str, list[str]] = {}
+    for summary, words in zip(summaries, unnamed, strict=True):
+        groups.setdefault(words, []).append(summary.arm.name)
+    return ["arms differ in more than the backbone: "
+            + "; ".join(f"{', '.join(names)}: {words}" for words, names in groups.items())]
 
 
 def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
