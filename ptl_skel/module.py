@@ -103,7 +103,7 @@ class ActionRecognizer(LightningModule):
         batch_size: Clips in a batch of each device.
         lr_batch_size: Batch size (over all devices and accumulated steps) that the learning rate
             is stated for; with another one it is scaled linearly (arXiv 1706.02677). None: as is.
-        compile: Whether ``torch.compile`` makes the network faster, after a minute or more.
+        compile: Whether the network runs through ``torch.compile``; the first steps take minutes.
 
     Raises:
         ValueError: An argument is out of range.

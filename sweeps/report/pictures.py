@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ def draw_accuracy(points: Sequence[Point], cost: str, title: str) -> Figure:
         axes.errorbar(point.cost, 100 * point.top1, 100 * (point.deviation or 0), marker="o",
                       markersize=7, color=f"C{points.index(point) % 10}", capsize=3, elinewidth=1)
         above = number % 2 == 0  # by turns, so that neighbours leave each other's name alone
-        left = len(by_cost) > 1 and point.cost**2 > by_cost[0].cost * by_cost[-1].cost
+        left = point.cost > math.sqrt(by_cost[0].cost * by_cost[-1].cost)  # else names are cut off
         axes.annotate(point.name, (point.cost, 100 * point.top1),
                       (-7 if left else 7, 6 if above else -6), fontsize=9,
                       textcoords="offset points", ha="right" if left else "left",
