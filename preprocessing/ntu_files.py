@@ -87,6 +87,7 @@ class SkeletonFiles:
         if path not in self._opened:
             try:
                 self._opened[path] = zipfile.ZipFile(path)
+            # zipfile raises the second for features of zip that it does not read.
             except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError) as error:
                 raise ValueError(f"{path} is no readable zip archive ({error}); if it is part of "
                                  f"NTU RGB+D fetch it again, else move it away") from error

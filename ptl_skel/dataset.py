@@ -164,6 +164,7 @@ class DrawSampler(DistributedSampler[int]):
     """
 
     def __init__(self, num_clips: int, processes: int, rank: int, seed: int | None) -> None:
+        # All that is asked of the data set is its length.
         super().__init__(range(num_clips), processes, rank,  # type: ignore[arg-type]
                          seed is not None, seed or 0, drop_last=seed is not None)
         self.num_clips = num_clips

@@ -11,6 +11,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ class BasicBlock(nn.Module):
         """See the class."""
         outputs = self.conv2(self.conv1(inputs))
         outputs = outputs + self.downsample(inputs[:, :, :: self.temporal_stride])
-        return self.relu(outputs)  # type: ignore[no-any-return]
+        return cast(Tensor, self.relu(outputs))
 
 
 class VideoResNet18(Backbone):

@@ -11,6 +11,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ class ResidualBlock(nn.Module):
         outputs = self.relu(self.norm1(self.conv1(inputs)))
         outputs = self.norm2(self.conv2(outputs))
         outputs = outputs + self.shortcut(inputs[:, :, :: self.temporal_stride])
-        return self.relu(outputs)  # type: ignore[no-any-return]
+        return cast(Tensor, self.relu(outputs))
 
 
 class VideoResNet(Backbone):
@@ -99,4 +100,4 @@ class VideoResNet(Backbone):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, in_channels, T, H, W)`` to ``(N, num_features, T', H', W')``."""
-        return self.stages(self.stem(inputs))  # type: ignore[no-any-return]
+        return cast(Tensor, self.stages(self.stem(inputs)))

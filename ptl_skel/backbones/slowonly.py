@@ -11,6 +11,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -62,7 +63,7 @@ class Bottleneck(nn.Module):
         outputs = self.conv1(inputs)[:, :, :: self.inner_stride]
         outputs = self.conv3(self.conv2(outputs))
         outputs = outputs + self.downsample(inputs[:, :, :: self.temporal_stride])
-        return self.relu(outputs)  # type: ignore[no-any-return]
+        return cast(Tensor, self.relu(outputs))
 
 
 class SlowOnly(Backbone):

@@ -8,6 +8,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -37,7 +38,7 @@ class InvertedBottleneck(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""
         outputs = self.conv3(self.conv2(self.conv1(inputs)))
-        return self.relu(outputs + self.downsample(inputs))  # type: ignore[no-any-return]
+        return cast(Tensor, self.relu(outputs + self.downsample(inputs)))
 
 
 class X3DShallow(Backbone):
@@ -99,4 +100,4 @@ class X3DShallow(Backbone):
         outputs = self.conv1_t(self.conv1_s(inputs))
         for stage in self.stages:
             outputs = self.get_submodule(stage)(outputs)
-        return self.conv5(outputs)  # type: ignore[no-any-return]
+        return cast(Tensor, self.conv5(outputs))
