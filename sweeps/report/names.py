@@ -27,7 +27,8 @@ PASSED_OVER = frozenset({
 })
 """Keys of a config that tell the seeds of an arm apart, or change nothing about what is learned."""
 
-SHIPPED = {"model.backbone": "backbone", "data.representation": "representation"}
+BACKBONE = "model.backbone"
+SHIPPED = {BACKBONE: "backbone", "data.representation": "representation"}
 """Keys whose values have a name of their own, and the folder of configs that gives it."""
 
 
@@ -39,24 +40,20 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def name_arms(arms: Sequence[Settings]) -> list[str]:
-    """Names of arms: the backbone where that tells them apart, else all that differs."""
+def name_arms(arms: Sequence[Settings]) -> list[tuple[str, str]]:
+    """Name of each arm, and what else differs between them in words.
+
+    The name is the backbone where that tells arms apart, else all that differs.
+    """
     named, differing = _differing(arms)
-    for keys in (_of_backbone(differing), differing):
-        names = [_words(arm, keys) or str(arm.get("model.backbone")) for arm in named]
+    backbone = [key for key in differing if key.startswith(BACKBONE)]
+    for keys in (backbone, differing):
+        names = [_words(arm, keys) or str(arm.get(BACKBONE)) for arm in named]
         if len(set(names)) == len(names):
-            return names
-    return [name if names.count(name) == 1 else f"{name} #{number}"
+            rest = [key for key in differing if key not in keys]
+            return [(name, _words(arm, rest)) for name, arm in zip(names, named, strict=True)]
+    return [(name if names.count(name) == 1 else f"{name} #{number}", "")
             for number, name in enumerate(names, 1)]
-
-
-def unnamed_settings(arms: Sequence[Settings]) -> list[str]:
-    """What differs between arms and is not in their names, in words for each."""
-    named, differing = _differing(arms)
-    backbone = _of_backbone(differing)
-    if len({_words(arm, backbone) for arm in named}) < len(named):
-        return ["" for _ in named]
-    return [_words(arm, [key for key in differing if key not in backbone]) for arm in named]
 
 
 def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
@@ -74,11 +71,7 @@ def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
     for key in SHIPPED:  # what departs from a shipped config is told with its name
         if key not in differing and any(one.startswith(f"{key}.") for one in differing):
             differing.insert(0, key)
-    return named, differing or _of_backbone(keys)
-
-
-def _of_backbone(keys: Sequence[str]) -> list[str]:
-    return [key for key in keys if key.startswith("model.backbone")]
+    return named, differing or [key for key in keys if key.startswith(BACKBONE)]
 
 
 def _words(arm: Settings, keys: Sequence[str]) -> str:

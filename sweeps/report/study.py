@@ -90,11 +90,13 @@ class Arm:
 
     Attributes:
         name: By what differs between arms.
+        unnamed: What differs besides, in words.
         runs: Those that were tested, by fold and seed.
         untested: The others.
     """
 
     name: str
+    unnamed: str
     runs: tuple[Run, ...]
     untested: tuple[Run, ...]
 
@@ -173,7 +175,8 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     for run in runs:
         groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
     names = name_arms([group[0].settings for group in groups.values()])
-    arms = [_arm(name, group) for name, group in zip(names, groups.values(), strict=True)]
+    arms = [_arm(name, unnamed, group)
+            for (name, unnamed), group in zip(names, groups.values(), strict=True)]
     with_test = [arm for arm in arms if arm.runs]
     chosen = [arm for arm in with_test if arm.name == baseline] or [
         arm for arm in with_test if arm.name.startswith(f"{baseline} ")]
@@ -337,7 +340,7 @@ def _curve(folder: Path) -> list[dict[str, float]]:
         raise UserError(f"{folder / 'metrics.csv'} is damaged: {error}") from error
 
 
-def _arm(name: str, group: Sequence[Run]) -> Arm:
+def _arm(name: str, unnamed: str, group: Sequence[Run]) -> Arm:
     cells: dict[tuple[str, int], Run] = {}
     for run in group:
         if run.status != "tested":
@@ -347,7 +350,8 @@ def _arm(name: str, group: Sequence[Run]) -> Arm:
                             f"{run.protocol}, seed {run.seed}; name the runs without one of them")
         cells[run.cell] = run
     runs = sorted(cells.values(), key=lambda run: _natural(run.cell))
-    return Arm(name, tuple(runs), tuple(run for run in group if run.status != "tested"))
+    return Arm(name, unnamed, tuple(runs),
+               tuple(run for run in group if run.status != "tested"))
 
 
 def _natural(value: object) -> list[tuple[int, str]]:

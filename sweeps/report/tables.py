@@ -13,7 +13,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.report.names import unnamed_settings
 from sweeps.report.study import Study
 from sweeps.report.summary import Spread, Summary, class_recalls, costs_of, machines_of
 
@@ -89,12 +88,11 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
 
 
 def _on_settings(summaries: Sequence[Summary]) -> list[str]:
-    unnamed = unnamed_settings([summary.arm.runs[0].settings for summary in summaries])
-    if not any(unnamed):
-        return []
     groups: dict[str, list[str]] = {}
-    for summary, words in zip(summaries, unnamed, strict=True):
-        groups.setdefault(words, []).append(summary.arm.name)
+    for summary in summaries:
+        groups.setdefault(summary.arm.unnamed, []).append(summary.arm.name)
+    if len(groups) < 2:
+        return []
     return ["arms differ in more than the backbone: "
             + "; ".join(f"{', '.join(names)}: {words}" for words, names in groups.items())]
 

@@ -8,11 +8,11 @@ import yaml
 from records import config_of, read
 
 from ptl_skel.commands import CONFIGS
-from sweeps.report.names import name_arms, settings_of, unnamed_settings
+from sweeps.report.names import name_arms, settings_of
 
 
 def names(*configs):
-    return name_arms([settings_of(config) for config in configs])
+    return [name for name, _ in name_arms([settings_of(config) for config in configs])]
 
 
 def backbone(name, **arguments):
@@ -64,11 +64,11 @@ def test_a_lone_changed_backbone_is_not_called_like_the_shipped_one():
 
 def test_the_backbone_is_the_name_where_it_tells_arms_apart_and_the_rest_is_said_elsewhere():
     arms = [config_of("full3d", data__clip_len=16), config_of("reduced", data__clip_len=32)]
-    assert names(*arms) == ["full3d", "reduced"]
-    assert unnamed_settings([settings_of(arm) for arm in arms]) == ["clip_len=16", "clip_len=32"]
+    assert name_arms([settings_of(arm) for arm in arms]) == [
+        ("full3d", "clip_len=16"), ("reduced", "clip_len=32")]
     more = [*arms, config_of("reduced", data__clip_len=16)]
-    assert names(*more) == ["full3d clip_len=16", "reduced clip_len=32", "reduced clip_len=16"]
-    assert unnamed_settings([settings_of(arm) for arm in more]) == ["", "", ""]
+    assert name_arms([settings_of(arm) for arm in more]) == [
+        ("full3d clip_len=16", ""), ("reduced clip_len=32", ""), ("reduced clip_len=16", "")]
 
 
 def test_what_all_arms_share_is_not_said():

@@ -389,6 +389,20 @@ class TestMistakes:
         error = refusal(capsys, sweep, "--baseline", "resnet")
         assert "no tested arm is called 'resnet'; there are: 'full3d', 'reduced'" in error
 
+    def test_what_differs_beside_the_backbone_is_noted(self, make_run, tmp_path):
+        make_run("full3d", config=config_of("full3d", data__clip_len=16))
+        make_run("reduced", config=config_of("reduced", data__clip_len=32))
+        report(tmp_path / "runs")
+        folder = tmp_path / "runs" / "report"
+        assert [row["arm"] for row in table(folder)] == ["full3d", "reduced"]
+        assert ("\n- arms differ in more than the backbone: full3d: clip_len=16; "
+                "reduced: clip_len=32\n") in (folder / "report.md").read_text()
+        make_run("other", config=config_of("reduced", data__clip_len=16), status="running")
+        report(tmp_path / "runs")  # the backbone is not enough for an arm without a test
+        assert [row["arm"] for row in table(folder)] == [
+            "full3d clip_len=16", "reduced clip_len=32"]
+        assert "more than the backbone" not in (folder / "report.md").read_text()
+
     def test_the_beginning_of_a_name_will_do_where_it_is_of_one_arm(
             self, make_run, tmp_path, capsys):
         make_run("reduced-16", config=config_of("reduced", data__clip_len=16))
