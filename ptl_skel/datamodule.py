@@ -35,8 +35,6 @@ class KeypointDataModule(LightningDataModule):
         eval_size: The same at validation and test.
         batch_size: Clips in a batch of each device; at test a clip counts once for each view.
         augment: What is varied at random while training.
-        time_crop: Smallest share of a clip that frames are taken from while training; the part is
-            drawn anew each time, and never shorter than `clip_len` frames. 1: the whole clip.
         val_fraction: Share of the training part that is held out for validation where the
             protocol has no part of its own: whole subjects where they are known, else the same
             share of each class. 0 trains on all of it, without validation.
@@ -71,7 +69,6 @@ class KeypointDataModule(LightningDataModule):
         eval_size: int = 64,
         batch_size: int = 16,
         augment: Augmentation = Augmentation(),
-        time_crop: float = 1.0,
         val_fraction: float = 0.1,
         val_seed: int = 0,
         val_on_test: bool = False,
@@ -88,9 +85,6 @@ class KeypointDataModule(LightningDataModule):
                             ("batch_size", batch_size), ("test_clips", test_clips)):
             if value < 1:
                 raise ValueError(f"`data.{name}` must be >= 1, got {value}")
-        if not 0 < time_crop <= 1:
-            raise ValueError(f"`data.time_crop` must be a share of a clip, above 0 and at most 1, "
-                             f"got {time_crop}")
         if not 0 <= val_fraction < 1:
             raise ValueError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
         self.file = KeypointFile(file, in_memory=in_memory and not on_device)
@@ -110,7 +104,6 @@ class KeypointDataModule(LightningDataModule):
         self.eval_size = eval_size
         self.batch_size = batch_size
         self.augment = augment
-        self.time_crop = time_crop
         self.val_fraction = val_fraction
         self.val_seed = val_seed
         self.val_on_test = val_on_test
@@ -205,7 +198,7 @@ class KeypointDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Random clips of the training part, the last incomplete batch left out."""
-        dataset = self._dataset(self.part("train"), seed=self.seed, time_crop=self.time_crop)
+        dataset = self._dataset(self.part("train"), seed=self.seed)
         share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
         return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
 
@@ -230,11 +223,10 @@ class KeypointDataModule(LightningDataModule):
         views = self.test_clips * (1 + self.test_flip)
         return self._loader(dataset, max(1, self.batch_size // views))
 
-    def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1,
-                 time_crop: float = 1.0) -> ClipDataset:
+    def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
+                 ) -> ClipDataset:
         kind = DrawDataset if self.on_device else ClipDataset
-        return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips,
-                    time_crop=time_crop)
+        return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips)
 
     def _loader(self, dataset: ClipDataset, batch_size: int, *,
                 shuffle: bool = False) -> DataLoader[Batch]:
@@ -256,7 +248,7 @@ class KeypointDataModule(LightningDataModule):
         if self.on_device:
             if self.resident is None:
                 self.resident = ResidentClips(self.file, batch["clip"].device)
-            batch = self.resident.fetch(batch, self.clip_len, self.seed, self.time_crop)
+            batch = self.resident.fetch(batch, self.clip_len, self.seed)
         keypoints, scores = batch["keypoints"], batch["scores"]
         find_box = compact_box if self.representation.cropped else frame_box
         box = find_box(keypoints, scores, batch["frame_size"])

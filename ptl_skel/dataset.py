@@ -33,14 +33,13 @@ class ClipDataset(Dataset[Batch]):
         clip_len: Frames T of a clip as the network sees it.
         seed: Seed of the random frames of training clips; None for those of the test.
         num_clips: Clips that stand for a sample at test time; their frames follow each other.
-        time_crop: Smallest share of a training clip that its frames are taken from.
 
     Raises:
         ValueError: `clip_len` or `num_clips` is less than 1.
     """
 
     def __init__(self, file: KeypointFile, clips: NDArray[np.int64], clip_len: int, *,
-                 seed: int | None = None, num_clips: int = 1, time_crop: float = 1.0) -> None:
+                 seed: int | None = None, num_clips: int = 1) -> None:
         if clip_len < 1 or num_clips < 1:
             raise ValueError("`clip_len` and the number of clips must be >= 1, got "
                              f"{clip_len} and {num_clips}")
@@ -49,7 +48,6 @@ class ClipDataset(Dataset[Batch]):
         self.clip_len = clip_len
         self.seed = seed
         self.num_clips = num_clips
-        self.time_crop = time_crop
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -92,7 +90,7 @@ class ClipDataset(Dataset[Batch]):
             return np.stack([sample_test(frames, self.clip_len, self.num_clips).ravel()
                              for frames in num_frames.tolist()])
         drawn = sample_train(torch.from_numpy(num_frames), self.clip_len, self.seed,
-                             torch.tensor(draws), self.time_crop)
+                             torch.tensor(draws))
         return drawn.numpy()
 
 
@@ -127,19 +125,18 @@ class ResidentClips:
                 file.start, file.num_frames, file.num_persons, file.label, file.height, file.width))
         self.frame_size = torch.stack([height, width], 1).float()
 
-    def fetch(self, batch: Batch, clip_len: int, seed: int, time_crop: float) -> Batch:
+    def fetch(self, batch: Batch, clip_len: int, seed: int) -> Batch:
         """What `ClipDataset` gives for the draws that a `DrawDataset` has numbered.
 
         Args:
             batch: Of a `DrawDataset`, on the device.
             clip_len: Frames T of a training clip.
             seed: Seed of its random frames.
-            time_crop: Smallest share of it that they are taken from.
         """
         clip, person = batch["clip"], batch["person"]
         num_frames = self.num_frames[clip]
         frames = batch["frames"] if "frames" in batch else sample_train(
-            num_frames, clip_len, seed, batch["draw"], time_crop)
+            num_frames, clip_len, seed, batch["draw"])
         known = person < self.num_persons[clip][:, None]  # (N, M)
         rows = self.start[clip][:, None] + person * num_frames[:, None] * known
         rows = rows[..., None] + frames[:, None]

@@ -24,8 +24,7 @@ TEST_SEED = 255
 """Seed of the sampler at test time, the one of the reference implementation (PYSKL)."""
 
 
-def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
-                 time_crop: float = 1.0) -> Tensor:
+def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor) -> Tensor:
     """Frames of random clips, ``(N, clip_len)``; the same seed and draw give the same frames.
 
     Args:
@@ -33,14 +32,10 @@ def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
         clip_len: How many of them are taken.
         seed: Of all draws.
         draws: Number of each draw, int64 ``(N,)``, on the device of `num_frames`.
-        time_crop: Smallest share of a clip that its frames are taken from, in thousandths; see
-            `_random_part`.
     """
-    place = torch.arange(clip_len + 3, device=num_frames.device)
-    bits = _hash(torch.full_like(draws, seed))
-    bits = _hash(_hash(bits + draws)[:, None] + place)
-    place, bits, bits_of_part = place[:-2], bits[:, :-2], bits[:, -2:]
-    start, frames = _random_part(num_frames[:, None], clip_len, time_crop, bits_of_part)
+    frames = num_frames[:, None]
+    place = torch.arange(clip_len + 1, device=num_frames.device)
+    bits = _hash(_hash(_hash(torch.full_like(draws, seed)) + draws)[:, None] + place)
     repeated = (_below(frames, bits[:, :1]) + place[:-1]) % frames
     # A random order of T + 1 places; the first of them are where single frames are left out.
     gaps = torch.zeros_like(bits).scatter(1, bits.argsort(1), (place < frames - clip_len).long())
@@ -48,27 +43,7 @@ def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
     edges = place * frames // clip_len
     segmented = edges[:, :-1] + _below(edges.diff(dim=1), bits[:, :-1])
     chosen = torch.where(frames < 2 * clip_len, thinned, segmented)
-    return start + torch.where(frames < clip_len, repeated, chosen)
-
-
-def _random_part(frames: Tensor, clip_len: int, time_crop: float, bits: Tensor
-                ) -> tuple[Tensor, Tensor]:
-    """First frame and number of frames of a random part of each clip, both ``(N, 1)``.
-
-    A part that is seen in the same number of frames shows the action slower, and not from start to
-    end. It is no shorter than `clip_len` frames, where the clip is not.
-
-    Args:
-        frames: Frames of each clip, ``(N, 1)``.
-        clip_len: How many frames are going to be taken.
-        time_crop: Smallest share of a clip; lengths up to the whole are equally likely, and so are
-            the places of a part in its clip. 1: the whole.
-        bits: Random bits of the length and of the place, ``(N, 2)``.
-    """
-    shortest = frames * round(1000 * time_crop) // 1000
-    shortest = shortest.maximum(frames.clamp_max(clip_len))
-    length = shortest + _below(frames - shortest + 1, bits[:, :1])
-    return _below(frames - length + 1, bits[:, 1:]), length
+    return torch.where(frames < clip_len, repeated, chosen)
 
 
 def _hash(bits: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ QUIET = ("--trainer.enable_progress_bar", "false")
 ALL_VARIED = (  # everything that draws random numbers, and everything that depends on the step
     "--trainer.max_epochs", "4", "--model.dropout", "0.5", "--model.warmup", "0.2",
     "--data.augment.rotation", "20", "--data.augment.scale", "0.2", "--data.augment.shift", "0.1",
-    "--data.augment.joint_dropout", "0.2", "--data.time_crop", "0.5")
+    "--data.augment.joint_dropout", "0.2")
 
 
 @pytest.fixture(autouse=True)
@@ -500,7 +500,6 @@ class TestMistakes:
         (["--model.optimizer.init_args.lr", "-1"], "Invalid learning rate: -1"),
         (["--model.warmup", "2"], "`model.warmup` must lie in 0..1, got 2"),
         (["--data.augment.flip", "2"], "`flip` must be a probability, got 2"),
-        (["--data.time_crop", "0"], "`data.time_crop` must be a share of a clip"),
         (["--data.representation.init_args.sigma", "0"], "`sigma` must be positive"),
         (["--trainer.devices", "0"], "devices='0'"),
         (["--run_dir", "typo.yaml/run"], "Not a directory"),

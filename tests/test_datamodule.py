@@ -337,16 +337,6 @@ class TestInputs:
         data.trainer = trainer("testing")
         assert torch.equal(data.on_after_batch_transfer(batch, 0)["inputs"], trained)
 
-    def test_a_part_of_a_clip_is_seen_in_training_alone(self, tiny_file):
-        def clips(time_crop, loader):
-            data = make(tiny_file, stage="training", time_crop=time_crop)
-            return torch.cat([batch["keypoints"].flatten(1, 3) for batch in getattr(data, loader)()
-                              if batch["keypoints"].shape[1] == 2])
-
-        for loader, same in (("train_dataloader", False), ("val_dataloader", True),
-                             ("test_dataloader", True), ("predict_dataloader", True)):
-            assert torch.equal(clips(1.0, loader), clips(0.3, loader)) is same
-
     def test_what_is_not_finite_in_the_file_does_not_reach_the_network(self, broken_file):
         for stage in ("training", "testing"):
             data = make(broken_file, stage=stage, val_fraction=0)
@@ -374,7 +364,7 @@ class TestOnDevice:
         epochs = []
         for on_device in (False, True):
             torch.manual_seed(0)
-            data = make(broken_file, stage=stage, on_device=on_device, time_crop=0.5, test_clips=3,
+            data = make(broken_file, stage=stage, on_device=on_device, test_clips=3,
                         augment=Augmentation(rotation=20, joint_dropout=0.2))
             epochs.append([])
             for epoch in range(2):

@@ -76,7 +76,7 @@ def fake():
 def data_and_batch(file, representation, stage, **changes):
     """A data module, and a batch of its loader on the device."""
     data = KeypointDataModule(file, representation, **{
-        **CONFIG["data"], "augment": ALL, "time_crop": 0.5, **changes})
+        **CONFIG["data"], "augment": ALL, **changes})
     data.trainer = trainer(stage)
     batch = next(iter(getattr(data, LOADERS[stage])()))
     return data, {name: tensor.to(DEVICE) for name, tensor in batch.items()}

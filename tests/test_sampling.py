@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ptl_skel.sampling import _hash, _random_part, sample_test, sample_train
+from ptl_skel.sampling import _hash, sample_test, sample_train
 
 LENGTHS = st.integers(1, 64)
 NUMBERS = st.integers(0, 2**31)
@@ -16,12 +16,6 @@ NUMBERS = st.integers(0, 2**31)
 def drawn(num_frames, clip_len, seed, draw):
     """A single clip."""
     return sample_train(torch.tensor([num_frames]), clip_len, seed, torch.tensor([draw]))[0].numpy()
-
-
-def cropped(num_frames, clip_len, seed, draw, share):
-    """Frames of a single clip, of a random part of it."""
-    return sample_train(torch.tensor([num_frames]), clip_len, seed, torch.tensor([draw]),
-                        share)[0].tolist()
 
 
 def test_golden_frames_of_the_reference(shared):
@@ -91,37 +85,6 @@ def test_a_clip_does_not_depend_on_the_batch_it_is_in(clips, clip_len, seed):
     batch = sample_train(num_frames, clip_len, seed, draws)
     assert batch.tolist() == [drawn(frames, clip_len, seed, draw).tolist()
                               for frames, draw in clips]
-
-
-@given(LENGTHS, LENGTHS, NUMBERS, NUMBERS, st.floats(0.01, 1))
-def test_a_part_gives_the_frames_of_a_clip_of_its_length(num_frames, clip_len, seed, draw, share):
-    frames = torch.tensor(cropped(num_frames, clip_len, seed, draw, share))
-    shortest = max(num_frames * round(1000 * share) // 1000, min(num_frames, clip_len))
-    lengths = torch.arange(shortest, num_frames + 1)
-    alone = sample_train(lengths, clip_len, seed, torch.full_like(lengths, draw))
-    start = frames[0] - alone[:, 0]
-    fits = (start >= 0) & (start <= num_frames - lengths)
-    assert ((frames - alone == start[:, None]).all(1) & fits).any()
-
-
-@given(LENGTHS, LENGTHS, NUMBERS, NUMBERS)
-def test_the_whole_is_the_part_of_share_1_and_of_a_clip_without_frames_to_spare(
-        num_frames, clip_len, seed, draw):
-    whole = drawn(num_frames, clip_len, seed, draw).tolist()
-    assert cropped(num_frames, clip_len, seed, draw, 1.0) == whole
-    if num_frames <= clip_len:
-        assert cropped(num_frames, clip_len, seed, draw, 0.1) == whole
-
-
-def test_lengths_and_places_of_a_part_are_equally_likely():
-    """Of 4 frames all of which are taken: a clip of 8 frames gives 4 to 8 of them."""
-    draws = torch.arange(20_000)
-    bits = torch.stack([_hash(draws), _hash(-draws - 1)], 1)
-    start, length = _random_part(torch.full((len(draws), 1), 8), 4, 0.5, bits)
-    seen = Counter(zip(start.flatten().tolist(), length.flatten().tolist(), strict=True))
-    assert set(seen) == {(start, length) for length in range(4, 9) for start in range(9 - length)}
-    for (_, length), count in seen.items():
-        assert count / len(draws) == pytest.approx(1 / 5 / (9 - length), abs=0.01)
 
 
 def test_the_hash_is_that_of_the_paper():
