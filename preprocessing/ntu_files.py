@@ -87,7 +87,8 @@ class SkeletonFiles:
         if path not in self._opened:
             try:
                 self._opened[path] = zipfile.ZipFile(path)
-            # zipfile raises the second for features of zip that it does not read.
+            # zipfile raises the second for features of zip that it does not read, the others for
+            # a directory of the archive that is cut off or points outside of it.
             except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError) as error:
                 raise ValueError(f"{path} is no readable zip archive ({error}); if it is part of "
                                  f"NTU RGB+D fetch it again, else move it away") from error
@@ -138,6 +139,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
             raise ValueError("it is compressed in an unusual way; unpack the archive")
         with archive.open(member) as file:
             return file.read(member.file_size)  # without a number all would be unpacked at once
+    # As above; KeyError for a name that is not there, RuntimeError for what is encrypted.
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, RuntimeError,
             NotImplementedError) as error:
         raise ValueError(f"it is damaged in the archive: {error}") from error
