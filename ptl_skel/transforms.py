@@ -128,7 +128,6 @@ class Augmentation:
         rotation: Largest turn, degrees.
         scale: Largest change of size, for each axis; 0.1 is 90 to 110 %.
         shift: Largest shift relative to the box.
-        joint_dropout: Probability that a joint is missing in the whole of a clip.
 
     Raises:
         ValueError: A range or a probability that is none.
@@ -140,7 +139,6 @@ class Augmentation:
     rotation: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
-    joint_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("crop_area", "crop_aspect"):
@@ -148,9 +146,8 @@ class Augmentation:
             if not 0 < low <= high or (name == "crop_area" and high > 1):
                 raise ValueError(f"`{name}` must be a range of positive numbers (an area at most "
                                  f"1), got {low} to {high}")
-        for name in ("flip", "joint_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"`{name}` must be a probability, got {getattr(self, name)}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"`flip` must be a probability, got {self.flip}")
         for name in ("rotation", "shift"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must be >= 0, got {getattr(self, name)}")
@@ -163,9 +160,6 @@ class Augmentation:
     ) -> tuple[Tensor, Tensor]:
         """Keypoints and scores, varied, in the pixels of an image of ``size`` (height, width)."""
         clips = len(box)
-        if self.joint_dropout:
-            kept = torch.rand(clips, 1, 1, scores.shape[3], device=box.device) >= self.joint_dropout
-            scores = scores * kept
         if self.rotation or self.scale or self.shift:
             largest = math.radians(self.rotation)
             keypoints = rotate_scale_shift(

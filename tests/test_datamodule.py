@@ -365,7 +365,7 @@ class TestOnDevice:
         for on_device in (False, True):
             torch.manual_seed(0)
             data = make(broken_file, stage=stage, on_device=on_device, test_clips=3,
-                        augment=Augmentation(rotation=20, joint_dropout=0.2))
+                        augment=Augmentation(rotation=20))
             epochs.append([])
             for epoch in range(2):
                 batches = getattr(data, loader)()

@@ -29,7 +29,7 @@ from ptl_skel.transforms import Augmentation
 
 DEVICE = torch.device("meta")
 LOADERS = {"training": "train_dataloader", "testing": "test_dataloader"}
-ALL = Augmentation(rotation=10, scale=0.1, shift=0.1, joint_dropout=0.1)
+ALL = Augmentation(rotation=10, scale=0.1, shift=0.1)
 
 
 class OneDevice(TorchDispatchMode):

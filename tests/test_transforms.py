@@ -260,16 +260,6 @@ class TestAugmentation:
         assert offset.max() > 0.8 * bound or "crop_area" in change
         assert len({tuple(row) for row in moved.flatten(1).tolist()}) == 200
 
-    def test_joint_dropout_takes_joints_from_the_whole_of_a_clip(self):
-        torch.manual_seed(0)
-        keypoints, scores = random_clips(900)
-        _, moved = Augmentation(**PLAIN | {"joint_dropout": 0.3})(
-            keypoints, scores, self.BOX.expand(900, 4), (56, 56), LAYOUT)
-        kept = (moved == scores).all(2).all(1)
-        assert ((moved == 0) | kept[:, None, None]).all()
-        assert 0.66 < kept.float().mean() < 0.74
-        assert len({tuple(row) for row in kept.tolist()}) == 8
-
     def test_a_joint_outside_the_clip_stays_of_score_0(self):
         keypoints, scores = random_clips(3)
         scores[:, 1] = 0
@@ -287,7 +277,6 @@ class TestAugmentation:
         ({"flip": math.nan}, "`flip`"),
         ({"scale": 1.0}, "`scale` must lie in 0..1"), ({"scale": -0.1}, "`scale`"),
         ({"rotation": -1.0}, "`rotation` must be >= 0"), ({"shift": -0.1}, "`shift` must be >= 0"),
-        ({"joint_dropout": 1.5}, "`joint_dropout` must be a probability, got 1.5"),
     ])
     def test_bad_arguments_are_refused(self, arguments, message):
         with pytest.raises(ValueError, match=message):
