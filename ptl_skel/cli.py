@@ -30,7 +30,7 @@ from rich.table import Table
 
 from ptl_skel.checkpoints import RECORD, Describe, SeedEpochs, read_checkpoint
 from ptl_skel.commands import CONFIGS, UserError, console, keep_freed_memory, shipped
-from ptl_skel.complexity import Complexity, measure
+from ptl_skel.complexity import Complexity, bfloat16_slowdown, measure
 from ptl_skel.datamodule import KeypointDataModule
 from ptl_skel.module import ActionRecognizer
 from ptl_skel.records import MetricsLogger, RunRecord, write_predictions
@@ -262,6 +262,15 @@ class SkeletonCLI(LightningCLI):
             logger.experiment.summary.update(
                 {"params": cost.params, "gmacs": cost.gmacs, "latency_ms": cost.latency_ms})
         return [logger]
+
+    def before_fit(self) -> None:
+        """Warns where bfloat16 makes training slower, not faster."""
+        trainer = self.trainer
+        if trainer.precision.startswith("bf16") and trainer.strategy.root_device.type == "cpu":
+            slowdown = bfloat16_slowdown()
+            if slowdown > 2 and trainer.is_global_zero:
+                console.print(f"this CPU computes {slowdown:.0f} times as slowly in bfloat16: "
+                              "leave out --trainer.precision bf16-mixed", soft_wrap=True)
 
     def after_fit(self) -> None:
         """Tests in the same job, and says how it went."""

@@ -73,6 +73,19 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
                       counter.get_total_flops() / 2e9, latency, tuple(input_shape), name)
 
 
+def bfloat16_slowdown(size: int = 256) -> float:
+    """How many times as long a matrix product takes in bfloat16 as in float32, on the CPU.
+
+    Less than 1 where the CPU has instructions for bfloat16; 10 to 100 where PyTorch emulates them.
+    """
+    factors = torch.ones(size, size)
+    product = nn.Linear(size, size, bias=False)
+    with torch.inference_mode():
+        single, half = (_median_ms(product.to(dtype), factors.to(dtype), 0)
+                        for dtype in (torch.float32, torch.bfloat16))
+    return half / single
+
+
 def _median_ms(model: nn.Module, inputs: torch.Tensor, seconds: float) -> float:
     times: list[float] = []
     started = time.perf_counter()

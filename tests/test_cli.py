@@ -183,6 +183,14 @@ class TestFit:
         checkpoint = torch.load("run/checkpoints/best.ckpt")
         assert not same_weights(checkpoint["state_dict"], checkpoint["current_model_state"])
 
+    @pytest.mark.parametrize(("precision", "slowdown", "warned"), [
+        ("bf16-mixed", 11.2, True), ("bf16-mixed", 0.5, False), ("32-true", 11.2, False)])
+    def test_slow_bfloat16_is_warned_of(self, fit, monkeypatch, capsys, precision, slowdown, warned):
+        monkeypatch.setattr(cli, "bfloat16_slowdown", lambda: slowdown)
+        fit("--trainer.max_epochs", "1", "--trainer.precision", precision)
+        said = "this CPU computes 11 times as slowly in bfloat16"
+        assert (said in capsys.readouterr().out) == warned
+
     def test_weights_and_biases_offline_by_default(self, tiny_file, tiny_config, monkeypatch,
                                                    tmp_path):
         import wandb

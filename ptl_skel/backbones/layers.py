@@ -26,6 +26,13 @@ No multiple is lost: full 3D with a kernel of k in time costs at most as much as
 """
 
 
+ONEDNN_BLOCK = 16
+"""Fewer input channels than that, and PyTorch's 1x1 convolution with a stride writes past its memory.
+
+On CPUs, in its gradient: oneDNN's issue 6035. Its block has 8 channels with AVX2, 16 with AVX-512.
+"""
+
+
 class SpatialConv(nn.Conv3d):
     """A convolution over height and width, kernel ``1 x k x k``."""
 
@@ -37,8 +44,10 @@ class SpatialConv(nn.Conv3d):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T, H', W')``."""
         clips, frames = inputs.shape[0], inputs.shape[2]
-        images = inputs.transpose(1, 2).flatten(0, 1)
-        outputs = F.conv2d(images, self.weight.squeeze(2), self.bias, self.stride[1:], self.pad)
+        images, stride = inputs.transpose(1, 2).flatten(0, 1), self.stride[1:]
+        if self.kernel_size == (1, 1, 1) and self.in_channels < ONEDNN_BLOCK:
+            images, stride = images[..., ::stride[0], ::stride[1]], (1, 1)
+        outputs = F.conv2d(images, self.weight.squeeze(2), self.bias, stride, self.pad)
         return outputs.view(clips, frames, *outputs.shape[1:]).transpose(1, 2)
 
 
