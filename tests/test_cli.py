@@ -185,7 +185,8 @@ class TestFit:
 
     @pytest.mark.parametrize(("precision", "slowdown", "warned"), [
         ("bf16-mixed", 11.2, True), ("bf16-mixed", 0.5, False), ("32-true", 11.2, False)])
-    def test_slow_bfloat16_is_warned_of(self, fit, monkeypatch, capsys, precision, slowdown, warned):
+    def test_slow_bfloat16_is_warned_of(self, fit, monkeypatch, capsys, precision, slowdown,
+                                        warned):
         monkeypatch.setattr(cli, "bfloat16_slowdown", lambda: slowdown)
         fit("--trainer.max_epochs", "1", "--trainer.precision", precision)
         said = "this CPU computes 11 times as slowly in bfloat16"

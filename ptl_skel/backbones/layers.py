@@ -25,11 +25,10 @@ MOST_TIMES = 8
 No multiple is lost: full 3D with a kernel of k in time costs at most as much as one of k.
 """
 
-
 ONEDNN_BLOCK = 16
-"""Fewer input channels than that, and PyTorch's 1x1 convolution with a stride writes past its memory.
+"""With fewer channels, the gradient of a strided 1x1 convolution writes past its memory on CPUs.
 
-On CPUs, in its gradient: oneDNN's issue 6035. Its block has 8 channels with AVX2, 16 with AVX-512.
+It is oneDNN's issue 6035, for less than a block of channels: 8 with AVX2, 16 with AVX-512.
 """
 
 
@@ -44,10 +43,8 @@ class SpatialConv(nn.Conv3d):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T, H', W')``."""
         clips, frames = inputs.shape[0], inputs.shape[2]
-        images, stride = inputs.transpose(1, 2).flatten(0, 1), self.stride[1:]
-        if self.kernel_size == (1, 1, 1) and self.in_channels < ONEDNN_BLOCK:
-            images, stride = images[..., ::stride[0], ::stride[1]], (1, 1)
-        outputs = F.conv2d(images, self.weight.squeeze(2), self.bias, stride, self.pad)
+        images = inputs.transpose(1, 2).flatten(0, 1)
+        outputs = _conv2d(images, self.weight.squeeze(2), self.bias, self.stride[1:], self.pad)
         return outputs.view(clips, frames, *outputs.shape[1:]).transpose(1, 2)
 
 
@@ -63,8 +60,8 @@ class TemporalConv(nn.Conv3d):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
         size = inputs.shape[3:]
-        outputs = F.conv2d(inputs.flatten(3), self.weight.squeeze(4), self.bias,
-                           (self.stride[0], 1), self.pad, 1, self.groups)
+        outputs = _conv2d(inputs.flatten(3), self.weight.squeeze(4), self.bias,
+                          (self.stride[0], 1), self.pad, self.groups)
         return outputs.view(*outputs.shape[:3], *size)
 
 
@@ -135,6 +132,13 @@ class ConvNorm(nn.Sequential):
         super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm3d(conv.out_channels)))
         if relu:
             self.add_module("relu", nn.ReLU(inplace=True))
+
+
+def _conv2d(images: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...],
+            padding: Pair, groups: int = 1) -> Tensor:
+    if weight.shape[2:] == (1, 1) and weight.shape[1] < ONEDNN_BLOCK:
+        images, stride = images[..., ::stride[0], ::stride[1]], (1, 1)
+    return F.conv2d(images, weight, bias, stride, padding, 1, groups)
 
 
 def init_convolutions(network: nn.Module) -> None:

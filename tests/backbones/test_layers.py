@@ -86,6 +86,21 @@ class TestFactorised:
         assert outputs.data_ptr() == seen["outputs"].data_ptr()
         assert outputs.is_contiguous(memory_format=torch.channels_last_3d)
 
+    @pytest.mark.parametrize("layer", [SpatialConv, TemporalConv])
+    @pytest.mark.parametrize("channels", [4, 15])
+    def test_few_channels_never_meet_a_1x1_convolution_with_a_stride(self, layer, channels,
+                                                                     monkeypatch):
+        """Its gradient would corrupt the heap; sometimes only, so that no test can rely on it."""
+        strides = []
+        convolve = F.conv2d
+        monkeypatch.setattr(F, "conv2d", lambda images, weight, bias, stride, *rest: (
+            strides.append(stride), convolve(images, weight, bias, stride, *rest))[1])
+        conv = layer(channels, 8, 1, 2)
+        inputs = torch.randn(2, channels, 5, 6, 6)
+        outputs = conv(inputs.contiguous(memory_format=torch.channels_last_3d))
+        assert strides == [(1, 1)]
+        torch.testing.assert_close(outputs, F.conv3d(inputs, conv.weight, None, conv.stride))
+
     def test_a_chain_of_them_stays_channels_last(self):
         unit = Conv2Plus1D(8, 16, (3, 3), (2, 2)).to(memory_format=torch.channels_last_3d)
         inputs = torch.randn(2, 8, 4, 6, 6).contiguous(memory_format=torch.channels_last_3d)
