@@ -48,12 +48,23 @@ def _forget_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
 jsonargparse._typehints.discard_init_args_on_class_path_change = _forget_arguments
 
 
+def _in_a_sentence(message: str) -> str:
+    """Jsonargparse takes a page to say that a value has none of several types."""
+    page = re.search(r'Parser key "(.+?)":.*?Subtypes: \[(.+?)\]\n.*Given value: (.+)', message,
+                     re.S)
+    if page is None:
+        return message
+    name, types, value = page.groups()
+    types = re.sub(r"typing\.Literal\[(.+?)\]|<class '(?:\w+\.)*(\w+)'>", r"\1\2", types)
+    return f"`{name}` must be one of {types.replace('NoneType', 'null')}; got {value}"
+
+
 class Parser(LightningArgumentParser):
     """A parser that says what is wrong, without a page of usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises the message as a `UserError`."""
-        raise UserError(message) from ex
+        raise UserError(_in_a_sentence(message)) from ex
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
         """Parses a config; shipped files go by their short names inside it as well."""
@@ -269,8 +280,8 @@ class SkeletonCLI(LightningCLI):
         if trainer.precision.startswith("bf16") and trainer.strategy.root_device.type == "cpu":
             slowdown = bfloat16_slowdown()
             if slowdown > 2 and trainer.is_global_zero:
-                console.print(f"this CPU computes {slowdown:.0f} times as slowly in bfloat16: "
-                              "leave out --trainer.precision bf16-mixed", soft_wrap=True)
+                console.print(f"warning: this CPU takes {slowdown:.0f} times as long in bfloat16; "
+                              "--trainer.precision 32-true is faster", soft_wrap=True)
 
     def after_fit(self) -> None:
         """Tests in the same job, and says how it went."""

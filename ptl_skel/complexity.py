@@ -73,13 +73,14 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
                       counter.get_total_flops() / 2e9, latency, tuple(input_shape), name)
 
 
-def bfloat16_slowdown(size: int = 256) -> float:
+def bfloat16_slowdown() -> float:
     """How many times as long a matrix product takes in bfloat16 as in float32, on the CPU.
 
-    Less than 1 where the CPU has instructions for bfloat16; 10 to 100 where PyTorch emulates them.
+    Less than 1 where the CPU has instructions for bfloat16, above 10 where PyTorch emulates them;
+    it takes less than 0.1 s to find out.
     """
-    factors = torch.ones(size, size)
-    product = nn.Linear(size, size, bias=False)
+    factors = torch.ones(256, 256)
+    product = nn.Linear(256, 256, bias=False)
     with torch.inference_mode():
         single, half = (_median_ms(product.to(dtype), factors.to(dtype), 0)
                         for dtype in (torch.float32, torch.bfloat16))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from ptl_skel import complexity
 from ptl_skel.backbones import Conv2Plus1D, Conv3D
 from ptl_skel.complexity import measure
 from ptl_skel.module import classifier
@@ -90,3 +91,12 @@ def test_an_input_that_does_not_fit_is_refused(shape):
     with pytest.raises(ValueError, match=r"the network does not take inputs of \("):
         cost(network, shape)
     assert network.training
+
+
+def test_slowdown_is_bfloat16_over_float32(monkeypatch):
+    def median_ms(model, inputs, seconds):
+        assert model(inputs).shape == inputs.shape
+        return {torch.float32: 2.0, torch.bfloat16: 3.0}[inputs.dtype]
+
+    monkeypatch.setattr(complexity, "_median_ms", median_ms)
+    assert complexity.bfloat16_slowdown() == 1.5
