@@ -16,6 +16,7 @@ A map of the package, from the file on disk to the trained network::
     records          what a run leaves in its folder
     checkpoints      checkpoints that describe themselves, exact resume
     weights          published weights into our networks
+    arguments        what the command line accepts, and how it refuses the rest
     cli              fit, validate, test, predict
     profile, show, ensemble    further commands
     configs          YAML files: base, backbones, experiments

@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import jsonargparse
 import wandb
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -28,48 +26,15 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.table import Table
 
+from ptl_skel.arguments import Parser, expanded, value_of
 from ptl_skel.checkpoints import RECORD, Describe, SeedEpochs, read_checkpoint
-from ptl_skel.commands import CONFIGS, UserError, console, keep_freed_memory, shipped
+from ptl_skel.commands import CONFIGS, UserError, console, keep_freed_memory
 from ptl_skel.complexity import Complexity, bfloat16_slowdown, measure
 from ptl_skel.datamodule import KeypointDataModule
 from ptl_skel.module import ActionRecognizer
 from ptl_skel.records import MetricsLogger, RunRecord, write_predictions
 from ptl_skel.storage import KeypointFileError
 from ptl_skel.weights import load_weights
-
-
-def _forget_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
-    """Drops what was given for another class: a learning rate of SGD is none for AdamW."""
-    if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
-        previous["init_args"] = type(previous)()
-
-
-# jsonargparse would keep the arguments that both classes have, and offers no choice.
-jsonargparse._typehints.discard_init_args_on_class_path_change = _forget_arguments
-
-
-def _in_a_sentence(message: str) -> str:
-    """Jsonargparse takes a page to say that a value has none of several types."""
-    page = re.search(r'Parser key "(.+?)":.*?Subtypes: \[(.+?)\]\n.*Given value: (.+)', message,
-                     re.S)
-    if page is None:
-        return message
-    name, types, value = page.groups()
-    types = re.sub(r"typing\.Literal\[(.+?)\]|<class '(?:\w+\.)*(\w+)'>", r"\1\2", types)
-    return f"`{name}` must be one of {types.replace('NoneType', 'null')}; got {value}"
-
-
-class Parser(LightningArgumentParser):
-    """A parser that says what is wrong, without a page of usage."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises the message as a `UserError`."""
-        raise UserError(_in_a_sentence(message)) from ex
-
-    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
-        """Parses a config; shipped files go by their short names inside it as well."""
-        named = re.sub(r"(?<![\w./-])\w+/\w+\.yaml", lambda name: shipped(name[0]), content)
-        return super().parse_string(named, *args, **kwargs)
 
 
 class SkeletonCLI(LightningCLI):
@@ -81,9 +46,9 @@ class SkeletonCLI(LightningCLI):
     def __init__(self, verb: str, args: Sequence[str]) -> None:
         self.command = shlex.join(["ptl-skel", verb, *args])
         self.checkpoint: dict[str, Any] | None = None
-        arguments = [part for arg in args for part in _expanded(arg)]
-        path = _value_of("--ckpt_path", arguments)
-        weights = _value_of("--init_from", arguments)
+        arguments = [expanded(argument) for argument in args]
+        path = value_of("--ckpt_path", arguments)
+        weights = value_of("--init_from", arguments)
         if path is not None and weights is not None:
             raise UserError("a checkpoint holds its weights: leave out --ckpt_path or --init_from")
         if path is not None and path != "last":
@@ -346,21 +311,6 @@ class SkeletonCLI(LightningCLI):
         console.print(table)
 
 
-def _expanded(argument: str) -> list[str]:
-    """Shipped configs by their short name, e.g. ``backbone/reduced.yaml``."""
-    name, separator, value = argument.partition("=")
-    return [f"{name}={shipped(value)}" if separator else shipped(argument)]
-
-
-def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    for position, argument in enumerate(arguments):
-        if argument == flag and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith(flag + "="):
-            return argument.partition("=")[2]
-    return None
-
-
 def _free(folder: Path) -> Path:
     """The folder itself, or its name with the first number that is not taken."""
     number, free = 1, folder
@@ -387,9 +337,9 @@ def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         UserError: The parser refuses one.
     """
     _quiet()
-    expanded = [[part for arg in args for part in _expanded(arg)] for args in commands]
-    parser = _Parsing("fit", expanded[0]).parser
-    return [parser.parse_args(["fit", *args]).fit.as_dict() for args in expanded]
+    parser = _Parsing("fit", commands[0]).parser
+    return [parser.parse_args(["fit", *(expanded(argument) for argument in args)]).fit.as_dict()
+            for args in commands]
 
 
 def run(verb: str, args: Sequence[str]) -> None:
