@@ -64,7 +64,7 @@ class TestShipped:
     def test_cells(self):
         names = {path.stem: [cell.name for cell in grid(read_sweep(path))] for path in SHIPPED}
         assert {stem: len(cells) for stem, cells in names.items()} == {
-            "augmentation": 18, "backbone": 21, "design": 45, "frames": 12, "joints_limbs": 6,
+            "augmentation": 18, "backbone": 21, "design": 48, "frames": 12, "joints_limbs": 6,
             "reduction": 27, "resolution": 27, "seeds": 10}
         assert names["backbone"][:2] == ["full3d-seed0", "r2plus1d-seed0"]
         assert names["reduction"][1] == "middle=matched,widths=16-32-64-128-seed0"
