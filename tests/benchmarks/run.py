@@ -160,7 +160,7 @@ def input_path(bench: Bench) -> None:
             def batch(dataset: ClipDataset = dataset, resident: ResidentClips = resident,
                       where: str = where) -> dict[str, Tensor]:
                 fetched = dataset.__getitems__(draws)
-                return resident.fetch(fetched, FRAMES, 0, 1.0) if where == "device" else fetched
+                return resident.fetch(fetched, FRAMES, 0) if where == "device" else fetched
 
             def volume(batch: Callable[[], dict[str, Tensor]] = batch) -> Tensor:
                 made = batch()
@@ -168,8 +168,12 @@ def input_path(bench: Bench) -> None:
                 box = compact_box(keypoints, scores, made["frame_size"])
                 return render(*augment(keypoints, scores, box, (SIZE, SIZE), COCO), (SIZE, SIZE))
 
+            def frames(file: KeypointFile = file) -> None:
+                for draw in draws:
+                    file.frames(draw)
+
             if where != "device":
-                read, = bench.medians(lambda file=file: [file.frames(i) for i in draws])
+                read, = bench.medians(frames)
                 bench.row(f"read, {where}", read / BATCH, "target: 50 us")
             batch_, whole, trained = bench.medians(batch, volume, step)
             bench.row(f"read, sample, collate, {where}", batch_ / BATCH)
@@ -259,7 +263,9 @@ def backbones(bench: Bench, names: Sequence[str]) -> None:
 
 def main() -> None:
     """Prints the table."""
-    groups = {"heatmaps": heatmaps, "input": input_path, "views": views, "backbones": backbones}
+    groups: dict[str, Callable[[Bench], None]] = {
+        "heatmaps": heatmaps, "input": input_path, "views": views,
+        "backbones": lambda bench: backbones(bench, options.backbones)}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", help=f"of {', '.join(groups)}; default: all")
     parser.add_argument("--threads", type=int, default=1)
@@ -268,7 +274,6 @@ def main() -> None:
     options = parser.parse_args()
     if not groups.keys() >= set(options.what):
         parser.error(f"choose from {', '.join(groups)}")
-    groups["backbones"] = partial(backbones, names=options.backbones)
     keep_freed_memory()  # as the command line does
     bench = Bench(options.threads, options.seconds)
     machine(bench)
