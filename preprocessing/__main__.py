@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from preprocessing.source import Source
+    from preprocessing.core.source import Source
 
 TOOLS = {
     "openpose": "a folder of OpenPose's JSON files, one per frame",
@@ -155,7 +155,7 @@ def _percent(text: str) -> float:
 
 def _run(source: Source, options: argparse.Namespace, *, workers: int | None,
          report: Callable[[], None] = lambda: None) -> None:
-    from preprocessing import runner
+    from preprocessing.core import runner
 
     runner.run(source, options.out, workers=workers, overwrite=options.overwrite)
     report()
@@ -163,14 +163,14 @@ def _run(source: Source, options: argparse.Namespace, *, workers: int | None,
 
 
 def _pyskl(options: argparse.Namespace) -> None:
-    from preprocessing.pyskl import PysklSource
+    from preprocessing.datasets.pyskl import PysklSource
 
     source = PysklSource(options.input, layout=options.layout, classes=options.classes)
     _run(source, options, workers=0)
 
 
 def _penn_action(options: argparse.Namespace) -> None:
-    from preprocessing.penn_action import PennActionSource
+    from preprocessing.datasets.penn_action import PennActionSource
 
     _run(PennActionSource(options.input), options, workers=options.workers)
 
@@ -178,8 +178,8 @@ def _penn_action(options: argparse.Namespace) -> None:
 def _ntu(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from preprocessing.ntu import NtuSource
-    from preprocessing.ntu_counts import compare
+    from preprocessing.datasets.ntu.counts import compare
+    from preprocessing.datasets.ntu.source import NtuSource
 
     source = NtuSource(options.input, dimensions=options.dimensions, bodies=options.bodies,
                        classes=options.classes, edition=options.edition)
@@ -192,7 +192,7 @@ def _ntu(options: argparse.Namespace) -> None:
 
 
 def _own(options: argparse.Namespace) -> None:
-    from preprocessing.own_readers import own_keypoints
+    from preprocessing.tools.readers import own_keypoints
 
     frame_size = None if options.frame_size is None else tuple(options.frame_size)
     source = own_keypoints(options.tool, options.input, layout=options.layout,
@@ -202,7 +202,7 @@ def _own(options: argparse.Namespace) -> None:
 
 
 def _synthetic(options: argparse.Namespace) -> None:
-    from preprocessing.synthetic import write_dataset
+    from preprocessing.synthetic.dataset import write_dataset
 
     clips = write_dataset(options.folder, seed=options.seed, subjects=options.subjects,
                           replications=options.replications)
@@ -211,7 +211,7 @@ def _synthetic(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from preprocessing.check import check
+    from preprocessing.inspect.check import check
 
     check(options.file, options.html)
 

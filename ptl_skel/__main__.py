@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from ptl_skel.commands import UserError
+from ptl_skel.errors import UserError
 
 LIGHTNING = {
     "fit": "train a model, then test it",
@@ -41,19 +41,19 @@ def main(args: Sequence[str] | None = None) -> None:
     verb, *rest = arguments
     try:
         if verb in LIGHTNING:
-            from ptl_skel.cli import run
+            from ptl_skel.cli.lightning import run
 
             run(verb, rest)
         elif verb == "profile":
-            from ptl_skel.profile import main as profile
+            from ptl_skel.cli.profile import main as profile
 
             profile(rest)
         elif verb == "ensemble":
-            from ptl_skel.ensemble import main as ensemble
+            from ptl_skel.cli.ensemble import main as ensemble
 
             ensemble(rest)
         elif verb == "show":
-            from ptl_skel.show import main as show
+            from ptl_skel.show.clip import main as show
 
             show(rest)
         else:

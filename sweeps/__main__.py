@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptl_skel.commands import UserError
-from sweeps.command import add_run
+from ptl_skel.errors import UserError
+from sweeps.run.command import add_run
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -48,7 +48,7 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished_run(tiny_file: Path, tiny_config: Path,
                  tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run of two epochs on the tiny file; to be read only."""
-    from ptl_skel import cli
+    from ptl_skel.cli import lightning as cli
 
     run_dir = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:

@@ -13,8 +13,8 @@ import pytest
 
 import preprocessing.__main__
 import ptl_skel.__main__
-from ptl_skel import cli
-from ptl_skel.records import read_predictions, read_result
+from ptl_skel.cli import lightning as cli
+from ptl_skel.runs.record import read_predictions, read_result
 from ptl_skel.storage import KeypointFile
 
 README = Path(__file__).parents[1] / "README.md"

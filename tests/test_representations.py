@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ptl_skel.data.transforms import compact_box, crop_resize
 from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps, limbs
 from ptl_skel.representations.limbs import _columns
 from ptl_skel.skeletons import LAYOUTS, SkeletonLayout
-from ptl_skel.transforms import compact_box, crop_resize
 
 COCO = LAYOUTS["coco17"]
 STICK = SkeletonLayout("stick", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2)), ((1, 2),))

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ptl_skel.data.transforms import reorder
 from ptl_skel.representations.base import Representation
 from ptl_skel.skeletons import SkeletonLayout
-from ptl_skel.transforms import reorder
 
 
 class Coordinates(Representation):

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from ptl_skel.data.transforms import reorder
 from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.skeletons import SkeletonLayout
-from ptl_skel.transforms import reorder
 
 
 class JointHeatmaps(Representation):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ptl_skel.data.transforms import reorder
 from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.skeletons import SkeletonLayout
-from ptl_skel.transforms import reorder
 
 REACH = math.sqrt(2 * math.log(1e6))
 """So many sigma from a limb its value falls to 1e-6; less is left at 0."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ptl_skel.commands import CONFIGS
+from ptl_skel.configs import CONFIGS
 
 Settings = dict[str, Any]
 """Values by dotted key. A class is the value of its key, and its arguments carry its name:

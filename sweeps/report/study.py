@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ptl_skel.commands import UserError
-from ptl_skel.records import (
+from ptl_skel.errors import UserError
+from ptl_skel.runs.record import (
     Predictions,
     in_the_order_of,
     read_metrics,

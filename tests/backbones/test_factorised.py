@@ -10,8 +10,8 @@ from torch import nn
 from ptl_skel.backbones import C3DLight, Conv2Plus1D, Conv3D, SlowOnly
 from ptl_skel.backbones.layers import SpatialConv, TemporalConv
 from ptl_skel.backbones.slowonly import Bottleneck
-from ptl_skel.commands import CONFIGS
-from ptl_skel.profile import load_backbone
+from ptl_skel.cli.profile import load_backbone
+from ptl_skel.configs import CONFIGS
 
 HALF = partial(Conv2Plus1D, middle=0.5)
 SLOWONLY = {"in_channels": 5, "stem_width": 4, "stem_kernel": 3, "stem_stride": 1,

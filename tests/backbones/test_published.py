@@ -12,14 +12,15 @@ import pytest
 import torch
 import yaml
 
-from ptl_skel import backbones, cli
+from ptl_skel import backbones
 from ptl_skel.backbones.stgcnpp import COCO17, adjacency
-from ptl_skel.commands import CONFIGS
-from ptl_skel.complexity import measure
-from ptl_skel.module import classifier
-from ptl_skel.profile import load_backbone
-from ptl_skel.records import read_result
+from ptl_skel.cli import lightning as cli
+from ptl_skel.cli.profile import load_backbone
+from ptl_skel.configs import CONFIGS
+from ptl_skel.cost.complexity import measure
+from ptl_skel.runs.record import read_result
 from ptl_skel.skeletons import LAYOUTS
+from ptl_skel.training.module import classifier
 
 TOLERANCE = 1e-4  # of the largest logit, from the golden cases
 PYSKL = ("slowonly_r50", "c3d_light", "x3d_shallow", "stgcnpp")

@@ -9,10 +9,10 @@ from torch import nn
 from ptl_skel.backbones import Conv2Plus1D, Conv3D, VideoResNet
 from ptl_skel.backbones.layers import SpatialConv
 from ptl_skel.backbones.resnet import ResidualBlock
-from ptl_skel.commands import CONFIGS
-from ptl_skel.complexity import measure
-from ptl_skel.module import classifier
-from ptl_skel.profile import load_backbone
+from ptl_skel.cli.profile import load_backbone
+from ptl_skel.configs import CONFIGS
+from ptl_skel.cost.complexity import measure
+from ptl_skel.training.module import classifier
 
 TINY = {"in_channels": 5, "conv": Conv3D, "stem_width": 4, "stem_kernel": (3, 3),
         "stem_stride": (1, 2), "widths": (4, 8), "depths": (1, 2), "strides": ((1, 1), (2, 2)),

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from preprocessing.ntu_bodies import split_by_id
-from preprocessing.ntu_facts import MISSING_SAMPLES
-from preprocessing.ntu_protocols import Edition, Sample, complete, official_splits
-from preprocessing.ntu_text import PIXELS, read_recording
-from preprocessing.runner import keep_freed_memory
-from preprocessing.synthetic import write_dataset
+from preprocessing.core.runner import keep_freed_memory
+from preprocessing.datasets.ntu.bodies import split_by_id
+from preprocessing.datasets.ntu.facts import MISSING_SAMPLES
+from preprocessing.datasets.ntu.protocols import Edition, Sample, complete, official_splits
+from preprocessing.datasets.ntu.text import PIXELS, read_recording
+from preprocessing.synthetic.dataset import write_dataset
 from ptl_skel.storage import KeypointFile
 
 WHOLE = 56_880

@@ -25,16 +25,17 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from ptl_skel.backbones.layers import SpatialConv, TemporalConv
-from ptl_skel.commands import CONFIGS, keep_freed_memory
-from ptl_skel.complexity import measure
-from ptl_skel.dataset import ClipDataset, DrawDataset, ResidentClips
-from ptl_skel.folding import fold_batch_norm
-from ptl_skel.module import classifier
-from ptl_skel.profile import load_backbone
+from ptl_skel.cli.profile import load_backbone
+from ptl_skel.configs import CONFIGS
+from ptl_skel.cost.complexity import measure
+from ptl_skel.cost.folding import fold_batch_norm
+from ptl_skel.data.dataset import ClipDataset, DrawDataset, ResidentClips
+from ptl_skel.data.transforms import Augmentation, compact_box
 from ptl_skel.representations import JointHeatmaps, LimbHeatmaps
+from ptl_skel.runs.environment import keep_freed_memory
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile
-from ptl_skel.transforms import Augmentation, compact_box
+from ptl_skel.training.module import classifier
 
 BATCH, FRAMES, JOINTS, SIZE = 16, 32, 17, 56
 STEP_BATCH = 2

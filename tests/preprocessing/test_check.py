@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from preprocessing.check import Findings, check, examine
+from preprocessing.inspect.check import Findings, check, examine
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile, KeypointFileError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing import runner
-from preprocessing.source import LeftOut
+from preprocessing.core import runner
+from preprocessing.core.source import LeftOut
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, Header, KeypointFile
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from skeleton_files import read_slowly
 
-from preprocessing import synthetic
-from preprocessing.ntu import NtuSource
-from preprocessing.ntu_text import PIXELS, XYZ
-from preprocessing.synthetic import perform, write_dataset
-from preprocessing.synthetic_actions import ACTIONS, Style
-from preprocessing.synthetic_body import Build, move_body
-from preprocessing.synthetic_sensor import Camera
+from preprocessing.datasets.ntu.source import NtuSource
+from preprocessing.datasets.ntu.text import PIXELS, XYZ
+from preprocessing.synthetic import dataset as synthetic
+from preprocessing.synthetic.actions import ACTIONS, Style
+from preprocessing.synthetic.body import Build, move_body
+from preprocessing.synthetic.dataset import perform, write_dataset
+from preprocessing.synthetic.sensor import Camera
 from ptl_skel.skeletons import LAYOUTS
 
 JOINTS, LIMBS = LAYOUTS["ntu25"].joints, LAYOUTS["ntu25"].limbs

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import yaml
 
-from ptl_skel.commands import CONFIGS
-from ptl_skel.complexity import Complexity
-from ptl_skel.records import RunRecord, write_predictions
+from ptl_skel.configs import CONFIGS
+from ptl_skel.cost.complexity import Complexity
+from ptl_skel.runs.record import RunRecord, write_predictions
 
 NAMES = ("wave", "kick", "sit down")
 LABEL = (0, 0, 1, 1, 2)

@@ -45,7 +45,7 @@ class Script:
     Args:
         train: Takes values, run folder and the number of the look that is taken at the training;
             returns its exit code, or None while it goes on.
-        slots: See `sweeps.jobs.Executor`.
+        slots: See `sweeps.run.jobs.Executor`.
     """
 
     def __init__(self, train: Callable[[dict[str, Any], Path, int], int | None],

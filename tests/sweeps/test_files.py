@@ -8,12 +8,13 @@ import yaml
 from sweep_files import COMMAND, write_sweep
 
 import sweeps
-from ptl_skel import cli
-from ptl_skel.commands import CONFIGS, UserError
-from ptl_skel.records import read_metrics, read_result
-from sweeps.files import AT_THE_END, EVERY_EPOCH, Halving, read_sweep
-from sweeps.space import arguments_of, extremes, grid
-from sweeps.watch import logged_by
+from ptl_skel.cli import lightning as cli
+from ptl_skel.configs import CONFIGS
+from ptl_skel.errors import UserError
+from ptl_skel.runs.record import read_metrics, read_result
+from sweeps.run.files import AT_THE_END, EVERY_EPOCH, Halving, read_sweep
+from sweeps.run.space import arguments_of, extremes, grid
+from sweeps.run.watch import logged_by
 
 SHIPPED = sorted(Path(sweeps.__file__).parent.glob("*.yaml"))
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from records import config_of, read
 
-from ptl_skel.commands import CONFIGS
+from ptl_skel.configs import CONFIGS
 from sweeps.report.names import name_arms, settings_of
 
 

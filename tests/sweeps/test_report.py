@@ -444,7 +444,7 @@ def test_records_that_real_runs_left(tiny_file, tmp_path, monkeypatch, capsys):
     """Shipped backbones have their names after the command line has resolved them."""
     from functools import partial
 
-    from ptl_skel import cli
+    from ptl_skel.cli import lightning as cli
 
     monkeypatch.setattr(cli, "measure", partial(cli.measure, seconds=0))
     for backbone in ("full3d", "reduced"):

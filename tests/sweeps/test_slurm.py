@@ -9,11 +9,11 @@ import pytest
 from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 from sweep_files import COMMAND, write_sweep
 
-from ptl_skel.commands import UserError
-from sweeps import runner
+from ptl_skel.errors import UserError
 from sweeps.__main__ import main
-from sweeps.files import read_sweep
-from sweeps.slurm import SubmititExecutor
+from sweeps.run import coordinator as runner
+from sweeps.run.files import read_sweep
+from sweeps.run.slurm import SubmititExecutor
 
 # Jobs are processes: sbatch starts the script behind it, and sacct looks whether it is there still.
 SLURM = {

@@ -14,14 +14,15 @@ import pytest
 from rich.console import Console
 from sweep_files import COMMAND, SWEEP, Script, write_record, write_sweep
 
-from ptl_skel.commands import UserError
-from ptl_skel.records import read_metrics, read_result
-from sweeps import jobs, progress, runner
+from ptl_skel.errors import UserError
+from ptl_skel.runs.record import read_metrics, read_result
 from sweeps.__main__ import main
-from sweeps.files import read_sweep
-from sweeps.jobs import LocalExecutor
-from sweeps.runner import run_sweep
-from sweeps.watch import metrics_so_far
+from sweeps.run import coordinator as runner
+from sweeps.run import jobs, progress
+from sweeps.run.coordinator import run_sweep
+from sweeps.run.files import read_sweep
+from sweeps.run.jobs import LocalExecutor
+from sweeps.run.watch import metrics_so_far
 
 CELLS = ["clip_len=8-seed0", "clip_len=12-seed0", "clip_len=8-seed1", "clip_len=12-seed1"]
 FINISHED = {"test_top1": 0.5, "test_loss": 1.0, "val_top1": 0.4}

@@ -12,8 +12,8 @@ import yaml
 from sweep_files import COMMAND, write_sweep
 from wandb_server import WandbServer, mirrored
 
-from ptl_skel.records import read_result
-from sweeps.watch import metrics_so_far
+from ptl_skel.runs.record import read_result
+from sweeps.run.watch import metrics_so_far
 
 
 def test_two_agents_one_of_whose_runs_the_server_stops(tmp_path, tiny_file, tiny_config):

@@ -1,0 +1,59 @@
+"""Compares how many samples a keypoint file of NTU RGB+D has with how many there should be."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from rich.table import Table
+
+from preprocessing.datasets.ntu.facts import MISSING_SAMPLES, OFFICIAL_COUNTS
+from preprocessing.datasets.ntu.protocols import Edition, official_splits, parse_name
+from ptl_skel.storage import KeypointFile
+
+ABSENT = "it is not in the input"
+
+
+def compare(path: Path, edition: Edition) -> Table:
+    """A row for each part of each official protocol, with what explains a difference.
+
+    The list of what was skipped, beside the file, names each sample of which a file was flawed, and
+    each that is not there though others of the same performer in the same setup are.
+
+    Args:
+        path: The keypoint file, made from the official samples without those on the official list.
+        edition: Of which edition.
+    """
+    file = KeypointFile(path)
+    absent, flawed = _explained(path.with_suffix(".skipped.csv"), set(file.ids))
+    of_absent, of_flawed = (official_splits(sorted(names), edition) for names in (absent, flawed))
+    table = Table("protocol", "clips", "official", "difference", title="official counts",
+                  title_justify="left")
+    for protocol, parts in OFFICIAL_COUNTS[edition].items():
+        for part, official in parts.items():
+            count = file.split(protocol, part).size
+            reasons = {"flawed": len(of_flawed[protocol][part]),
+                       "not in the input": len(of_absent[protocol][part])}
+            reasons["of performers or setups that are not in the input"] = (
+                official - count - sum(reasons.values()))
+            told = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items()
+                             if number > 0)
+            if count > official:
+                told = f"{count - official:,} more than there are"
+            table.add_row(f"{protocol} {part}", f"{count:,}", f"{official:,}", told or "none")
+    return table
+
+
+def _explained(report: Path, stored: set[str]) -> tuple[set[str], set[str]]:
+    """Names of samples that are absent, and of those whose file is flawed."""
+    absent, flawed = set[str](), set[str]()
+    if report.exists():
+        with report.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                name = Path(row["input"]).stem
+                try:
+                    parse_name(name)
+                except ValueError:
+                    continue
+                (absent if row["reason"] == ABSENT else flawed).add(name)
+    return absent, flawed - MISSING_SAMPLES - stored

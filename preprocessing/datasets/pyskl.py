@@ -1,0 +1,167 @@
+"""The pickles of PYSKL and MMAction2: published for many data sets, and what their users make.
+
+``{"split": {name: [frame_dir, ...]}, "annotations": [{frame_dir, label, img_shape, keypoint
+(M, T, V, 2|3), keypoint_score (M, T, V), ...}, ...]}``; a bare list of annotations has no splits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
+from preprocessing.datasets import pickles
+from preprocessing.datasets.ntu.protocols import parse_name
+from preprocessing.tools.labels import read_class_names
+from ptl_skel.storage import Clip, Floats, Header
+
+# What such pickles hold by convention; 15 joints may be SBU or JHMDB.
+_USUAL_LAYOUTS = {**UNIQUE_LAYOUTS, 25: "ntu25"}
+_SPLIT_NAME = re.compile(r"(.*?)_?(train|val|test)_?(\d*)")
+_MAX_CLASSES = 100_000
+
+
+class PysklSource:
+    """Reads a pickle in the PYSKL schema.
+
+    It stays in memory, so reading it in worker processes gains nothing.
+
+    Args:
+        path: The pickle. Nothing but arrays and plain containers is loaded from it.
+        layout: Name or YAML file of the layout; by default inferred from the number of joints.
+        classes: Text file with one class name per line; by default labels are their own names.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no such pickle, or holds no keypoints.
+    """
+
+    def __init__(self, path: Path, *, layout: str | None = None,
+                 classes: Path | None = None) -> None:
+        self.path = path
+        loaded = pickles.load(path)
+        content = {"annotations": loaded} if isinstance(loaded, list) else loaded
+        annotations = content.get("annotations") if isinstance(content, dict) else None
+        if not isinstance(annotations, list) or not all(
+                isinstance(a, dict) and isinstance(a.get("frame_dir"), str) for a in annotations):
+            raise ValueError(f"{path} has no `annotations` with a `frame_dir` each; "
+                             "is it a pickle in the PYSKL schema?")
+        self._annotations = {str(a["frame_dir"]): a for a in annotations}
+        if len(self._annotations) < len(annotations):
+            name, count = Counter(a["frame_dir"] for a in annotations).most_common(1)[0]
+            raise ValueError(f"{path} has {count} annotations of the clip {name!r}; "
+                             "keep one of them")
+        keypoints = [a["keypoint"] for a in annotations if _is_keypoints(a.get("keypoint"))]
+        if not keypoints:
+            raise ValueError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
+                             "does, whose keypoints lie in files of their own; "
+                             "give a pickle whose annotations have `keypoint`")
+        self._splits = _splits(path, content.get("split") or {})
+        # The shape of most annotations; those of another one are skipped when they are stored.
+        (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
+        self.header = Header(
+            dataset=path.stem,
+            layout=choose_layout(path, layout, joints, _USUAL_LAYOUTS),
+            class_names=(_default_class_names(path, annotations) if classes is None
+                         else read_class_names(classes)),
+            source=f"pyskl {path.name}",
+            num_coordinates=coordinates,
+            dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
+        )
+        status = path.stat()
+        self.job = {"input": str(path.resolve()), "size": status.st_size,
+                    "modified": status.st_mtime_ns}
+
+    def keys(self) -> Sequence[str]:
+        """The `frame_dir` of each annotation."""
+        return list(self._annotations)
+
+    def read(self, key: str) -> list[Clip]:
+        """The clip of one annotation.
+
+        Raises:
+            ValueError: It has no keypoints or no frame size, or what it has is of a wrong type.
+        """
+        annotation = self._annotations[key]
+        keypoints = annotation.get("keypoint")
+        if not _is_keypoints(keypoints):
+            raise ValueError("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
+        scores = annotation.get("keypoint_score")
+        if scores is None:
+            scores = _scores(keypoints)
+        elif not isinstance(scores, np.ndarray) or scores.dtype.kind not in "biuf":
+            raise ValueError("the annotation has a `keypoint_score` that is no array of numbers")
+        label = annotation.get("label", -1)
+        if not isinstance(label, int | np.integer):
+            raise ValueError(f"the annotation has the label {label!r}, which is no integer")
+        return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
+                     *_known_from_name(key))]
+
+    def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.
+
+        Where there is an ``X_test`` as well, ``X_val`` is the part val.
+        """
+        return self._splits
+
+    def _frame_size(self, annotation: Mapping[str, Any]) -> tuple[int, int]:
+        for name in ("img_shape", "original_shape"):
+            size = np.asarray(annotation.get(name, ()))
+            if size.ndim == 1 and size.size >= 2 and size.dtype.kind in "iuf":
+                return int(size[0]), int(size[1])
+        if self.header.num_coordinates == 3:
+            return 1, 1  # metres have no frame
+        raise ValueError("the annotation has no `img_shape`")
+
+
+def _known_from_name(name: str) -> tuple[int, int, int, int]:
+    """Subject, camera, setup and replication, where the clip is named like an NTU sample."""
+    try:
+        sample = parse_name(name)
+    except ValueError:
+        return -1, -1, -1, -1
+    return sample.subject, sample.camera, sample.setup, sample.replication
+
+
+def _is_keypoints(value: Any) -> bool:
+    return (isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.ndim == 4
+            and value.shape[3] in {2, 3})
+
+
+def _scores(keypoints: Floats) -> Floats:
+    """1 for each joint with coordinates, 0 where they are not finite or all 0."""
+    scores: Floats = np.isfinite(keypoints).all(-1) & (keypoints != 0).any(-1)
+    return scores.astype(np.float16)
+
+
+def _default_class_names(path: Path, annotations: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    labels = [a["label"] for a in annotations if isinstance(a.get("label"), int | np.integer)]
+    last = max(labels, default=-1)
+    if last >= _MAX_CLASSES:
+        raise ValueError(f"{path} has the label {last}, which looks damaged; if there are that "
+                         "many classes, name them with --classes")
+    return tuple(str(label) for label in range(last + 1))
+
+
+def _splits(path: Path, named: Any) -> dict[str, dict[str, list[str]]]:
+    """Protocol -> part -> clips from names like ``xsub_train``, ``train`` and ``test1``."""
+    if not isinstance(named, dict):
+        raise ValueError(f"{path} has a `split` that is no dictionary of lists of clips")
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, clips in named.items():
+        parts = _SPLIT_NAME.fullmatch(str(name))
+        if parts is None:
+            raise ValueError(f"{path} has a split {name!r}, but the names of splits have to end "
+                             "in train, val or test")
+        prefix, part, number = parts.groups()
+        protocol = prefix + number if prefix else f"split{number}" if number else "default"
+        found.setdefault(protocol, {})[part] = [str(clip) for clip in clips]
+    for protocol in found.values():
+        if "test" not in protocol and "val" in protocol:
+            protocol["test"] = protocol.pop("val")
+    return found

@@ -1,0 +1,1 @@
+"""What is in a keypoint file: tables and pages."""

@@ -1,0 +1,217 @@
+"""Looks at every frame of a keypoint file and tells what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Column, Table
+
+from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
+
+# A clip is still when no joint leaves a square or cube of this side: a pixel, a millimetre.
+_STILL = {2: 1.0, 3: 0.001}
+_NAMED = 5  # how many suspicious clips are named
+
+
+@dataclass
+class Findings:
+    """What the frames of a file show.
+
+    Attributes:
+        joints: Number of joints of all persons in all frames.
+        missing_of_joint: How many of each joint have score 0, ``(V,)``.
+        outside_of_joint: How many are present but beyond the edge of the frame, ``(V,)``; 2D only.
+        missing_shares: Share of missing joints of each clip.
+        single: Ids of clips of one frame.
+        still: Ids of clips of several frames in which no joint moves.
+        zero: Ids of clips in which all coordinates are 0.
+    """
+
+    joints: int = 0
+    missing_of_joint: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    outside_of_joint: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    missing_shares: list[float] = field(default_factory=list)
+    single: list[str] = field(default_factory=list)
+    still: list[str] = field(default_factory=list)
+    zero: list[str] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        """How many joints have score 0."""
+        return int(self.missing_of_joint.sum())
+
+    @property
+    def outside(self) -> int:
+        """How many joints are present but beyond the edge of the frame."""
+        return int(self.outside_of_joint.sum())
+
+    @property
+    def suspicious(self) -> dict[str, list[str]]:
+        """Clips that are hardly what they should be, by what is strange about them."""
+        return {"clips of one frame": self.single, "clips without motion": self.still,
+                "clips at the origin": self.zero}
+
+    def add(self, clip: Clip) -> None:
+        """Counts a clip in."""
+        present = clip.scores > 0
+        self.joints += present.size
+        self.missing_of_joint = self.missing_of_joint + (~present).sum((0, 1))
+        self.missing_shares.append(float((~present).mean()))
+        if clip.keypoints.shape[-1] == 2:
+            height, width = clip.frame_size
+            beyond = (clip.keypoints < 0) | (clip.keypoints > (width - 1, height - 1))
+            beyond_edge = beyond.any(-1) & present
+            self.outside_of_joint = self.outside_of_joint + beyond_edge.sum((0, 1))
+        if not clip.keypoints[present].any():
+            self.zero.append(clip.id)
+        elif clip.keypoints.shape[1] == 1:
+            self.single.append(clip.id)
+        elif _extent(clip) <= _STILL[clip.keypoints.shape[-1]]:
+            self.still.append(clip.id)
+
+
+def _extent(clip: Clip) -> float:
+    """The longest way between two places of one joint along an axis, over all present joints."""
+    present = (clip.scores > 0)[..., None]
+    keypoints = clip.keypoints.astype(np.float32)
+    highest = np.where(present, keypoints, -np.inf).max(1)
+    lowest = np.where(present, keypoints, np.inf).min(1)
+    return float((highest - lowest).max())
+
+
+def examine(file: KeypointFile) -> Findings:
+    """Reads all frames.
+
+    Raises:
+        KeypointFileError: Frames that cannot be read, numbers that are not finite, scores beyond
+            0 to 1, or a clip twice in a protocol.
+    """
+    again = "make it again with `python -m preprocessing`"
+    for protocol, parts in file.splits.items():
+        clips = np.concatenate([np.empty(0, np.int64), *parts.values()])
+        twice = np.flatnonzero(np.bincount(clips) > 1)
+        if twice.size:
+            raise KeypointFileError(f"{file.path} has {file.ids[twice[0]]!r} twice in the split "
+                                    f"{protocol}; {again}")
+    findings = Findings()
+    for position in track(range(len(file)), "check", console=Console(stderr=True), transient=True):
+        try:
+            clip = file.clip(position)
+        except OSError as error:
+            raise KeypointFileError(f"{file.path} cannot be read at clip {file.ids[position]!r} "
+                                    f"({error}); {again}") from error
+        in_range = (clip.scores >= 0) & (clip.scores <= 1)  # false for NaN
+        if not (in_range.all() and np.isfinite(clip.keypoints).all()):
+            raise KeypointFileError(f"{file.path} has coordinates that are not finite or scores "
+                                    f"beyond 0 to 1 in clip {clip.id!r}; {again}")
+        findings.add(clip)
+    return findings
+
+
+def overview(file: KeypointFile) -> Table:
+    """What the index of a file says: one row per fact, with its name and itself."""
+    return _table(file, facts_of(file))
+
+
+def _table(file: KeypointFile, facts: Mapping[str, str]) -> Table:
+    table = Table("fact", Column("value", overflow="fold"), show_header=False,
+                  title=str(file.path), title_justify="left")
+    for name, fact in facts.items():
+        table.add_row(name, fact)
+    return table
+
+
+def facts_of(file: KeypointFile) -> dict[str, str]:
+    """What the index of a file says, by name."""
+    header, lengths, persons = file.header, file.num_frames, file.num_persons
+    facts = {
+        "data set": f"{header.dataset}, from {header.source}",
+        "joints": f"{header.layout.num_joints} of layout {header.layout.name}, "
+                  f"{header.num_coordinates}D, {header.dtype}",
+        "clips": f"{len(file):,}",
+        "frames": f"{lengths.sum():,}; {lengths.min():,} to {lengths.max():,} a clip, "
+                  f"median {np.median(lengths):,.0f}",
+        "persons": f"{persons.min()} to {persons.max()} a clip, mean {persons.mean():.2f}"
+                   if persons.min() < persons.max() else f"{persons.min()} a clip",
+        "classes": str(len(header.class_names)),
+    }
+    for protocol in file.splits:
+        counts = [f"{part} {positions.size:,}" for part, positions in parts_of(file, protocol)]
+        facts[f"split {protocol}"] = ", ".join(counts)
+    facts["size"] = f"{file.path.stat().st_size / 1e6:.1f} MB"
+    return facts
+
+
+def parts_of(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.int64]]]:
+    """The parts that a protocol has, and the clips in them."""
+    return [(part, file.splits[protocol][part]) for part in PARTS if part in file.splits[protocol]]
+
+
+def check(path: Path, page: Path | None = None) -> None:
+    """Prints what is in a keypoint file, after a look at all of it.
+
+    Args:
+        path: The keypoint file.
+        page: HTML page to write, with plots of the same.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        KeypointFileError: The file is damaged, unfinished, of another program or version.
+        OSError: The page cannot be written.
+    """
+    file = KeypointFile(path)
+    findings = examine(file)
+    facts = facts_of(file)
+    facts["missing joints"] = f"{findings.missing / findings.joints:.2%}"
+    if file.header.num_coordinates == 2:
+        facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
+    facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
+    console = Console()
+    console.print(_table(file, facts))
+    console.print(_classes(file))
+    if page is not None:
+        from preprocessing.inspect.page import write_page  # plots take a second to import
+
+        write_page(page, file, findings, facts)
+        print(f"The same with plots: {page}")
+
+
+def _some(clips: Sequence[str]) -> str:
+    named = ", ".join(clips[:_NAMED]) + ", ..." * (len(clips) > _NAMED)
+    return f"{len(clips):,}: {named}" if clips else "0"
+
+
+def class_counts(file: KeypointFile, labels: NDArray[np.int32]
+                 ) -> tuple[list[str], NDArray[np.int64]]:
+    """Names of the classes, and how many of the labels are of each.
+
+    The last is that of the clips whose class is not known, where there are such in the file.
+    """
+    names = list(file.header.class_names)
+    counts = np.bincount(labels[labels >= 0], minlength=len(names))
+    if (file.label == -1).any():
+        names.append("(not known)")
+        counts = np.append(counts, (labels == -1).sum())
+    return names, counts
+
+
+def _classes(file: KeypointFile) -> Table:
+    """How many clips of each class there are in all, and in the parts of each protocol."""
+    table = Table("class", "clips", title="clips per class", title_justify="left")
+    names, counts = class_counts(file, file.label)
+    columns = [[f"{count:,}" for count in counts]]
+    for protocol in file.splits:
+        parts = parts_of(file, protocol)
+        table.add_column(f"{protocol}: {'/'.join(part for part, _ in parts)}")
+        of_parts = [class_counts(file, file.label[positions])[1] for _, positions in parts]
+        columns.append(["/".join(f"{count:,}" for count in of_class)
+                        for of_class in zip(*of_parts, strict=True)])
+    for row in zip(names, *columns, strict=True):
+        table.add_row(*row)
+    return table

@@ -1,0 +1,1 @@
+"""A procedural data set in the format of NTU RGB+D."""

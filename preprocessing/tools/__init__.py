@@ -1,0 +1,1 @@
+"""Keypoints that pose estimators wrote, one reader per format."""

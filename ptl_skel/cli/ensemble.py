@@ -1,0 +1,148 @@
+"""``ptl-skel ensemble``: the mean of what several runs say, as of joints and limbs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from ptl_skel.command import console
+from ptl_skel.errors import UserError
+from ptl_skel.runs.record import (
+    Predictions,
+    in_the_order_of,
+    read_predictions,
+    write_predictions,
+)
+from ptl_skel.training.module import accuracies
+
+STEPS = [step / 10 for step in range(21)]
+"""Weights that are tried for a file while the others keep theirs, which begin with 1."""
+
+
+def main(args: Sequence[str]) -> None:
+    """Prints how good each of several predictions is, and their weighted mean.
+
+    Raises:
+        UserError: Files that do not belong together, or weights that are none.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ptl-skel ensemble", description="Fuses predictions: the weighted mean of their "
+        "probabilities. Clips are matched by their ids.")
+    parser.add_argument("predictions", nargs="+", metavar="RUN_OR_NPZ",
+                        help="folder of a run, or its predictions.npz")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--weights", nargs="+", type=float, metavar="W",
+                     help="one for each; default: all the same")
+    how.add_argument("--search", nargs="+", metavar="RUN_OR_NPZ", help=(
+        "predictions of validation clips, of the same models in the same order, for which the "
+        "weights are chosen; `ptl-skel validate` writes them"))
+    parser.add_argument("--out", type=Path, help="write the fused predictions to this .npz file")
+    options = parser.parse_args(args)
+    if options.out is not None and options.out.exists():
+        raise UserError(f"--out {options.out} exists; it is not overwritten")
+    files = read_matching(options.predictions)
+    weights = options.weights or [1.0] * len(files)
+    if len(weights) != len(files) or not all(0 <= w < float("inf") for w in weights) or (
+            not sum(weights)):
+        raise UserError(f"--weights must be {len(files)} numbers >= 0, one for each prediction, "
+                        "and not all 0")
+    if options.search:
+        weights = _searched(options.search, files)
+    fused = fuse(stacked(files), weights)
+    table = Table("predictions", "weight", "top-1", "top-5", "mean-class")
+    for name, weight, file in zip(options.predictions, weights, files, strict=True):
+        table.add_row(name, f"{weight / sum(weights):.2f}", *_shown(stacked([file])[0], files[0]))
+    table.add_section()
+    table.add_row("fused", "", *_shown(fused, files[0]))
+    table.title = f"{len(files[0].clip)} clips"
+    console.print(table)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_predictions(options.out, files[0].clip, torch.from_numpy(files[0].label), fused,
+                          files[0].class_names)
+
+
+def read_matching(names: Sequence[str]) -> list[Predictions]:
+    """Predictions of the same clips, in the order of the first.
+
+    Raises:
+        UserError: They are not of the same clips, or do not agree on labels or classes.
+    """
+    try:
+        files = [read_predictions(Path(name)) for name in names]
+        return [in_the_order_of(files[0], file, (names[0], name))
+                for name, file in zip(names, files, strict=True)]
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def stacked(files: Sequence[Predictions]) -> Tensor:
+    """Probabilities of all files, ``(F, N, K)``."""
+    return torch.stack([torch.from_numpy(file.probabilities) for file in files])
+
+
+def fuse(probabilities: Tensor, weights: Sequence[float]) -> Tensor:
+    """The weighted mean ``(N, K)`` of probabilities ``(F, N, K)``."""
+    scale = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    return torch.einsum("f,fnk->nk", scale, probabilities.double()).float()
+
+
+def search(probabilities: Tensor, label: Tensor) -> list[float]:
+    """Weights for ``(F, N, K)`` by which most clips are right; among equals the likelier ones.
+
+    One file after the other takes the best of `STEPS`, until nothing gets better. It begins with
+    equal weights, and ends with them where no others are better.
+    """
+    weights = [1.0] * len(probabilities)
+    best = _goodness(probabilities, label, weights)
+    while True:
+        before = best
+        for file in range(len(weights)):
+            for step in STEPS:
+                tried = [*weights[:file], step, *weights[file + 1 :]]
+                if sum(tried) and (goodness := _goodness(probabilities, label, tried)) > best:
+                    weights, best = tried, goodness
+        if best == before:
+            return weights
+
+
+def _goodness(probabilities: Tensor, label: Tensor, weights: Sequence[float]) -> tuple[int, float]:
+    fused = fuse(probabilities, weights)
+    likelihood = fused[torch.arange(len(label)), label].clamp_min(1e-12).log().mean()
+    return int((fused.argmax(1) == label).sum()), round(float(likelihood), 6)
+
+
+def _searched(names: Sequence[str], tested: Sequence[Predictions]) -> list[float]:
+    """Weights that are best for validation clips.
+
+    Raises:
+        UserError: They are not of as many models, or among the clips that are tested.
+    """
+    files = read_matching(names)
+    if len(files) != len(tested):
+        raise UserError(f"--search must name validation predictions of the same {len(tested)} "
+                        f"models, got {len(files)}")
+    if files[0].class_names != tested[0].class_names:
+        raise UserError("--search has other classes than what is fused")
+    if shared := set(files[0].clip) & set(tested[0].clip):
+        raise UserError(f"weights must not be chosen on what they are tested on: {len(shared)} "
+                        f"clips of --search are tested, e.g. {min(shared)}")
+    known = files[0].label >= 0
+    if not known.any():
+        raise UserError("--search holds no labelled clip")
+    return search(stacked(files)[:, torch.from_numpy(known)],
+                  torch.from_numpy(files[0].label[known]))
+
+
+def _shown(probabilities: Tensor, file: Predictions) -> list[str]:
+    label = torch.from_numpy(file.label)
+    known = label >= 0
+    if not known.any():
+        return ["-"] * 3
+    found = accuracies(probabilities[known], label[known])
+    return [f"{100 * float(found[name]):.2f} %" for name in ("top1", "top5", "mean_class")]

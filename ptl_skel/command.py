@@ -1,0 +1,58 @@
+"""What all commands share: the terminal, the parser of plain options, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from rich.console import Console
+
+from ptl_skel.errors import UserError
+
+console = Console()
+"""The terminal that commands write to."""
+
+DEBUG = "--debug"
+"""Flag of every command: show the traceback of a user's mistake as well."""
+
+FAILED = 1
+"""Exit code of work that did not succeed, e.g. a sweep with failed trainings; of bugs, too."""
+MISTAKE = 2
+"""Exit code of a user's mistake, which the same command would make again."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that raises a `UserError` instead of printing a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises the message as a `UserError`."""
+        raise UserError(f"{message}; `{self.prog} --help` lists the options")
+
+
+def run_command(command: Callable[[Sequence[str]], int | None],
+                args: Sequence[str] | None = None) -> int:
+    """Runs a command; a user's mistake ends in a sentence, anything else keeps its traceback.
+
+    Args:
+        command: Takes the arguments without `DEBUG`; returns an exit code, None for 0.
+        args: Its arguments; None for those of this process.
+
+    Returns:
+        The exit code: that of the command, `MISTAKE` or `INTERRUPTED`.
+    """
+    args = sys.argv[1:] if args is None else args
+    try:
+        return command([argument for argument in args if argument != DEBUG]) or 0
+    except UserError as error:
+        if DEBUG in args:
+            traceback.print_exc()
+        print(f"ptl-skel: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        return INTERRUPTED

@@ -1,0 +1,101 @@
+"""What a network costs: parameters, multiply-accumulates, latency.
+
+Convention: one multiply-accumulate (MAC) is one product added to a sum, in convolutions and matrix
+products; batch norm, activations and pooling are not counted. What papers of this field print as
+FLOPs are MACs. Latency is the median time of a forward pass in evaluation mode, with batch norms
+folded into the convolutions, as one deploys a network.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ptl_skel.cost.folding import fold_batch_norm
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Cost of one input.
+
+    Attributes:
+        params: Number of parameters.
+        gmacs: Multiply-accumulates of one input, in billions.
+        latency_ms: Median time of a forward pass with a batch of one, batch norms folded,
+            milliseconds.
+        input_shape: ``(C, T, H, W)`` of the input.
+        device: Where the latency was measured, e.g. ``cpu, 2 threads``.
+    """
+
+    params: int
+    gmacs: float
+    latency_ms: float
+    input_shape: tuple[int, ...]
+    device: str
+
+
+def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0) -> Complexity:
+    """Measures a network on one input of zeros, on the device of its parameters.
+
+    Args:
+        model: Takes ``(N, *input_shape)``; its layers come back in the mode they were in.
+        input_shape: ``(C, T, H, W)``.
+        seconds: How long the latency is measured, about; at least three passes.
+
+    Raises:
+        ValueError: The network does not take inputs of that shape.
+    """
+    device = next(model.parameters()).device
+    inputs = torch.zeros(1, *input_shape, device=device)
+    if inputs.ndim == 5:
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            with FlopCounterMode(display=False) as counter:
+                model(inputs)
+            latency = _median_ms(fold_batch_norm(model, inputs), inputs, seconds)
+    except RuntimeError as error:
+        raise ValueError(f"the network does not take inputs of {tuple(input_shape)}: "
+                         f"{str(error).splitlines()[0]}") from error
+    finally:
+        for module, training in modes:
+            module.training = training
+    name = (torch.cuda.get_device_name(device) if device.type == "cuda"
+            else f"{device.type}, {torch.get_num_threads()} threads")
+    return Complexity(sum(parameter.numel() for parameter in model.parameters()),
+                      counter.get_total_flops() / 2e9, latency, tuple(input_shape), name)
+
+
+def bfloat16_slowdown() -> float:
+    """How many times as long a matrix product takes in bfloat16 as in float32, on the CPU.
+
+    Less than 1 where the CPU has instructions for bfloat16, above 10 where PyTorch emulates them;
+    it takes less than 0.1 s to find out.
+    """
+    factors = torch.ones(256, 256)
+    product = nn.Linear(256, 256, bias=False)
+    with torch.inference_mode():
+        single, half = (_median_ms(product.to(dtype), factors.to(dtype), 0)
+                        for dtype in (torch.float32, torch.bfloat16))
+    return half / single
+
+
+def _median_ms(model: nn.Module, inputs: torch.Tensor, seconds: float) -> float:
+    times: list[float] = []
+    started = time.perf_counter()
+    while len(times) < 4 or time.perf_counter() - started < seconds:
+        if inputs.device.type == "cuda":
+            torch.cuda.synchronize(inputs.device)
+        begin = time.perf_counter()
+        model(inputs)
+        if inputs.device.type == "cuda":
+            torch.cuda.synchronize(inputs.device)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[1:]) * 1e3  # the first pass warms up

@@ -1,0 +1,1 @@
+"""Clips of a keypoint file to batches on the device: sampling, transforms, loaders."""

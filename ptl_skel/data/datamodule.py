@@ -1,0 +1,284 @@
+"""From a keypoint file to the inputs of a network, split by split.
+
+The loaders ship coordinates; what a network reads is made on its device, after the transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ptl_skel.data.dataset import Batch, ClipDataset, DrawDataset, DrawSampler, ResidentClips
+from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize, frame_box
+from ptl_skel.representations import Representation
+from ptl_skel.skeletons import SkeletonLayout
+from ptl_skel.storage import PARTS, KeypointFile, KeypointFileError
+
+
+class KeypointDataModule(LightningDataModule):
+    """Clips of one protocol of a keypoint file.
+
+    Args:
+        file: Keypoint file, made by ``python -m preprocessing``.
+        protocol: Which of its protocols decides what is trained and tested on.
+        representation: What the network reads, e.g. `ptl_skel.representations.JointHeatmaps`.
+        clip_len: Frames of a clip, sampled uniformly.
+        size: Height and width of the maps while training, pixels.
+        eval_size: The same at validation and test.
+        batch_size: Clips in a batch of each device; at test a clip counts once for each view.
+        augment: What is varied at random while training.
+        val_fraction: Share of the training part that is held out for validation where the
+            protocol has no part of its own: whole subjects where they are known, else the same
+            share of each class. 0 trains on all of it, without validation.
+        val_seed: Seed of that choice.
+        val_on_test: Validate on the test part, as PYSKL does. The run record says so, since a
+            checkpoint chosen by it has seen the test.
+        test_clips: Clips that stand for a sample at test time; their probabilities are averaged.
+        test_flip: Test on the mirror image of each clip as well.
+        num_workers: Processes that read; 0 is fastest while only coordinates are read.
+        in_memory: Keep the keypoints in RAM.
+        on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB), where frames
+            are sampled and fetched as well: the loader ships numbers of clips. The same batches.
+        seed: Seed of shuffling and of the frames that are sampled.
+        class_names: Names of the classes a model knows, where the file names none.
+
+    Attributes:
+        parts: Clip indices of ``train``, ``val`` and ``test``; empty without a protocol.
+        validation: What the validation is, for the record of a run.
+
+    Raises:
+        FileNotFoundError: There is no such keypoint file.
+        ValueError: The file cannot be used, has no such protocol, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        representation: Callable[[SkeletonLayout], Representation],
+        protocol: str | None = None,
+        clip_len: int = 32,
+        size: int = 56,
+        eval_size: int = 64,
+        batch_size: int = 16,
+        augment: Augmentation = Augmentation(),
+        val_fraction: float = 0.1,
+        val_seed: int = 0,
+        val_on_test: bool = False,
+        test_clips: int = 1,
+        test_flip: bool = False,
+        num_workers: int = 0,
+        in_memory: bool = True,
+        on_device: bool = False,
+        seed: int = 0,
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("clip_len", clip_len), ("size", size), ("eval_size", eval_size),
+                            ("batch_size", batch_size), ("test_clips", test_clips)):
+            if value < 1:
+                raise ValueError(f"`data.{name}` must be >= 1, got {value}")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
+        self.file = KeypointFile(file, in_memory=in_memory and not on_device)
+        self.layout = self.file.header.layout
+        if self.file.header.num_coordinates != 2:
+            raise ValueError(f"{file} holds 3D coordinates; heatmaps need 2D pixels")
+        self.class_names = tuple(self.file.header.class_names or class_names or ())
+        if not self.class_names:
+            raise ValueError(f"{file} names no classes; give them as `data.class_names`")
+        if class_names and len(class_names) != len(self.class_names):
+            raise ValueError(f"{file} has {len(self.class_names)} classes, but the model knows "
+                             f"{len(class_names)}")
+        self.protocol = protocol
+        self.representation = representation(self.layout)
+        self.clip_len = clip_len
+        self.size = size
+        self.eval_size = eval_size
+        self.batch_size = batch_size
+        self.augment = augment
+        self.val_fraction = val_fraction
+        self.val_seed = val_seed
+        self.val_on_test = val_on_test
+        self.test_clips = test_clips
+        self.test_flip = test_flip
+        self.num_workers = num_workers
+        self.on_device = on_device
+        self.resident: ResidentClips | None = None
+        self.seed = seed
+        self.first_epoch = 0
+        self.validation = "none"
+        self.parts = self._parts() if protocol is not None else {}
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the inputs."""
+        return self.representation.num_channels
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of an input at the test, ``(C, T, H, W)``."""
+        nobody = torch.zeros(1, 1, self.clip_len, self.layout.num_joints, 2)
+        inputs = self.representation(nobody, nobody[..., 0], (self.eval_size, self.eval_size))
+        return tuple(inputs.shape[1:])
+
+    @property
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """The skeleton as a tree, for networks on graphs."""
+        return self.layout.tree
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is anything to validate on."""
+        return len(self.parts.get("val", ())) > 0
+
+    def _parts(self) -> dict[str, NDArray[np.int64]]:
+        parts = {part: self.file.split(str(self.protocol), part) for part in PARTS}
+        parts = {part: clips[self.file.label[clips] >= 0] for part, clips in parts.items()}
+        if self.val_on_test:
+            parts["val"], how = parts["test"], "test part"
+        elif len(parts["val"]) or not self.val_fraction:
+            how = "val part"
+        else:
+            held_out, how = self._hold_out(parts["train"])
+            parts["train"], parts["val"] = (parts["train"][~held_out], parts["train"][held_out])
+        self.validation = how if len(parts["val"]) else "none"
+        return parts
+
+    def _hold_out(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.bool_], str]:
+        """Which training clips are held out for validation, and how they were chosen."""
+        random = np.random.default_rng(self.val_seed)
+        subjects = self.file.subject[clips]
+        if len(clips) and subjects.min() >= 0 and len(np.unique(subjects)) > 1:
+            chosen = random.permutation(np.unique(subjects))[:-1]
+            counts = np.cumsum([(subjects == subject).sum() for subject in chosen])
+            enough = int(np.searchsorted(counts, self.val_fraction * len(clips)))
+            chosen = np.sort(chosen[: enough + 1])
+            return np.isin(subjects, chosen), f"held-out subjects {', '.join(map(str, chosen))}"
+        held_out = np.zeros(len(clips), bool)
+        labels = self.file.label[clips]
+        for label in np.unique(labels):
+            members = random.permutation(np.flatnonzero(labels == label))
+            held_out[members[: round(self.val_fraction * len(members))]] = True
+        return held_out, "clips held out of each class"
+
+    def part(self, name: str) -> NDArray[np.int64]:
+        """Clip indices of ``train``, ``val`` or ``test`` as this data module uses them.
+
+        Raises:
+            ValueError: There is no protocol, or nothing in that part of it.
+        """
+        if self.protocol is None:
+            raise KeypointFileError(f"`data.protocol` is missing; {self.file.path} has: "
+                             f"{', '.join(sorted(self.file.splits)) or 'none'}")
+        if not len(self.parts[name]):
+            raise KeypointFileError(f"protocol {self.protocol!r} of {self.file.path} has no "
+                                    f"labelled clip to {name} on")
+        return self.parts[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch at which a resumed run begins: Lightning tells it too late for workers."""
+        return {"epoch": 0 if self.trainer is None else self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self.first_epoch = state_dict["epoch"]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Random clips of the training part, the last incomplete batch left out."""
+        dataset = self._dataset(self.part("train"), seed=self.seed)
+        share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
+        return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Clips of the validation part, one view each; none where nothing is held out."""
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        if fitting and not self.has_validation:
+            return []
+        dataset = self._dataset(self.part("val"))
+        return self._loader(dataset, self.batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Clips of the test part with all their views."""
+        return self._views_loader(self.part("test"))
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """All clips of the file, labelled or not, with all their views."""
+        return self._views_loader(np.arange(len(self.file)))
+
+    def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[Batch]:
+        dataset = self._dataset(clips, num_clips=self.test_clips)
+        views = self.test_clips * (1 + self.test_flip)
+        return self._loader(dataset, max(1, self.batch_size // views))
+
+    def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
+                 ) -> ClipDataset:
+        kind = DrawDataset if self.on_device else ClipDataset
+        return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips)
+
+    def _loader(self, dataset: ClipDataset, batch_size: int, *,
+                shuffle: bool = False) -> DataLoader[Batch]:
+        trainer = self.trainer
+        world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
+        sampler.set_epoch(self.first_epoch)
+        return DataLoader(
+            dataset, batch_size=batch_size, sampler=sampler, num_workers=self.num_workers,
+            collate_fn=_as_fetched, drop_last=shuffle, persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # Else an iterator draws from the stream of dropout and augmentation, at a moment that
+            # differs between a resumed and an uninterrupted run.
+            generator=torch.Generator())
+
+    @torch.no_grad()
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Keypoints to inputs ``(N * views, C, T, H, W)``; label and clip stay ``(N,)``."""
+        if self.on_device:
+            if self.resident is None:
+                self.resident = ResidentClips(self.file, batch["clip"].device)
+            batch = self.resident.fetch(batch, self.clip_len, self.seed)
+        keypoints, scores = batch["keypoints"], batch["scores"]
+        find_box = compact_box if self.representation.cropped else frame_box
+        box = find_box(keypoints, scores, batch["frame_size"])
+        if self.trainer is not None and self.trainer.training:
+            size = self.size, self.size
+            keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)
+            inputs = self.representation(keypoints, scores, size)
+        else:
+            size = self.eval_size, self.eval_size
+            keypoints = self._each_clip(crop_resize(keypoints, box, size))
+            inputs = self.representation(keypoints, self._each_clip(scores), size)
+            inputs = self._views(inputs)
+        return {"inputs": inputs, "label": batch["label"], "clip": batch["clip"]}
+
+    def _each_clip(self, values: Tensor) -> Tensor:
+        """The clips that stand for a sample as samples of their own: ``(N, M, K * T, ...)``."""
+        clips, persons = values.shape[:2]
+        each = values.reshape(clips, persons, -1, self.clip_len, *values.shape[3:])
+        return each.transpose(1, 2).flatten(0, 1)
+
+    def _views(self, views: Tensor) -> Tensor:
+        """Each clip, followed by its mirror image if that is asked for."""
+        evaluating = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
+        if not (self.test_flip and evaluating):
+            return views
+        both = [view.movedim(1, -1) for view in (views, self.representation.mirror(views))]
+        stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
+        return stacked
+
+
+def _as_fetched(batch: Batch | Sequence[Batch]) -> Batch:
+    """A batch arrives whole: there is nothing to collate."""
+    return batch if isinstance(batch, dict) else batch[0]

@@ -1,0 +1,172 @@
+"""Clips of a keypoint file to batches of keypoints, one call for a whole batch.
+
+A batch is fetched from the file by `ClipDataset`. Where all of the file lies on the device, a
+`DrawDataset` gives numbers, and `ResidentClips` the same batch.
+
+A training set is asked for draws, not for clips: draw ``k * len + i`` is the k-th pass over clip i.
+What is random about a draw is a function of the seed and its number alone, so that a resumed run,
+or one with another number of workers, sees the same frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from ptl_skel.data.sampling import sample_test, sample_train
+from ptl_skel.storage import KeypointFile
+
+Batch = dict[str, Tensor]
+
+
+class ClipDataset(Dataset[Batch]):
+    """Some clips of a keypoint file.
+
+    Args:
+        file: Where they lie.
+        clips: Their indices in the file.
+        clip_len: Frames T of a clip as the network sees it.
+        seed: Seed of the random frames of training clips; None for those of the test.
+        num_clips: Clips that stand for a sample at test time; their frames follow each other.
+
+    Raises:
+        ValueError: `clip_len` or `num_clips` is less than 1.
+    """
+
+    def __init__(self, file: KeypointFile, clips: NDArray[np.int64], clip_len: int, *,
+                 seed: int | None = None, num_clips: int = 1) -> None:
+        if clip_len < 1 or num_clips < 1:
+            raise ValueError("`clip_len` and the number of clips must be >= 1, got "
+                             f"{clip_len} and {num_clips}")
+        self.file = file
+        self.clips = clips
+        self.clip_len = clip_len
+        self.seed = seed
+        self.num_clips = num_clips
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.clips)
+
+    def __getitem__(self, draw: int) -> Batch:
+        """A batch of one clip."""
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: Sequence[int]) -> Batch:
+        """A batch: keypoints ``(N, M, T, V, C)``, scores ``(N, M, T, V)``, frame_size ``(N, 2)``.
+
+        Further label ``(N,)`` and clip ``(N,)``, its index in the file. M is the largest number
+        of persons in the batch; persons that are not there have score 0.
+        """
+        clips = self.clips[np.asarray(draws) % len(self)]
+        frames = self.frames(clips, draws)
+        file, joints = self.file, self.file.header.layout.num_joints
+        shape = len(draws), int(file.num_persons[clips].max()), self.clip_len * self.num_clips
+        keypoints = np.zeros((*shape, joints, file.header.num_coordinates), np.float32)
+        scores = np.zeros((*shape, joints), np.float32)
+        for i, clip in enumerate(clips):
+            persons = file.num_persons[clip]
+            all_keypoints, all_scores = file.frames(clip)
+            keypoints[i, :persons] = all_keypoints[:, frames[i]]
+            scores[i, :persons] = all_scores[:, frames[i]]
+        sizes = np.stack([file.height[clips], file.width[clips]], 1).astype(np.float32)
+        present = np.isfinite(keypoints).all(-1) & (scores > 0)  # NaN is no score either
+        scores[~present] = 0
+        keypoints[~present] = 0
+        return {"keypoints": torch.from_numpy(keypoints), "scores": torch.from_numpy(scores),
+                "frame_size": torch.from_numpy(sizes),
+                "label": torch.from_numpy(file.label[clips].astype(np.int64)),
+                "clip": torch.from_numpy(clips)}
+
+    def frames(self, clips: NDArray[np.int64], draws: Sequence[int]) -> NDArray[np.int64]:
+        """Which frames of clips of the file are taken, ``(N, T)``."""
+        num_frames = self.file.num_frames[clips].astype(np.int64)
+        if self.seed is None:
+            return np.stack([sample_test(frames, self.clip_len, self.num_clips).ravel()
+                             for frames in num_frames.tolist()])
+        drawn = sample_train(torch.from_numpy(num_frames), self.clip_len, self.seed,
+                             torch.tensor(draws))
+        return drawn.numpy()
+
+
+class DrawDataset(ClipDataset):
+    """The same clips as numbers, which `ResidentClips` makes the same batches of."""
+
+    def __getitems__(self, draws: Sequence[int]) -> Batch:
+        """Clip ``(N,)``, person ``(M,)``, and draw ``(N,)`` or, at the test, frames ``(N, T)``."""
+        clips = self.clips[np.asarray(draws) % len(self)]
+        persons = int(self.file.num_persons[clips].max())
+        batch = {"clip": torch.from_numpy(clips), "person": torch.arange(persons)}
+        if self.seed is None:
+            return {**batch, "frames": torch.from_numpy(self.frames(clips, draws))}
+        return {**batch, "draw": torch.tensor(draws)}
+
+
+class ResidentClips:
+    """All keypoints of a file on one device, where batches are fetched without waiting for it.
+
+    Args:
+        file: Where they lie.
+        device: Where they go to.
+    """
+
+    def __init__(self, file: KeypointFile, device: torch.device) -> None:
+        keypoints, scores = map(torch.from_numpy, file.all_frames())
+        present = keypoints.isfinite().all(-1) & (scores > 0)  # NaN is no score either
+        self.keypoints = torch.where(present[..., None], keypoints, 0).to(device)
+        self.scores = torch.where(present, scores, 0).to(device)
+        self.start, self.num_frames, self.num_persons, self.label, height, width = (
+            torch.from_numpy(numbers.astype(np.int64)).to(device) for numbers in (
+                file.start, file.num_frames, file.num_persons, file.label, file.height, file.width))
+        self.frame_size = torch.stack([height, width], 1).float()
+
+    def fetch(self, batch: Batch, clip_len: int, seed: int) -> Batch:
+        """What `ClipDataset` gives for the draws that a `DrawDataset` has numbered.
+
+        Args:
+            batch: Of a `DrawDataset`, on the device.
+            clip_len: Frames T of a training clip.
+            seed: Seed of its random frames.
+        """
+        clip, person = batch["clip"], batch["person"]
+        num_frames = self.num_frames[clip]
+        frames = batch["frames"] if "frames" in batch else sample_train(
+            num_frames, clip_len, seed, batch["draw"])
+        known = person < self.num_persons[clip][:, None]  # (N, M)
+        rows = self.start[clip][:, None] + person * num_frames[:, None] * known
+        rows = rows[..., None] + frames[:, None]
+        keypoints, scores = (
+            each.index_select(0, rows.flatten()).view(*rows.shape, *each.shape[1:]).float()
+            for each in (self.keypoints, self.scores))
+        known = known[:, :, None, None]
+        return {"keypoints": torch.where(known[..., None], keypoints, 0.0),
+                "scores": torch.where(known, scores, 0.0), "frame_size": self.frame_size[clip],
+                "label": self.label[clip], "clip": clip}
+
+
+class DrawSampler(DistributedSampler[int]):
+    """Draws of one epoch, shuffled by seed and epoch, a share for each process.
+
+    Args:
+        num_clips: Number of clips.
+        processes: Number of processes that share them.
+        rank: Which of the processes this is.
+        seed: Seed of the order; None for the order of the file. When shuffled, a rest that does
+            not fill all processes is left out, else clips are repeated to fill them.
+    """
+
+    def __init__(self, num_clips: int, processes: int, rank: int, seed: int | None) -> None:
+        # All that is asked of the data set is its length.
+        super().__init__(range(num_clips), processes, rank,  # type: ignore[arg-type]
+                         seed is not None, seed or 0, drop_last=seed is not None)
+        self.num_clips = num_clips
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw numbers of the epoch that `set_epoch` named."""
+        first = self.epoch * self.num_clips
+        return (first + clip for clip in super().__iter__())

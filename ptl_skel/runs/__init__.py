@@ -1,0 +1,1 @@
+"""The life of a run: its folder, its record, its checkpoints."""

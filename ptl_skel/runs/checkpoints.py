@@ -1,0 +1,68 @@
+"""Checkpoints that say what they need, and runs that resume exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ptl_skel.errors import UserError
+from ptl_skel.skeletons import SkeletonLayout
+
+RECORD = "ptl_skel"
+"""Key of a checkpoint under which its config, layout and classes lie."""
+
+
+class Describe(Callback):
+    """Writes into each checkpoint what is needed to use it.
+
+    Args:
+        config: Every setting of the run, but for where it goes on.
+        layout: The joints of its data.
+        class_names: The classes of its data.
+    """
+
+    def __init__(self, config: Mapping[str, Any], layout: SkeletonLayout,
+                 class_names: Sequence[str]) -> None:
+        self.record = {"config": dict(config), "layout": layout.to_json(),
+                       "class_names": list(class_names)}
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule,
+                           checkpoint: dict[str, Any]) -> None:
+        """Adds the record."""
+        checkpoint[RECORD] = self.record
+
+
+class SeedEpochs(Callback):
+    """Seeds every epoch by its number: a resumed run draws what an uninterrupted one draws."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds dropout and augmentation, differently in each process."""
+        seeds = torch.tensor([self.seed, trainer.current_epoch, trainer.global_rank])
+        mixed = int((seeds * torch.tensor([1_000_003, 7_919, 104_729])).sum())
+        torch.manual_seed(mixed)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of a run; tensors and plain containers alone are loaded.
+
+    Raises:
+        UserError: There is none, or it is damaged or of another program.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist; a run leaves them in its checkpoints/")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever a damaged file makes of the reader
+        raise UserError(f"{path} is no checkpoint: {str(error).splitlines()[0]}") from error
+    record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
+    if (not isinstance(record, dict) or not {"config", "layout", "class_names"} <= record.keys()
+            or not {"state_dict", "epoch"} <= checkpoint.keys()):
+        raise UserError(f"{path} was not written by `ptl-skel fit`")
+    return dict(checkpoint)

@@ -1,0 +1,245 @@
+"""``ptl-skel show``: a clip as the network sees it, skeleton beside heatmaps, as PNG or GIF."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.animation import PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from ptl_skel.command import console
+from ptl_skel.data.dataset import ClipDataset
+from ptl_skel.data.sampling import sample_test
+from ptl_skel.data.transforms import compact_box, crop_resize
+from ptl_skel.errors import UserError
+from ptl_skel.representations import MIN_SCORE, JointHeatmaps
+from ptl_skel.skeletons import SkeletonLayout
+from ptl_skel.storage import KeypointFile, KeypointFileError
+
+MAX_FRAMES = 32
+"""Frames side by side in a PNG; more of them than that nobody can read."""
+_SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#b9bec6"}
+# Far from the colours of the sides; further persons begin again.
+_PERSONS = ("#3a4352", "#a3328f", "#2a8a4e", "#b0303a", "#6a5acd", "#8a6d1f")
+_FRAMES_PER_SECOND = 8
+
+
+@dataclass(frozen=True)
+class View:
+    """What one clip looks like to a network.
+
+    Attributes:
+        title: Which clip it is.
+        facts: Its length and its persons.
+        layout: The joints.
+        frames: Which of its frames the network sees, counted from 1, ``(T,)``.
+        keypoints: In pixels of the maps, ``(M, T, V, 2)``.
+        scores: ``(M, T, V)``.
+        heatmaps: ``(V, T, H, W)``.
+    """
+
+    title: str
+    facts: str
+    layout: SkeletonLayout
+    frames: NDArray[np.int64]
+    keypoints: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    heatmaps: NDArray[np.float32]
+
+
+def main(args: Sequence[str]) -> None:
+    """Writes the picture of a clip.
+
+    Raises:
+        UserError: A file or a clip that does not exist, or an option that is out of range.
+    """
+    options = _parser().parse_args(args)
+    if min(options.frames, options.clip_len, options.size) < 1:
+        raise UserError("--frames, --clip_len and --size must be >= 1")
+    shown = min(options.frames, options.clip_len)
+    if shown > MAX_FRAMES:
+        raise UserError(f"--frames must be <= {MAX_FRAMES}; a .gif as --out shows every frame")
+    try:
+        file = KeypointFile(options.file)
+        clip = find_clip(file, options.clip)
+        view = view_clip(file, clip, options.clip_len, options.size, options.sigma)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    out = Path(options.out or re.sub(r"[^\w.-]", "_", file.ids[clip]) + ".png")
+    if out.suffix.lower() not in {".png", ".gif"}:
+        raise UserError(f"--out must end in .png or .gif, got {out}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix.lower() == ".gif":
+            save_animation(view, out)
+        else:
+            draw_row(view, shown).savefig(out, dpi=130)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    console.print(f"{view.title} · {view.facts}: {out}", markup=False,
+                  highlight=False, soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ptl-skel show", description="Draws a clip as a network sees it: the skeleton in the "
+        "box around all persons, and below it the joint heatmaps.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="keypoint file")
+    parser.add_argument("--clip", required=True, metavar="ID",
+                        help="id of the clip, or its place in the file: 1 for the first")
+    parser.add_argument("--out", metavar="PICTURE", help=(
+        "a .png shows some frames in a row, a .gif all that the network sees, one after the "
+        "other; default: <clip id>.png"))
+    parser.add_argument("--frames", type=int, default=8, help="frames in the row; default: 8")
+    parser.add_argument("--clip_len", type=int, default=32,
+                        help="frames that the network sees; default: 32")
+    parser.add_argument("--size", type=int, default=56,
+                        help="height and width of the heatmaps, pixels; default: 56")
+    parser.add_argument("--sigma", type=float, default=0.6,
+                        help="width of the Gaussian around a joint, pixels; default: 0.6")
+    return parser
+
+
+def find_clip(file: KeypointFile, named: str) -> int:
+    """Index of the clip with that id; else of the one at that place, counted from 1.
+
+    Raises:
+        KeypointFileError: There is no such clip.
+    """
+    if named not in file.ids and named.isdecimal() and 1 <= int(named) <= len(file):
+        return int(named) - 1
+    return file.position(named)
+
+
+def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: float) -> View:
+    """Samples, crops and draws a clip by the same steps as a test does.
+
+    Args:
+        file: Where it lies.
+        clip: Its index.
+        clip_len: Frames that are sampled.
+        size: Height and width of the heatmaps, pixels.
+        sigma: Width of the Gaussian around a joint, pixels.
+
+    Raises:
+        KeypointFileError: The file holds 3D coordinates.
+        ValueError: `sigma` is not positive.
+    """
+    header = file.header
+    if header.num_coordinates != 2:
+        raise KeypointFileError(f"{file.path} holds 3D coordinates; heatmaps need 2D pixels")
+    heatmaps = JointHeatmaps(header.layout, sigma)
+    batch = ClipDataset(file, np.array([clip]), clip_len)[0]
+    box = compact_box(batch["keypoints"], batch["scores"], batch["frame_size"])
+    keypoints = crop_resize(batch["keypoints"], box, (size, size))
+    volume = heatmaps(keypoints, batch["scores"], (size, size))
+    label, frames, persons = file.label[clip], file.num_frames[clip], file.num_persons[clip]
+    name = f"class {header.class_names[label]}" if label >= 0 else "class not known"
+    return View(
+        f"{file.ids[clip]} · {name}",
+        f"clip {clip + 1:,} of {len(file):,}, {_number(frames, 'frame')}, "
+        f"{_number(persons, 'person')}",
+        header.layout, sample_test(int(frames), clip_len)[0] + 1, keypoints[0].numpy(),
+        batch["scores"][0].numpy(), volume[0].numpy())
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def draw_row(view: View, num_frames: int) -> Figure:
+    """Some frames of a clip, evenly spread: skeletons above, heatmaps below."""
+    figure = Figure((max(1.5 * num_frames, 4.5) + 0.3, 4.1),
+                    layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.04))
+    axes = figure.subplots(2, num_frames, squeeze=False)
+    shown = np.linspace(0, len(view.frames) - 1, num_frames).round().astype(int)
+    for column, frame in enumerate(shown):
+        draw_skeletons(axes[0, column], view, frame)
+        draw_heatmap(axes[1, column], view, frame)
+        axes[0, column].set_title(f"frame {view.frames[frame]}", fontsize=9, color="#555c66")
+    axes[0, 0].set_ylabel("skeleton", fontsize=9)
+    axes[1, 0].set_ylabel("joint heatmaps", fontsize=9)
+    _label(figure, view)
+    return figure
+
+
+def save_animation(view: View, path: Path) -> None:
+    """Writes the frames of a clip one after the other, as an animated GIF."""
+    figure = Figure((6.4, 4.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _label(figure, view)
+    writer = PillowWriter(_FRAMES_PER_SECOND)
+    with writer.saving(figure, str(path), 100):
+        for frame, number in enumerate(view.frames):
+            for axes in (left, right):
+                axes.clear()
+            draw_skeletons(left, view, frame)
+            draw_heatmap(right, view, frame)
+            left.set_title(f"frame {number}", fontsize=9, color="#555c66")
+            right.set_title("joint heatmaps", fontsize=9, color="#555c66")
+            writer.grab_frame()
+
+
+def draw_skeletons(axes: Axes, view: View, frame: int) -> None:
+    """Limbs in the colour of the person, joints in that of their side; unsure joints paler."""
+    height, width = view.heatmaps.shape[2:]
+    _frame(axes, "#f7f8fa")
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+    limbs = np.array(view.layout.limbs, int).reshape(-1, 2)
+    sides = [_SIDES[side] for side in view.layout.sides]
+    for person in range(len(view.scores)):
+        keypoints, scores = view.keypoints[person, frame], view.scores[person, frame]
+        drawn = scores >= MIN_SCORE
+        linked = limbs[drawn[limbs].all(1)]
+        axes.add_collection(LineCollection(
+            list(keypoints[linked]), linewidths=1.8, capstyle="round", zorder=2 + 2 * person,
+            colors=[to_rgba(_PERSONS[person % len(_PERSONS)], _strength(score))
+                    for score in scores[linked].min(1)]))
+        axes.scatter(
+            keypoints[drawn, 0], keypoints[drawn, 1], 9, linewidths=0, zorder=3 + 2 * person,
+            c=[to_rgba(sides[joint], _strength(scores[joint])) for joint in np.flatnonzero(drawn)])
+
+
+def _strength(score: float) -> float:
+    return 0.25 + 0.75 * float(score)
+
+
+def draw_heatmap(axes: Axes, view: View, frame: int) -> None:
+    """The largest value over the joints of each side, in the colour of that side."""
+    _frame(axes, "black")
+    maps, sides = view.heatmaps[:, frame], np.array(view.layout.sides)
+    image = np.zeros((*maps.shape[1:], 3))
+    for side, colour in _SIDES.items():
+        largest = maps[sides == side].max(0, initial=0) ** 0.6  # else too dim on many a screen
+        image += largest[..., None] * np.array(to_rgb(colour))
+    axes.imshow(image.clip(0, 1), interpolation="nearest")
+
+
+def _frame(axes: Axes, background: str) -> None:
+    axes.set_facecolor(background)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("#d5d9e0")
+
+
+def _label(figure: Figure, view: View) -> None:
+    """Title and legend of a picture."""
+    figure.suptitle(f"{view.title}\n{view.facts}", fontsize=11, parse_math=False)
+    entries = [Line2D([], [], marker="o", linestyle="", color=_SIDES[side], label=f"{side} joints")
+               for side in _SIDES if side in view.layout.sides]
+    persons = len(view.scores)
+    if 1 < persons <= len(_PERSONS):
+        entries += [Line2D([], [], color=colour, linewidth=2, label=f"person {number}")
+                    for number, colour in enumerate(_PERSONS[:persons], 1)]
+    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), fontsize=8,
+                  frameon=False, handlelength=1.2, columnspacing=1.2)

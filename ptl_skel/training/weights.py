@@ -1,0 +1,174 @@
+"""Weights from files: those of PYSKL and MMAction2, of torchvision, and of runs of our own.
+
+Nothing in a file is executed: tensors are read, whatever else it holds is passed over.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+RGB = 3
+"""Channels of what networks for videos were trained on."""
+
+HEAD = "head.3."
+"""Where the linear layer lies in a classifier."""
+
+
+def load_weights(classifier: nn.Module, path: Path, *, adapt: bool) -> list[str]:
+    """Loads the weights of a published or own checkpoint into a classifier.
+
+    Every tensor must find its place, and every place its tensor. With `adapt`, two kinds may
+    differ: a head of another number of classes stays as it is, and a first convolution trained on
+    RGB is fitted to other channels. Each of C channels gets the mean of its three, times 3 / C: a
+    constant input then has the answer it had.
+
+    Args:
+        classifier: As `ptl_skel.training.module.classifier` makes it.
+        path: A checkpoint of PYSKL, MMAction2, torchvision or ``ptl-skel fit``.
+        adapt: Whether the network is going to be trained further.
+
+    Returns:
+        What was adapted, a sentence each.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no weights, or not those of this network.
+    """
+    found = ours(read_tensors(path))
+    wanted = classifier.state_dict()
+    said = _adapt(found, wanted) if adapt else []
+    problems = [
+        _listed("lacks", sorted(set(wanted) - set(found))),
+        _listed("has beyond them", sorted(set(found) - set(wanted))),
+        _listed("has in another shape", [
+            f"{name} {_shape(found[name])} instead of {_shape(wanted[name])}"
+            for name in wanted if name in found and found[name].shape != wanted[name].shape]),
+    ]
+    if any(problems):
+        raise ValueError(f"{path} does not hold the weights of this network: it "
+                         f"{'; it '.join(filter(None, problems))}")
+    classifier.load_state_dict(found)
+    return said
+
+
+def ours(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names of our classifier: ``backbone.`` and the head."""
+    names = [name.removeprefix("module.") for name in published]  # of DataParallel
+    if any(name.startswith("classifier.") for name in names):  # a run of our own
+        prefixes = {"classifier.": ""}
+    elif any(name.startswith("backbone.") for name in names):  # PYSKL, MMAction2
+        prefixes = {"cls_head.fc_cls.": HEAD, "cls_head.fc.": HEAD, "": ""}
+    else:  # torchvision
+        prefixes = {"fc.": HEAD, "": "backbone."}
+
+    def renamed(name: str) -> str:
+        for prefix, place in prefixes.items():
+            if name.startswith(prefix):
+                return place + name.removeprefix(prefix)
+        return name
+
+    return {renamed(name): tensor for name, tensor in zip(names, published.values(), strict=True)}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, by the names it has there.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or holds no state dict.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"weights {path} do not exist")
+    try:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # there are other objects among the tensors
+            content = torch.load(path, map_location="cpu", weights_only=False,
+                                 pickle_module=_TensorsAlone)
+    except Exception as error:  # whatever a stranger's file makes of the reader
+        said = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{path} holds no weights that can be read: {said[0]}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        content = {}
+    tensors = {name: value for name, value in content.items()
+               if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no state dict")
+    return tensors
+
+
+def _adapt(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    said = []
+    head, place = found.get(f"{HEAD}weight"), wanted[f"{HEAD}weight"]
+    if head is not None and len(head) != len(place):
+        said.append(f"the head, for {len(head)} classes, is left out: {len(place)} are trained")
+        found |= {name: value for name, value in wanted.items() if name.startswith(HEAD)}
+    for name, value in found.items():
+        place = wanted.get(name, value)
+        if value.ndim == place.ndim == 5 and value.shape[1] == RGB != place.shape[1]:
+            channels = place.shape[1]
+            found[name] = value.mean(1, keepdim=True).expand_as(place) * (RGB / channels)
+            said.append(f"{name}, trained on RGB, is spread over {channels} channels")
+    return said
+
+
+def _listed(problem: str, names: list[str]) -> str:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{problem} {shown}" if names else ""
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+class _Placeholder:
+    """Stands for any object that is no tensor; knows nothing, does nothing."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> _Placeholder:
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    def __call__(self, *args: object, **kwargs: object) -> _Placeholder:
+        return self
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+    def append(self, value: object) -> None:
+        """Forgets the value."""
+
+    add = extend = append
+
+
+class _TensorsAlone:
+    """What `torch.load` takes for the module ``pickle``: it unpickles tensors and containers."""
+
+    class Unpickler(pickle.Unpickler):
+        """Finds what rebuilds a tensor; anything else becomes a placeholder."""
+
+        _known = {("collections", "OrderedDict"): OrderedDict} | {
+            ("torch._utils", name): getattr(torch._utils, name)
+            for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")}
+
+        def find_class(self, module: str, name: str) -> Any:
+            """See the class."""
+            return self._known.get((module, name), _Placeholder)
+
+    @classmethod
+    def load(cls, file: Any, **options: Any) -> Any:
+        """As `pickle.load`; files of torch before 1.6 begin with numbers that are read by it."""
+        return cls.Unpickler(file, **options).load()

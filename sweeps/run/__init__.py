@@ -1,0 +1,1 @@
+"""Runs a sweep file without a server."""

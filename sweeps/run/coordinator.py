@@ -1,0 +1,284 @@
+"""Runs a sweep file without a server: one coordinator, and trainings in its slots.
+
+::
+
+    <out>/sweep.json     what the sweep is, and for each cell its values, command and state
+    <out>/journal.log    the state of the search, Optuna's
+    <out>/<cell>/        run folder of a cell, with what the training printed in log.txt
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from ptl_skel.command import console
+from ptl_skel.errors import UserError
+from ptl_skel.runs.record import write_text
+from sweeps.run.files import SEED, Sweep
+from sweeps.run.jobs import Executor, command_of
+from sweeps.run.progress import Progress, Running
+from sweeps.run.space import arguments_of, extremes
+from sweeps.run.trials import JOURNAL, Open, Trials
+from sweeps.run.watch import logged_by, metrics_so_far, reason, status_of
+
+SCHEMA_VERSION = 1
+STATE = "sweep.json"
+POLL = 0.5
+"""Seconds between two looks at the trainings."""
+
+
+def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict[str, str]:
+    """Runs all cells of a sweep that are not finished yet.
+
+    Args:
+        sweep: The sweep.
+        out: Folder of the sweep.
+        executor: Where the trainings run.
+        retries: How often a training that crashed goes on from its last checkpoint.
+
+    Returns:
+        Why cells failed, by their name.
+
+    Raises:
+        UserError: The command line refuses a value, another coordinator is at work in the folder,
+            the folder holds another sweep, or a finished run has not logged the metric.
+    """
+    check(sweep)
+    with _locked(out), _terminable():
+        coordinator = Coordinator(sweep, out, executor, retries)
+        try:
+            coordinator.run()
+        finally:
+            coordinator.shut_down()
+        return coordinator.failures
+
+
+def dry_run(sweep: Sweep, out: Path, executor: Executor) -> None:
+    """Prints the commands that `run_sweep` would run, and how many; changes nothing.
+
+    Raises:
+        UserError: As `run_sweep`.
+    """
+    check(sweep)
+    _same_settings(sweep, out)
+    with tempfile.TemporaryDirectory() as copy:
+        if (out / JOURNAL).is_file():
+            shutil.copy(out / JOURNAL, copy)
+        trials = Trials(sweep, Path(copy))
+        cells = [opened.cell for opened in trials.begun]
+        while (opened := trials.next()) is not None:
+            cells.append(opened.cell)
+            if sweep.method == "bayes":
+                break
+    for number, cell in enumerate(cells):
+        print(executor.shown(command_of(sweep, cell, out / cell.name), number % executor.slots))
+    done = int(trials.planned) - len(cells) if sweep.method != "bayes" else 0
+    console.print(
+        f"{int(trials.planned)} runs, {executor.slots} at a time"
+        + f", {done} of them done" * bool(done)
+        + "; shown is the next, the others depend on results" * (sweep.method == "bayes"))
+
+
+def check(sweep: Sweep) -> None:
+    """Takes all values through the parser of ``ptl-skel fit``.
+
+    Raises:
+        UserError: It refuses one, or the data are not there, or the search would never end.
+    """
+    from ptl_skel.cli.lightning import parse  # takes seconds
+
+    cells = extremes(sweep)
+    try:
+        configs = parse([arguments_of(sweep, cell) for cell in cells])
+    except UserError as error:
+        raise UserError(f"{sweep.path}: ptl-skel fit refuses it: {error}") from error
+    for config in configs:
+        file = Path(str(config["data"]["file"]))
+        if not file.is_file():
+            raise UserError(f"{sweep.path}: keypoint file {file} does not exist; `make preprocess` "
+                            "says where data come from, --experiment and --set data.file=... name "
+                            "other data")
+
+
+class Coordinator:
+    """Hands cells to free slots, looks how they do, and writes down how they end."""
+
+    def __init__(self, sweep: Sweep, out: Path, executor: Executor, retries: int) -> None:
+        self.sweep, self.out, self.executor, self.retries = sweep, out, executor, retries
+        _same_settings(sweep, out)
+        self.trials = Trials(sweep, out)
+        self.begun = deque(self.trials.begun)
+        self.running: dict[int, Running] = {}
+        self.failures: dict[str, str] = {}
+        self.progress = Progress(sweep, executor.slots, self.trials.planned)
+        if self.trials.dropped:
+            self.progress.say("not in the file any more, and left as they are: "
+                              + ", ".join(self.trials.dropped))
+
+    def run(self) -> None:
+        """Until every cell has ended."""
+        with self.progress:
+            while True:
+                self._fill_slots()
+                self.progress.show(self.trials.overview(), self.running.values(), self.failures)
+                if not self.running:
+                    return
+                time.sleep(POLL)
+                for one in list(self.running.values()):
+                    self._look_at(one)
+
+    def shut_down(self) -> None:
+        """Ends what still runs; it goes on from its last checkpoint another time."""
+        for one in self.running.values():
+            one.job.stop()
+        while any(one.job.poll() is None for one in self.running.values()):
+            time.sleep(POLL)
+
+    def _fill_slots(self) -> None:
+        for slot in range(self.executor.slots):
+            while slot not in self.running:
+                opened = self.begun.popleft() if self.begun else self.trials.next()
+                if opened is None:
+                    return
+                run_dir = self.out / opened.cell.name
+                if status_of(run_dir) == "finished":  # and the coordinator was killed just then
+                    self._finish(opened, run_dir)
+                else:
+                    self._start(opened, run_dir, slot)
+
+    def _start(self, opened: Open, run_dir: Path, slot: int, tries: int = 1) -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        job = self.executor.find(run_dir) or self.executor.start(
+            command_of(self.sweep, opened.cell, run_dir), run_dir, slot)
+        self.running[slot] = Running(opened, run_dir, job, tries)
+        self._write_state()
+
+    def _look_at(self, one: Running) -> None:
+        code = one.job.poll()
+        if self.sweep.halving is not None and not one.lags and self._lags(one):
+            one.lags = True
+            one.job.stop()
+        if code is None:
+            return
+        slot = next(slot for slot, other in self.running.items() if other is one)
+        del self.running[slot]
+        if status_of(one.run_dir) == "finished":
+            self._finish(one.opened, one.run_dir)
+        elif one.lags:
+            self.trials.stop(one.opened)
+            self.progress.say(f"{one.name} lags behind and was stopped")
+        elif one.tries <= self.retries and code != 2:  # 2 is a mistake, which stays one
+            self.progress.say(f"{one.name} crashed and goes on from its last checkpoint: "
+                              f"{reason(one.run_dir, code)}")
+            self._start(one.opened, one.run_dir, slot, one.tries + 1)
+        else:
+            self.failures[one.name] = reason(one.run_dir, code)
+            self.progress.say(f"{one.name} failed: {self.failures[one.name]}")
+        self._write_state()
+
+    def _lags(self, one: Running) -> bool:
+        return any(one.opened.report(int(row["epoch"]) + 1, row[self.sweep.metric])
+                   for row in metrics_so_far(one.run_dir) if self.sweep.metric in row)
+
+    def _finish(self, opened: Open, run_dir: Path) -> None:
+        logged = logged_by(run_dir)
+        if self.sweep.metric not in logged:
+            hint = (": nothing is held out for validation, see data.val_fraction"
+                    if self.sweep.metric.startswith("val/") else "")
+            raise UserError(f"{run_dir} is finished, but has logged no {self.sweep.metric}{hint}; "
+                            f"it has: {', '.join(logged)}")
+        value = logged[self.sweep.metric]
+        self.trials.finish(opened, value)
+        self.progress.finished(opened.cell.name, value)
+
+    def _write_state(self) -> None:
+        """Brings sweep.json up to date, for reports and for people."""
+        running = {one.name for one in self.running.values()}
+        cells = []
+        for cell, state in self.trials.overview():
+            if state == "open":
+                state = ("running" if cell.name in running else
+                         "failed" if cell.name in self.failures else "waiting")
+            command = command_of(self.sweep, cell, self.out / cell.name)
+            cells.append({"name": cell.name, "arm": cell.arm, "seed": cell.values.get(SEED),
+                          "values": cell.values, "state": state,
+                          "error": self.failures.get(cell.name), "command": shlex.join(command)})
+        write_text(self.out / STATE, json.dumps({
+            "schema_version": SCHEMA_VERSION, "sweep": self.sweep.name,
+            "metric": self.sweep.metric, "goal": self.sweep.goal,
+            "settings": _settings(self.sweep), "cells": cells}, indent=1))
+
+
+def _settings(sweep: Sweep) -> dict[str, Any]:
+    """What has to stay the same for the cells of a folder to belong together."""
+    settings: dict[str, Any] = {"method": sweep.method, "command": list(sweep.command)}
+    if sweep.method != "grid":  # a grid may grow: its cells are known by their values
+        settings["parameters"] = sweep.parameters
+    if sweep.method != "grid" or sweep.halving is not None:
+        settings["metric"] = f"{sweep.metric}, {sweep.goal}"
+    return settings
+
+
+def _same_settings(sweep: Sweep, out: Path) -> None:
+    path = out / STATE
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged; give --out another folder") from error
+    now = _settings(sweep)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise UserError(f"{out} was begun with another `{key}` ({before.get(key)}); give --out "
+                            "another folder, or remove this one")
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keeps other coordinators out of the folder; the system lets go of it with the process."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / "lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise UserError(f"another `python -m sweeps run` (process {lock.read() or 'unknown'}) "
+                            f"is at work in {out}; wait for it, or give --out another "
+                            "folder") from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM and a closed terminal end the sweep as Ctrl-C does."""
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, stop) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

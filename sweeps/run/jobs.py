@@ -1,0 +1,143 @@
+"""One training of a sweep: its command, and the process that runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from ptl_skel.errors import UserError
+from sweeps.run.files import Sweep
+from sweeps.run.process import LOG, die_with_parent
+from sweeps.run.space import Cell, arguments_of
+
+GRACE = 30.0
+"""Seconds that a training has to stop by itself."""
+
+
+class Job(Protocol):
+    """A training that was started."""
+
+    def poll(self) -> int | None:
+        """Exit code; None while it runs."""
+
+    def stop(self) -> None:
+        """Asks it to stop, and later makes it."""
+
+
+class Executor(Protocol):
+    """Where trainings run."""
+
+    slots: int
+
+    def start(self, command: list[str], run_dir: Path, slot: int) -> Job:
+        """Starts a training."""
+
+    def shown(self, command: list[str], slot: int) -> str:
+        """How `start` runs a command, as it can be pasted into a shell."""
+
+    def find(self, run_dir: Path) -> Job | None:
+        """The training in that folder that an earlier coordinator started and that goes on."""
+
+
+def command_of(sweep: Sweep, cell: Cell, run_dir: Path) -> list[str]:
+    """The command that trains a cell in its folder, and goes on with what is there already.
+
+    Raises:
+        UserError: The command needs a variable of the environment that is not set.
+    """
+    words: list[str] = []
+    for word in sweep.command[: sweep.command.index("fit") + 1]:
+        if variable := re.fullmatch(r"\$\{envvar:(\w+)\}", word):
+            if variable[1] not in os.environ:
+                raise UserError(f"{sweep.path}: the environment has no {variable[1]}")
+            words.append(os.environ[variable[1]])
+        elif word == "${interpreter}":
+            words.append(sys.executable)
+        elif word != "${env}":
+            words.append(word)
+    return [*words, "--trainer.enable_progress_bar", "false", *arguments_of(sweep, cell),
+            "--run_dir", str(run_dir), "--ckpt_path", "last"]
+
+
+class LocalExecutor:
+    """Trainings as child processes, each with its share of the machine.
+
+    Args:
+        slots: How many run at the same time; each has a GPU where there are any, in turn, and its
+            share of the cores.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.gpus = visible_gpus()
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        self.threads = max(1, cores // slots)
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """What is set for the training in a slot; what the user has set stays."""
+        own = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(self.threads))}
+        if self.gpus:
+            own["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        return own
+
+    def start(self, command: list[str], run_dir: Path, slot: int) -> LocalJob:
+        """See `Executor`."""
+        return LocalJob(command, self.environment(slot), run_dir)
+
+    def shown(self, command: list[str], slot: int) -> str:
+        """See `Executor`."""
+        return shown(command, self.environment(slot))
+
+    def find(self, run_dir: Path) -> None:
+        """None: a child process ends with its coordinator."""
+
+
+class LocalJob:
+    """A child process that ends with its parent, however that ends (on Linux)."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], run_dir: Path) -> None:
+        self.killed_at = float("inf")
+        with (run_dir / LOG).open("ab") as log:
+            log.write(f"$ {shown(command, environment)}\n".encode())
+            log.flush()
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, start_new_session=True, preexec_fn=die_with_parent())
+
+    def poll(self) -> int | None:
+        """See `Job`."""
+        if self.process.poll() is None and time.monotonic() > self.killed_at:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        return self.process.poll()
+
+    def stop(self) -> None:
+        """See `Job`."""
+        if self.process.poll() is None and self.killed_at == float("inf"):
+            self.process.terminate()
+            self.killed_at = time.monotonic() + GRACE
+
+
+def shown(command: list[str], environment: Mapping[str, str]) -> str:
+    """A command as it can be pasted into a shell."""
+    return " ".join([*(f"{name}={value}" for name, value in environment.items()),
+                     shlex.join(command)])
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs as CUDA_VISIBLE_DEVICES takes them."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in visible.split(",") if name.strip() not in {"", "-1"}]
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True,
+                                check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(number) for number, line in enumerate(listed.splitlines()) if line.strip()]

@@ -1,0 +1,124 @@
+"""What a sweep goes through: cells of a grid, or draws of a search, each with a readable name."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from sweeps.run.files import ARGUMENTS, SEED, Sweep, distribution_of
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a sweep.
+
+    Attributes:
+        name: Of its folder: what it has of its own, the seed last, e.g. ``reduced-seed0``.
+        arm: The name without the seed: what runs of several seeds have in common.
+        values: All parameters, by the names of flags.
+    """
+
+    name: str
+    arm: str
+    values: dict[str, Any]
+
+
+def grid(sweep: Sweep) -> list[Cell]:
+    """All cells of a grid in W&B's order, the last parameter varying fastest; at most `run_cap`."""
+    choices = [_choices(parameter) for parameter in sweep.parameters.values()]
+    cells = [cell_of(sweep, dict(zip(sweep.parameters, values, strict=True)))
+             for values in itertools.product(*choices)]
+    if len({cell.name for cell in cells}) < len(cells):  # long values, told apart by their end
+        cells = [Cell(f"{number:03}-{cell.name}", f"{number:03}-{cell.arm}", cell.values)
+                 for number, cell in enumerate(cells)]
+    return cells[: sweep.run_cap]
+
+
+def distributions(sweep: Sweep) -> dict[str, BaseDistribution]:
+    """What a search draws from; choices as JSON, which keeps dicts, lists and null."""
+    drawn: dict[str, BaseDistribution] = {}
+    for name, parameter in sweep.parameters.items():
+        kind, ends = distribution_of(parameter), _choices(parameter)
+        if kind in {"constant", "categorical"}:
+            drawn[name] = CategoricalDistribution([json.dumps(value) for value in ends])
+        elif kind == "int_uniform":
+            drawn[name] = IntDistribution(*ends)
+        else:
+            drawn[name] = FloatDistribution(
+                ends[0], ends[1], kind == "log_uniform_values", parameter.get("q"))
+    return drawn
+
+
+def drawn_cell(sweep: Sweep, number: int, drawn: Mapping[str, Any]) -> Cell:
+    """The cell of a draw from `distributions`, by number and name, since draws may look alike."""
+    values = {name: json.loads(drawn[name]) if "min" not in parameter else drawn[name]
+              for name, parameter in sweep.parameters.items()}
+    cell = cell_of(sweep, values)
+    return Cell(f"{number:03}-{cell.name}", f"{number:03}-{cell.arm}", values)
+
+
+def extremes(sweep: Sweep) -> list[Cell]:
+    """Few cells in which every value of the file occurs, and both ends of each range."""
+    choices = [_choices(parameter) for parameter in sweep.parameters.values()]
+    return [cell_of(sweep, {name: values[min(position, len(values) - 1)]
+                            for name, values in zip(sweep.parameters, choices, strict=True)})
+            for position in range(max(map(len, choices)))]
+
+
+def arguments_of(sweep: Sweep, cell: Cell) -> list[str]:
+    """What the sweep file gives to ``ptl-skel fit`` for a cell; W&B's agent gives the same."""
+    words = [json.dumps(cell.values) if word == ARGUMENTS else word for word in sweep.command]
+    return words[words.index("fit") + 1:]
+
+
+def _choices(parameter: Mapping[str, Any]) -> list[Any]:
+    """The values of a parameter, or both ends of its range."""
+    if "min" in parameter:
+        return [parameter["min"], parameter["max"]]
+    return [parameter["value"]] if "value" in parameter else list(parameter["values"])
+
+
+def cell_of(sweep: Sweep, values: dict[str, Any]) -> Cell:
+    """The cell with some values, under a name of those that vary."""
+    varied = [name for name, parameter in sweep.parameters.items()
+              if name != SEED and len(_choices(parameter)) > 1]
+    leaves = [leaf for name in varied for leaf in _leaves(name, values[name])]
+    short = [name.rpartition(".")[2] for name, _ in leaves]
+    parts = [_part(name if short.count(last) > 1 else last, value)
+             for (name, value), last in zip(leaves, short, strict=True)]
+    arm = re.sub(r"[^\w.,=+-]", "_", ",".join(parts))[:150] or sweep.name
+    seed = f"-seed{values[SEED]}" if SEED in values else ""
+    return Cell(f"{arm}{seed}", arm, values)
+
+
+def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, inner in value.items() for leaf in _leaves(f"{name}.{key}", inner)]
+    return [(name, value)]
+
+
+def _part(name: str, value: Any) -> str:
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        return value.rpartition("/")[2].rpartition(".")[0]
+    if name.endswith("class_path"):
+        return str(value).rpartition(".")[2]
+    return f"{name}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "-".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value) if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,177 @@
+"""The state of a sweep: its cells as trials of an Optuna study, in a journal that survives a kill.
+
+A cell that failed stays open in the journal, so that the same command takes it up again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from ptl_skel.errors import UserError
+from sweeps.run.files import Sweep
+from sweeps.run.space import Cell, distributions, drawn_cell, grid
+
+JOURNAL = "journal.log"
+STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "open",
+          TrialState.COMPLETE: "finished", TrialState.PRUNED: "stopped early"}
+"""What the states of trials mean for cells; a trial that has failed is none of a cell."""
+DRAWS = 100
+"""How often a search that draws what it had already draws again."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """A cell that is to be run, or was begun, with its trial."""
+
+    cell: Cell
+    trial: optuna.Trial
+
+    def report(self, epoch: int, value: float) -> bool:
+        """Tells the metric after that many epochs; whether the cell lags behind and should stop."""
+        if epoch in self.trial.study.trials[self.trial.number].intermediate_values:
+            return False
+        self.trial.report(value, epoch)
+        return self.trial.should_prune()
+
+
+class Trials:
+    """The cells of a sweep in their folder.
+
+    Args:
+        sweep: The sweep.
+        out: Folder of the sweep; only one process may use it.
+
+    Attributes:
+        begun: Cells that an earlier coordinator left open, to be gone on with first.
+
+    Raises:
+        UserError: The folder holds cells of the same names with other values.
+    """
+
+    def __init__(self, sweep: Sweep, out: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.sweep = sweep
+        self.cells = {cell.name: cell for cell in grid(sweep)} if sweep.method == "grid" else {}
+        self.space = {} if self.cells else distributions(sweep)
+        journal = out / JOURNAL
+        # A coordinator that was killed while writing leaves its lock, for which Optuna would wait.
+        journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
+        self.study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
+            direction=sweep.goal, load_if_exists=True, pruner=_pruner(sweep))
+        self.dropped = self._settle()
+        self._enqueue()
+        self.begun = [Open(self._cell_of(trial), optuna.Trial(self.study, trial._trial_id))
+                      for trial in self._all(TrialState.RUNNING)]
+
+    def _all(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states)
+
+    def _settle(self) -> list[str]:
+        """Closes begun trials that are no cell of the file (any more); names of such cells."""
+        strange = [trial for trial in self._all(TrialState.RUNNING) if not self._is_whole(trial)]
+        for trial in strange:
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        return [trial.user_attrs["cell"] for trial in strange if self.cells]
+
+    def _is_whole(self, trial: FrozenTrial | optuna.Trial) -> bool:
+        if self.cells:
+            return trial.user_attrs["cell"] in self.cells
+        return trial.params.keys() == self.space.keys()  # else killed while it was drawn
+
+    def _enqueue(self) -> None:
+        """Takes the cells of a grid that are not there yet into the journal."""
+        known = {trial.user_attrs["cell"]: trial.user_attrs["values"]
+                 for trial in self._all(*STATES) if self.cells}
+        for name, cell in self.cells.items():
+            if name not in known:
+                attributes = {"cell": name, "values": cell.values}
+                self.study.enqueue_trial({}, user_attrs=attributes)
+            elif known[name] != cell.values:
+                key = next(key for key in {**known[name], **cell.values}
+                           if known[name].get(key) != cell.values.get(key))
+                raise UserError(
+                    f"the cell {name} was begun with another value of {key}; give --out another "
+                    "folder, or remove this one")
+
+    def _cell_of(self, trial: FrozenTrial | optuna.Trial) -> Cell:
+        if self.cells:
+            return self.cells[trial.user_attrs["cell"]]
+        return drawn_cell(self.sweep, trial.number, trial.params)
+
+    def next(self) -> Open | None:
+        """The next cell that has not been begun; None where there is no more."""
+        if not self.cells:
+            return self._draw()
+        while self._all(TrialState.WAITING):
+            trial = self.study.ask()
+            if self._is_whole(trial):
+                return Open(self._cell_of(trial), trial)
+            self.study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _draw(self) -> Open | None:
+        for _ in range(DRAWS):
+            kept = self._all(*STATES)
+            drawn = {json.dumps(trial.params, sort_keys=True) for trial in kept}
+            if len(kept) >= self.planned:
+                return None
+            # Seeded by their number, so that a resumed search draws what another would have.
+            self.study.sampler = _sampler(self.sweep, len(self.study.trials))
+            trial = self.study.ask(self.space)
+            if json.dumps(trial.params, sort_keys=True) not in drawn:
+                return Open(self._cell_of(trial), trial)
+            self.study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _size(self) -> float:
+        """How many cells a search can draw from."""
+        return math.prod(len(one.choices) if isinstance(one, CategoricalDistribution) else math.inf
+                         for one in self.space.values())
+
+    def finish(self, opened: Open, value: float) -> None:
+        """Closes a cell with its metric; one that is no number counts as the worst."""
+        worst = -math.inf if self.sweep.goal == "maximize" else math.inf
+        self.study.tell(opened.trial, worst if math.isnan(value) else value)
+
+    def stop(self, opened: Open) -> None:
+        """Closes a cell that was stopped early."""
+        self.study.tell(opened.trial, state=TrialState.PRUNED)
+
+    def overview(self) -> list[tuple[Cell, str]]:
+        """Cells so far, each ``waiting``, ``open``, ``finished`` or ``stopped early``."""
+        return [(self._cell_of(trial), STATES[trial.state]) for trial in self._all(*STATES)
+                if self._is_whole(trial)]
+
+    @property
+    def planned(self) -> float:
+        """How many cells there will be; infinite for a search without end."""
+        if self.cells:
+            return len(self.cells)
+        cap = self.sweep.run_cap
+        return min(math.inf if cap is None else cap, self._size())
+
+
+def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
+    if sweep.halving is None:
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=sweep.halving.first, reduction_factor=sweep.halving.factor)
+
+
+def _sampler(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
+    if sweep.method == "random":
+        return optuna.samplers.RandomSampler(seed)
+    with warnings.catch_warnings():  # constant_liar, for several slots, is called experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)

@@ -1,0 +1,136 @@
+"""Fusing predictions: what is matched, what is refused, what comes out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ptl_skel.__main__ import main
+from ptl_skel.cli.ensemble import fuse, search
+from ptl_skel.runs.record import read_predictions, write_predictions
+
+NAMES = ("a", "b", "c")
+LABEL = [0, 1, 2, 0]
+# One is sure of what the other does not know.
+ONE = [[0.9, 0.1, 0], [0.2, 0.7, 0.1], [0.4, 0.35, 0.25], [0.3, 0.4, 0.3]]
+OTHER = [[0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0, 0.2, 0.8], [0.8, 0.1, 0.1]]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write(name, probabilities, label=LABEL, ids=None, class_names=NAMES):
+    path = Path(name)
+    if path.suffix != ".npz":
+        path.mkdir()
+        path = path / "predictions.npz"
+    ids = [f"clip{i}" for i in range(len(label))] if ids is None else ids
+    write_predictions(path, ids, torch.tensor(label), torch.tensor(probabilities), class_names)
+    return name
+
+
+def refusal(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(["ensemble", *arguments])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+class TestFusion:
+    def test_each_and_the_mean_are_reported_and_written(self, capsys):
+        write("joint", ONE)
+        write("limb.npz", OTHER)
+        main(["ensemble", "joint", "limb.npz", "--out", "both/fused.npz"])
+        said = capsys.readouterr().out
+        for row, top1 in (("joint", "50.00 %"), ("limb.npz", "75.00 %"), ("fused", "100.00 %")):
+            line, = (line for line in said.splitlines() if row in line)
+            assert next(cell.strip() for cell in line.split("│") if "%" in cell) == top1
+        fused = read_predictions(Path("both/fused.npz"))
+        np.testing.assert_allclose(fused.probabilities, (np.array(ONE) + OTHER) / 2, atol=1e-6)
+        assert fused.label.tolist() == LABEL
+        assert fused.class_names == NAMES
+
+    def test_clips_are_matched_by_their_ids(self):
+        write("joint", ONE)
+        write("limb", OTHER[::-1], LABEL[::-1], [f"clip{i}" for i in (3, 2, 1, 0)])
+        main(["ensemble", "joint", "limb", "--weights", "1", "3", "--out", "fused.npz"])
+        fused = read_predictions(Path("fused.npz"))
+        assert fused.clip == ("clip0", "clip1", "clip2", "clip3")
+        expected = (np.array(ONE) + 3 * np.array(OTHER)) / 4
+        np.testing.assert_allclose(fused.probabilities, expected, atol=1e-6)
+
+    def test_of_three_and_of_one(self):
+        probabilities = torch.rand(3, 5, 4).softmax(2)
+        torch.testing.assert_close(fuse(probabilities, [1, 1, 1]), probabilities.mean(0))
+        torch.testing.assert_close(fuse(probabilities, [0, 2, 0]), probabilities[1])
+        torch.testing.assert_close(fuse(probabilities, [1, 2, 5]).sum(1), torch.ones(5))
+
+    def test_clips_without_labels_do_not_count(self, capsys):
+        write("joint", ONE, [0, 1, -1, -1])
+        main(["ensemble", "joint"])
+        assert capsys.readouterr().out.count("100.00 %") == 6
+        write("blind", ONE, [-1] * 4)
+        main(["ensemble", "blind"])
+        assert "%" not in capsys.readouterr().out
+
+
+class TestSearch:
+    def test_the_better_one_counts_more(self):
+        random = np.random.default_rng(0)
+        label = torch.from_numpy(random.integers(0, 5, 200))
+        right = torch.nn.functional.one_hot(label, 5).float()
+        good, bad = ((strength * right + torch.from_numpy(random.normal(size=(200, 5))))
+                     .softmax(1).float() for strength in (2.5, 0.3))
+        stack = torch.stack([bad, good])
+        weights = search(stack, label)
+        assert weights[1] > weights[0]
+        hits = [(fuse(stack, w).argmax(1) == label).sum() for w in (weights, [1, 1])]
+        assert hits[0] >= hits[1]
+
+    def test_equal_weights_stay_where_nothing_is_better(self):
+        probabilities = torch.eye(3).expand(2, 3, 3)
+        assert search(probabilities, torch.arange(3)) == [1, 1]
+
+    def test_it_is_done_on_validation_clips(self, capsys):
+        for name in ("joint", "limb"):
+            write(name, ONE if name == "joint" else OTHER)
+            # In validation the joints are always wrong.
+            correct = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+            write(f"{name}-val", (correct if name == "limb" else correct[:, [1, 2, 0]]).tolist(),
+                  ids=["v0", "v1", "v2", "v3"])
+        main(["ensemble", "joint", "limb", "--search", "joint-val", "limb-val", "--out", "f.npz"])
+        np.testing.assert_allclose(read_predictions(Path("f.npz")).probabilities, OTHER, atol=1e-6)
+        assert "0.00" in capsys.readouterr().out
+
+
+class TestMistakes:
+    def test_each_ends_in_a_sentence(self, capsys):
+        write("joint", ONE)
+        write("limb", OTHER)
+        write("fewer", OTHER[:3], LABEL[:3])
+        write("relabelled", OTHER, [0, 1, 2, 1])
+        write("renamed", OTHER, class_names=("a", "b", "x"))
+        write("twice", OTHER, ids=["clip0", "clip1", "clip2", "clip2"])
+        Path("taken.npz").touch()
+        for arguments, message in [
+                (["joint", "absent"], "absent/predictions.npz does not exist"),
+                (["joint", "taken.npz"], "taken.npz is damaged"),
+                (["joint", "fewer"], "not of the same clips: 1 are in one alone, e.g. clip3"),
+                (["joint", "relabelled"], "relabelled has other labels than joint"),
+                (["joint", "renamed"], "renamed has other classes than joint"),
+                (["twice", "joint"], "twice holds a clip twice"),
+                (["joint", "limb", "--weights", "1"], "must be 2 numbers >= 0"),
+                (["joint", "limb", "--weights", "0", "0"], "not all 0"),
+                (["joint", "limb", "--weights", "1", "nan"], "must be 2 numbers >= 0"),
+                (["joint", "limb", "--search", "joint"], "of the same 2 models, got 1"),
+                (["joint", "limb", "--search", "joint", "limb"], "4 clips of --search are tested"),
+                (["joint", "limb", "--out", "taken.npz"], "taken.npz exists")]:
+            assert message in refusal(capsys, *arguments)
+
+    def test_weights_are_given_or_searched(self, capsys):
+        assert "not allowed with" in refusal(capsys, "a", "--weights", "1", "--search", "b")

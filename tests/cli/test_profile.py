@@ -1,0 +1,76 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from ptl_skel.__main__ import main
+from ptl_skel.cli.profile import load_backbone
+from ptl_skel.configs import CONFIGS, shipped
+from ptl_skel.cost.complexity import measure
+from ptl_skel.errors import UserError
+from ptl_skel.training.module import classifier
+
+SMALL = ("--input", "13", "4", "16", "16", "--seconds", "0")
+
+
+def test_a_table_with_a_row_for_each(capsys):
+    main(["profile", "backbone/reduced.yaml", "backbone/full3d.yaml", *SMALL, "--classes", "7"])
+    said = capsys.readouterr().out
+    assert "13x4x16x16, 7 classes, cpu" in said
+    for name in ("reduced", "full3d"):
+        network = classifier(load_backbone(f"backbone/{name}.yaml", 13), 7)
+        cost = measure(network, (13, 4, 16, 16), seconds=0)
+        row = next(line for line in said.splitlines() if name in line)
+        params, gmacs = re.findall(r"\d+\.\d+", row)[:2]
+        assert (params, gmacs) == (f"{cost.params / 1e6:.3f}", f"{cost.gmacs:.3f}")
+
+
+def test_a_backbone_of_ones_own(capsys):
+    Path("mine.yaml").write_text((CONFIGS / "backbone/reduced.yaml").read_text().replace(
+        "depths: [1, 1, 1, 1]", "depths: [2, 1, 1, 1]"))
+    main(["profile", "mine.yaml", *SMALL])
+    assert "mine" in capsys.readouterr().out
+    more, fewer = (sum(p.numel() for p in load_backbone(name, 13).parameters())
+                   for name in ("mine.yaml", "backbone/reduced.yaml"))
+    assert more > fewer
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    (None, "backbone file own.yaml does not exist; shipped ones"),
+    ("", "own.yaml describes no backbone"), ("[1, 2]", "own.yaml describes no backbone"),
+    ("class_path: torch.nn.Linear\ninit_args: {out_features: 2}", "describes no backbone"),
+    ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", "describes no backbone"),
+    ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", "describes no backbone"),
+    ("a: [", "own.yaml describes no backbone")])
+def test_a_file_that_describes_none(capsys, text, said):
+    if text is not None:
+        Path("own.yaml").write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        main(["profile", "own.yaml", *SMALL])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("options", [("--input", "0", "4", "16", "16"), ("--classes", "0"),
+                                     ("--threads", "-1")])
+def test_numbers_must_be_positive(options):
+    from ptl_skel.cli.profile import main as profile
+
+    with pytest.raises(UserError, match="must be >= 1"):
+        profile(["backbone/reduced.yaml", *options])
+
+
+def test_shipped_files_have_short_names_but_files_at_hand_come_first():
+    assert shipped("backbone/reduced.yaml") == str(CONFIGS / "backbone/reduced.yaml")
+    assert shipped("backbone/absent.yaml") == "backbone/absent.yaml"
+    assert shipped("reduced") == "reduced"
+    Path("backbone").mkdir()
+    Path("backbone/reduced.yaml").touch()
+    assert shipped("backbone/reduced.yaml") == "backbone/reduced.yaml"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)

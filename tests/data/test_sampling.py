@@ -1,0 +1,105 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ptl_skel.data.sampling import _hash, sample_test, sample_train
+
+LENGTHS = st.integers(1, 64)
+NUMBERS = st.integers(0, 2**31)
+
+
+def drawn(num_frames, clip_len, seed, draw):
+    """A single clip."""
+    return sample_train(torch.tensor([num_frames]), clip_len, seed, torch.tensor([draw]))[0].numpy()
+
+
+def test_golden_frames_of_the_reference(shared):
+    cases = json.loads((shared / "golden/uniform_sampling_test.json").read_text())
+    assert len(cases) == 64
+    for case, expected in cases.items():
+        num_frames, num_clips, clip_len = map(int, case.split("_"))
+        frames = sample_test(num_frames, clip_len, num_clips)
+        assert frames.shape == (num_clips, clip_len)
+        assert frames.ravel().tolist() == np.ravel(expected).tolist(), case
+
+
+@given(LENGTHS, LENGTHS, NUMBERS, NUMBERS)
+def test_training_frames_lie_in_the_clip_and_follow_from_the_seed(num_frames, clip_len, seed, draw):
+    frames = drawn(num_frames, clip_len, seed, draw)
+    assert frames.shape == (clip_len,)
+    assert 0 <= frames.min() <= frames.max() < num_frames
+    assert frames.tolist() == drawn(num_frames, clip_len, seed, draw).tolist()
+
+
+@given(LENGTHS, LENGTHS, NUMBERS, NUMBERS)
+def test_a_clip_that_is_too_short_is_repeated(num_frames, clip_len, seed, draw):
+    assume(num_frames < clip_len)
+    frames = drawn(num_frames, clip_len, seed, draw)
+    assert ((frames[1:] - frames[:-1]) % num_frames == 1 % num_frames).all()
+
+
+@given(st.integers(1, 64), st.data(), NUMBERS, NUMBERS)
+def test_a_clip_of_less_than_twice_the_frames_loses_single_ones(clip_len, data, seed, draw):
+    num_frames = data.draw(st.integers(clip_len, 2 * clip_len - 1))
+    frames = drawn(num_frames, clip_len, seed, draw)
+    # Nothing is lost but single frames between those that are kept, or at the ends.
+    assert set(np.diff(frames).tolist()) <= {1, 2}
+    assert frames[0] <= 1
+    assert frames[-1] >= num_frames - 2
+
+
+@given(LENGTHS, st.integers(2, 400), NUMBERS, NUMBERS)
+def test_a_longer_clip_gives_one_frame_of_each_segment(clip_len, times, seed, draw):
+    num_frames = clip_len * times // 2 + clip_len
+    frames = drawn(num_frames, clip_len, seed, draw)
+    for segment, frame in enumerate(frames.tolist()):
+        start, end = (num_frames * i // clip_len for i in (segment, segment + 1))
+        assert start <= frame < end
+
+
+@pytest.mark.parametrize(("num_frames", "clip_len", "possible"), [
+    (3, 5, 3),  # a start
+    (6, 5, 6),  # which of the frames is left out
+    (7, 5, 15),  # which two
+    (12, 3, 4**3),  # one of 4 frames in each segment
+])
+def test_every_choice_of_frames_comes_up_equally_often(num_frames, clip_len, possible):
+    times = 300
+    draws = torch.arange(times * possible)
+    frames = sample_train(torch.full_like(draws, num_frames), clip_len, 0, draws)
+    seen = Counter(map(tuple, frames.tolist()))
+    assert len(seen) == possible
+    # The sum of squares is chi-squared: its mean is possible - 1, its variance twice as much.
+    chi = sum((count - times) ** 2 / times for count in seen.values())
+    assert abs(chi - (possible - 1)) < 4 * (2 * (possible - 1)) ** 0.5
+
+
+@given(st.lists(st.tuples(st.integers(1, 200), NUMBERS), min_size=1, max_size=9), LENGTHS, NUMBERS)
+def test_a_clip_does_not_depend_on_the_batch_it_is_in(clips, clip_len, seed):
+    num_frames, draws = (torch.tensor(numbers) for numbers in zip(*clips, strict=True))
+    batch = sample_train(num_frames, clip_len, seed, draws)
+    assert batch.tolist() == [drawn(frames, clip_len, seed, draw).tolist()
+                              for frames, draw in clips]
+
+
+def test_the_hash_is_that_of_the_paper():
+    # The first outputs of SplitMix64 from the state 0, as published with the generator.
+    golden = 0x9E3779B97F4A7C15
+    states = torch.tensor([0, golden - 2**64, 2 * golden % 2**64])
+    assert [number % 2**64 for number in _hash(states).tolist()] == [
+        0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
+def test_different_draws_and_different_seeds_give_different_frames():
+    frames = {tuple(drawn(500, 32, seed, draw)) for seed in range(-9, 9) for draw in range(9)}
+    assert len(frames) == 162
+
+
+def test_one_frame_is_shown_all_the_time():
+    assert sample_test(1, 4, 2).tolist() == [[0] * 4] * 2
+    assert drawn(1, 4, 0, 0).tolist() == [0] * 4

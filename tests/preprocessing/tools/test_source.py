@@ -1,0 +1,164 @@
+"""Keypoints of one's own: what is the same whichever tool they come from, and the commands."""
+
+import os
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+from preprocessing import __main__ as commands
+from preprocessing.core import runner
+from preprocessing.tools.readers import own_keypoints
+from ptl_skel.storage import KeypointFile
+
+SIZE = 480, 640
+LABELS = "clip,label,split,subject\na,sit,train,1\nb,stand,train,2\nc,stand,test,3\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three clips as NPZ, of 17 joints."""
+    random = np.random.default_rng(0)
+    (tmp_path / "mine").mkdir()
+    for name in "abc":
+        np.savez(tmp_path / "mine" / f"{name}.npz", keypoints=random.uniform(9, 99, (5, 17, 2)))
+    return tmp_path / "mine"
+
+
+def labels(folder, text=LABELS):
+    path = folder.parent / "labels.csv"
+    path.write_text(text)
+    return path
+
+
+def run(*arguments):
+    return commands.main([str(argument) for argument in arguments])
+
+
+def refused(capsys, *arguments):
+    """The sentence with which a command fails."""
+    assert run(*arguments) == 1
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith("error: ")
+    return complaint
+
+
+def test_a_keypoint_file(folder, tmp_path):
+    out = tmp_path / "out.h5"
+    assert run("arrays", folder, "--labels", labels(folder), "--frame_size", 480, 640,
+               "--out", out, "--workers", 0) == 0
+    file = KeypointFile(out)
+    assert file.ids == ["a", "b", "c"]
+    assert file.header.class_names == ("sit", "stand")
+    assert (file.header.dataset, file.header.layout.name) == ("mine", "coco17")
+    assert (file.label.tolist(), file.subject.tolist()) == ([0, 1, 1], [1, 2, 3])
+    assert {part: clips.tolist() for part, clips in file.splits["own"].items()} == {
+        "train": [0, 1], "test": [2]}
+    assert (file.height[0], file.width[0]) == SIZE
+
+
+def test_without_labels(folder, tmp_path):
+    source = own_keypoints("arrays", folder, frame_size=SIZE)
+    runner.run(source, tmp_path / "out.h5", workers=0)
+    file = KeypointFile(tmp_path / "out.h5")
+    assert (file.label == -1).all()
+    assert (file.header.class_names, file.splits) == ((), {})
+
+
+def test_names_of_classes(folder, tmp_path):
+    classes = tmp_path / "classes.txt"
+    classes.write_text("stand\nsit\nlie\n")
+    source = own_keypoints("arrays", folder, frame_size=SIZE, labels=labels(folder),
+                           classes=classes)
+    assert source.header.class_names == ("stand", "sit", "lie")
+    assert [source.read(clip)[0].label for clip in "abc"] == [1, 0, 0]
+
+
+def test_clips_with_a_label_or_keypoints_alone(folder):
+    """A label without keypoints is reported, keypoints without a label are kept without one."""
+    path = labels(folder, LABELS.replace("\nb,", "\nnone,"))
+    source = own_keypoints("arrays", folder, frame_size=SIZE, labels=path)
+    assert source.keys() == ["a", "b", "c", "none"]
+    assert source.read("b")[0].label == -1
+    with pytest.raises(ValueError, match="it has a label, but there are no keypoints of it"):
+        source.read("none")
+    assert source.splits(["a", "b", "c"]) == {"own": {"train": ["a"], "test": ["c"]}}
+
+
+def test_flawed_clips_are_skipped_and_reported(folder, tmp_path):
+    (folder / "b.npz").write_bytes(b"flawed")
+    out = tmp_path / "out.h5"
+    assert run("arrays", folder, "--labels", labels(folder), "--frame_size", 480, 640,
+               "--out", out, "--workers", 2) == 0
+    assert KeypointFile(out).ids == ["a", "c"]
+    assert "b,it is no readable NPZ file" in out.with_suffix(".skipped.csv").read_text()
+
+
+def test_the_job_changes_with_what_decides_the_content(folder, tmp_path):
+    def job(**options):
+        return own_keypoints("arrays", folder, **{"frame_size": SIZE, **options}).job
+
+    jobs = [job(), job(max_persons=1), job(frame_size=(240, 320)), job(labels=labels(folder)),
+            job(labels=labels(folder, LABELS.replace("train", "val")))]
+    os.utime(folder / "b.npz", ns=(1, 1))
+    jobs.append(job())
+    assert len({str(job) for job in jobs}) == len(jobs)
+    folder = folder.rename(tmp_path / "elsewhere")
+    assert job() == jobs[-1]
+
+
+def test_a_finished_file_is_made_again_only_for_other_input(folder, tmp_path, capsys):
+    out = tmp_path / "out.h5"
+    command = ("arrays", folder, "--frame_size", 480, 640, "--out", out, "--workers", 0)
+    assert run(*command) == 0
+    content = out.read_bytes()
+    assert run(*command) == 0
+    os.utime(folder / "b.npz", ns=(1, 1))
+    assert "--overwrite" in refused(capsys, *command)
+    assert out.read_bytes() == content
+
+
+def test_sources_travel_to_workers(folder):
+    source = pickle.loads(pickle.dumps(own_keypoints("arrays", folder, frame_size=SIZE)))
+    assert source.read("a")[0].keypoints.shape == (1, 5, 17, 2)
+
+
+def test_mistakes_are_explained(folder, tmp_path, capsys):
+    out, size = ("--out", tmp_path / "out.h5"), ("--frame_size", 480, 640)
+    gone = tmp_path / "gone"
+    for tool in ("openpose", "coco", "yolo", "arrays"):
+        assert str(gone) in refused(capsys, tool, gone, *out, *size)
+        assert "--labels" in refused(capsys, "arrays", folder, *out, *size, "--labels", gone)
+    assert "--frame_size HEIGHT WIDTH" in refused(capsys, "arrays", folder, *out)
+    assert "--frame_size HEIGHT WIDTH" in refused(capsys, "yolo", folder, *out)
+    assert "lie in 1 to 100000, got 0 640" in refused(
+        capsys, "arrays", folder, *out, "--frame_size", 0, 640)
+    assert "--max_persons must be >= 1" in refused(
+        capsys, "arrays", folder, *out, *size, "--max_persons", 0)
+    assert "17 joints, but --layout body25 has 25" in refused(
+        capsys, "arrays", folder, *out, *size, "--layout", "body25")
+    assert "`layout` must be one of" in refused(
+        capsys, "arrays", folder, *out, *size, "--layout", "body")
+    other = labels(folder, "clip,label\na.mp4,sit\n")
+    assert "names none of the clips in" in refused(
+        capsys, "arrays", folder, *out, *size, "--labels", other)
+    assert "there it has 'a.mp4', here is 'a'" in refused(
+        capsys, "arrays", folder, *out, *size, "--labels", other)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_nothing_usable(folder, tmp_path, capsys):
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    assert "no clip that can be used; the first, a: it is no readable NPZ file" in refused(
+        capsys, "arrays", folder, "--out", tmp_path / "out.h5", "--frame_size", 480, 640)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes in folders")
+@pytest.mark.parametrize("ending", [".npz", ".json"])
+def test_a_pipe_is_not_waited_for(folder, ending):
+    os.mkfifo(folder / f"0{ending}")
+    tool = {".npz": "arrays", ".json": "coco"}[ending]
+    with pytest.raises(ValueError, match="is no regular file"):
+        own_keypoints(tool, folder, frame_size=SIZE).read("0")

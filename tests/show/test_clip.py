@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ptl_skel.__main__ import main
+from ptl_skel.show.clip import draw_heatmap, draw_row, draw_skeletons, view_clip
+from ptl_skel.skeletons import LAYOUTS
+from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile
+
+LAYOUT = LAYOUTS["penn13"]
+
+
+def write_file(path: Path, clips: list[Clip], num_coordinates: int = 2) -> Path:
+    header = Header("tiny", LAYOUT, ("wave $1", "kick"), "test", num_coordinates)
+    with ClipWriter(path, header) as writer:
+        writer.add("all", clips)
+        writer.finish({})
+    return path
+
+
+def make_clip(name: str, *, persons: int = 1, frames: int = 40, label: int = 0,
+              num_coordinates: int = 2) -> Clip:
+    random = np.random.default_rng(0)
+    keypoints = random.uniform(50, 150, (persons, frames, LAYOUT.num_joints, num_coordinates))
+    return Clip(name, keypoints, np.ones(keypoints.shape[:3]), (240, 320), label)
+
+
+@pytest.fixture
+def keypoint_file(tmp_path: Path) -> Path:
+    return write_file(tmp_path / "tiny.h5", [
+        make_clip("one"), make_clip("folder/two", persons=2, frames=7, label=1),
+        make_clip("unlabelled", persons=9, frames=1, label=-1)])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["show", *map(str, args)])
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_a_png_appears_under_the_name_of_the_clip(keypoint_file, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["show", str(keypoint_file), "--clip", "folder/two"])
+    assert capsys.readouterr().out == (
+        "folder/two · class kick · clip 2 of 3, 7 frames, 2 persons: folder_two.png\n")
+    with Image.open("folder_two.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 2 * picture.height  # eight frames in a row
+
+
+def test_a_gif_shows_every_frame(keypoint_file, tmp_path):
+    out = tmp_path / "new folder" / "clip.gif"
+    main(["show", str(keypoint_file), "--clip", "one", "--out", str(out), "--clip_len", "5"])
+    with Image.open(out) as picture:
+        assert picture.format == "GIF"
+        assert picture.n_frames == 5
+        assert picture.is_animated
+
+
+@pytest.mark.parametrize(("clip", "expected"), [
+    ("1", "one · class wave $1 · clip 1 of 3, 40 frames, 1 person"),
+    ("3", "unlabelled · class not known · clip 3 of 3, 1 frame, 9 persons"),
+])
+def test_a_clip_can_be_named_by_its_place(keypoint_file, capsys, tmp_path, clip, expected):
+    out = tmp_path / "x.png"
+    main(["show", str(keypoint_file), "--clip", clip, "--out", str(out), "--frames", "1"])
+    assert capsys.readouterr().out == f"{expected}: {out}\n"
+
+
+def test_an_id_goes_before_a_place(tmp_path, capsys):
+    path = write_file(tmp_path / "tiny.h5", [make_clip("2"), make_clip("1")])
+    main(["show", str(path), "--clip", "2", "--out", str(tmp_path / "x.png"), "--frames", "1"])
+    assert "clip 1 of 2" in capsys.readouterr().out
+
+
+def test_the_heatmaps_are_those_of_the_network(keypoint_file):
+    view = view_clip(KeypointFile(keypoint_file), 0, clip_len=6, size=24, sigma=0.8)
+    assert view.heatmaps.shape == (13, 6, 24, 24)
+    assert view.frames.min() >= 1
+    assert view.frames.max() <= 40
+    channel, frame = 4, 3
+    peak = np.unravel_index(view.heatmaps[channel, frame].argmax(), (24, 24))
+    expected = view.keypoints[0, frame, channel, ::-1]  # the peak is the pixel next to the joint
+    np.testing.assert_allclose(peak, expected, atol=0.51)
+
+
+def test_missing_joints_are_not_drawn(tmp_path):
+    clip = make_clip("one", persons=2)
+    clip.scores[0, :, 3:] = 0
+    clip.scores[1] = 0
+    view = view_clip(KeypointFile(write_file(tmp_path / "tiny.h5", [clip])), 0, 6, 24, 0.6)
+    axes = draw_row(view, 1).axes[0]
+    axes.clear()
+    draw_skeletons(axes, view, 0)
+    limbs, joints, absent_limbs, absent_joints = axes.collections
+    assert len(joints.get_offsets()) == 3
+    assert len(limbs.get_paths()) == sum(max(limb) < 3 for limb in LAYOUT.limbs) > 0
+    assert len(absent_limbs.get_paths()) == len(absent_joints.get_offsets()) == 0
+
+
+def test_persons_and_sides_have_their_colours(keypoint_file):
+    view = view_clip(KeypointFile(keypoint_file), 1, 6, 24, 0.6)
+    axes = draw_row(view, 1).axes[0]
+    axes.clear()
+    draw_skeletons(axes, view, 0)
+    first, joints, second, _ = axes.collections
+    assert not np.array_equal(first.get_colors()[0], second.get_colors()[0])
+    left, right = LAYOUT.pairs[0]
+    colours = joints.get_facecolors()
+    assert colours[left][2] > colours[left][0]  # bluish
+    assert colours[right][0] > colours[right][2]  # reddish
+    draw_heatmap(axes, view, 0)
+    image = axes.images[0].get_array()
+    assert 0 < image.max() <= 1
+
+
+def test_mistakes_end_in_a_sentence(keypoint_file, capsys, tmp_path):
+    assert "has no clip 'three'; the first of its 3 clips is 'one'" in refusal(
+        capsys, keypoint_file, "--clip", "three")
+    assert "has no clip '4'" in refusal(capsys, keypoint_file, "--clip", "4")
+    assert "nowhere.h5 does not exist" in refusal(capsys, "nowhere.h5", "--clip", "1")
+    assert "must be >= 1" in refusal(capsys, keypoint_file, "--clip", "1", "--size", "0")
+    assert "`sigma` must be positive" in refusal(
+        capsys, keypoint_file, "--clip", "1", "--sigma", "0")
+    assert "--frames must be <= 32" in refusal(
+        capsys, keypoint_file, "--clip", "1", "--frames", "40", "--clip_len", "50")
+    assert "must end in .png or .gif, got x.jpg" in refusal(
+        capsys, keypoint_file, "--clip", "1", "--out", "x.jpg")
+    assert "cannot be written" in refusal(
+        capsys, keypoint_file, "--clip", "1", "--out", keypoint_file / "x.png")
+
+
+def test_3d_coordinates_are_refused(capsys, tmp_path):
+    path = write_file(tmp_path / "3d.h5", [make_clip("one", num_coordinates=3)], 3)
+    assert "heatmaps need 2D pixels" in refusal(capsys, path, "--clip", "one")

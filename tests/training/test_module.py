@@ -1,0 +1,311 @@
+import math
+import multiprocessing
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch.testing import assert_close
+
+from ptl_skel.backbones import Backbone, Conv3D, VideoResNet
+from ptl_skel.cli.profile import load_backbone
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import DrawSampler
+from ptl_skel.representations import JointHeatmaps
+from ptl_skel.training.module import (
+    ActionRecognizer,
+    ClipPredictions,
+    accuracies,
+    classifier,
+    cosine,
+)
+
+
+def backbone(in_channels=13):
+    return VideoResNet(in_channels, Conv3D, 4, (1, 3), (2, 2), (4,), (1,), ((2, 2),), (3, 3))
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.4)
+
+
+def recognizer(**changes):
+    torch.manual_seed(0)
+    return ActionRecognizer(**{"backbone": backbone(), "num_classes": 3, "optimizer": sgd,
+                               "batch_size": 4, **changes})
+
+
+def tiny_data(file, **changes):
+    return KeypointDataModule(file, JointHeatmaps, **{
+        "protocol": "cross", "clip_len": 8, "size": 16, "eval_size": 16, "batch_size": 4,
+        **changes})
+
+
+def fit(model, data, *callbacks, **options):
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False,
+                      enable_progress_bar=False, enable_model_summary=False,
+                      num_sanity_val_steps=0, callbacks=list(callbacks), **options)
+    seed_everything(0)
+    trainer.fit(model, data)
+    return trainer
+
+
+class LearningRates(Callback):
+    """The learning rate with which each step of the optimiser was taken."""
+
+    def __init__(self):
+        self.of_each_step = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.of_each_step.append(optimizer.param_groups[0]["lr"])
+
+
+class TestClipPredictions:
+    def test_views_of_a_clip_are_averaged_as_probabilities(self):
+        predictions = ClipPredictions()
+        logits = torch.tensor([[0.0, 3.0], [5.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+        predictions.update(torch.tensor([7, 2]), torch.tensor([1, 0]), logits)
+        clip, label, probabilities = predictions.gather()
+        assert clip.tolist() == [2, 7]
+        assert label.tolist() == [0, 1]
+        first = (torch.tensor([1 / (1 + math.e**3), 1 / (1 + math.e**-5)])).mean()
+        torch.testing.assert_close(probabilities, torch.stack([
+            torch.tensor([0.5, 0.5]), torch.stack([first, 1 - first])]))
+
+    def test_a_clip_that_comes_twice_counts_once(self):
+        predictions = ClipPredictions()
+        logits = torch.eye(3)
+        predictions.update(torch.tensor([4, 0, 9]), torch.tensor([0, 1, 2]), logits)
+        predictions.update(torch.tensor([0, 4]), torch.tensor([1, 0]), logits[[1, 0]])
+        clip, label, probabilities = predictions.gather()
+        assert clip.tolist() == [0, 4, 9]
+        assert label.tolist() == [1, 0, 2]
+        torch.testing.assert_close(probabilities, logits[[1, 0, 2]].softmax(1))
+
+    def test_an_epoch_forgets_the_one_before(self):
+        predictions = ClipPredictions()
+        predictions.update(torch.tensor([1]), torch.tensor([0]), torch.zeros(1, 2))
+        assert predictions.gather()[0].tolist() == [1]
+        predictions.reset()
+        predictions.update(torch.tensor([5]), torch.tensor([1]), torch.zeros(1, 2))
+        assert predictions.gather()[0].tolist() == [5]
+
+    @pytest.mark.parametrize("classes", [1, 2])
+    def test_one_clip_is_a_list_of_one(self, classes):
+        predictions = ClipPredictions()
+        predictions.update(torch.tensor([6]), torch.tensor([0]), torch.zeros(1, classes))
+        assert [tuple(value.shape) for value in predictions.gather()] == [(1,), (1,), (1, classes)]
+
+    def test_half_precision_logits_are_averaged_in_single(self):
+        predictions = ClipPredictions()
+        predictions.update(torch.tensor([0]), torch.tensor([0]), torch.ones(2, 3).bfloat16())
+        assert predictions.gather()[2].dtype == torch.float32
+
+    def test_processes_join_their_clips(self, tmp_path):
+        context = multiprocessing.get_context("fork")
+        processes = [context.Process(target=predict_share, args=(rank, tmp_path))
+                     for rank in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+            assert process.exitcode == 0
+        for rank in range(2):
+            clip, label, probabilities = torch.load(tmp_path / str(rank))
+            assert clip.tolist() == list(range(5))
+            assert label.tolist() == [0, 1, 2, 0, 1]
+            torch.testing.assert_close(probabilities, logits_of(clip).softmax(1))
+
+
+def logits_of(clip):
+    return torch.stack([clip, clip.square() % 5, 3 - clip], 1).float()
+
+
+def predict_share(rank, folder):
+    """What one of two processes does at test: five clips, the last batch padded."""
+    torch.distributed.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank,
+                                         world_size=2)
+    predictions = ClipPredictions()
+    for draw in DrawSampler(5, 2, rank, None):
+        clip = torch.tensor([draw])
+        predictions.update(clip, clip % 3, logits_of(clip))
+    torch.save(predictions.gather(), folder / str(rank))
+    torch.distributed.destroy_process_group()
+
+
+class TestAccuracies:
+    @settings(deadline=None)
+    @given(st.integers(2, 12), st.integers(1, 40), st.integers(0, 2**31))
+    def test_against_counting_with_numpy(self, classes, clips, seed):
+        random = np.random.default_rng(seed)
+        probabilities = random.dirichlet(np.ones(classes), clips).astype(np.float32)
+        label = random.integers(0, classes, clips)
+        label[label == 1] = 0  # a class that nobody shows
+        ranked = probabilities.argsort(1)[:, ::-1]
+        right = ranked[:, 0] == label
+        expected = {
+            "top1": right.mean(),
+            "top5": (ranked[:, :5] == label[:, None]).any(1).mean(),
+            "mean_class": np.mean([right[label == k].mean() for k in np.unique(label)])}
+        found = accuracies(torch.from_numpy(probabilities), torch.from_numpy(label))
+        assert set(found) == set(expected)
+        for name, value in found.items():
+            assert float(value) == pytest.approx(expected[name], abs=1e-6), name
+
+    def test_by_hand(self):
+        label = torch.tensor([0, 0, 0, 1])
+        probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+        found = {name: float(value) for name, value in accuracies(probabilities, label).items()}
+        assert found == pytest.approx({"top1": 3 / 4, "top5": 1, "mean_class": (2 / 3 + 1) / 2})
+
+
+class TestSchedule:
+    @pytest.mark.parametrize(("progress", "warmup", "factor"), [
+        (0, 0, 1), (1 / 2, 0, 1 / 2), (1 / 3, 0, 3 / 4), (1, 0, 0), (1.1, 0, 0),
+        (0, 0.2, 0), (0.1, 0.2, 1 / 2), (0.2, 0.2, 1), (0.6, 0.2, 1 / 2), (1, 0.2, 0)])
+    def test_cosine_by_hand(self, progress, warmup, factor):
+        assert cosine(progress, warmup) == pytest.approx(factor, abs=1e-12)
+
+    @pytest.mark.parametrize(("lr_batch_size", "lr"), [(None, 0.4), (256, 0.4 * 4 / 256),
+                                                       (4, 0.4), (2, 0.8)])
+    def test_the_rate_of_each_step(self, tiny_file, lr_batch_size, lr):
+        rates = LearningRates()
+        fit(recognizer(lr_batch_size=lr_batch_size), tiny_data(tiny_file), rates, max_epochs=2)
+        steps = 2 * (12 // 4)
+        assert rates.of_each_step == pytest.approx(
+            [lr * (1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)])
+
+    def test_warm_up_rises_from_0(self, tiny_file):
+        rates = LearningRates()
+        fit(recognizer(warmup=0.5), tiny_data(tiny_file), rates, max_epochs=2)
+        assert rates.of_each_step == pytest.approx(
+            [0.4 * factor for factor in (0, 1 / 3, 2 / 3, 1, 3 / 4, 1 / 4)])
+
+    def test_accumulated_batches_count(self, tiny_file):
+        rates = LearningRates()
+        fit(recognizer(lr_batch_size=16), tiny_data(tiny_file), rates, max_epochs=1,
+            accumulate_grad_batches=3)
+        assert rates.of_each_step == pytest.approx([0.4 * 12 / 16])
+
+
+class TestTraining:
+    def test_ema_weights_by_its_callback(self, tiny_file):
+        class Weights(Callback):
+            """The weights after each step, as the optimiser leaves them."""
+
+            def __init__(self):
+                self.after_each_step = []
+
+            def on_train_batch_end(self, trainer, pl_module, *args):
+                weight = pl_module.classifier.head[-1].weight
+                self.after_each_step.append(weight.detach().clone())
+
+        model, weights = recognizer(), Weights()
+        expected = model.classifier.head[-1].weight.detach().clone()
+        fit(model, tiny_data(tiny_file), weights, EMAWeightAveraging(decay=0.5), max_epochs=2)
+        for number, weight in enumerate(weights.after_each_step):
+            # The first step starts the average.
+            expected = weight if number == 0 else 0.5 * expected + 0.5 * weight
+        torch.testing.assert_close(model.classifier.head[-1].weight.detach(), expected)
+        assert not torch.equal(expected, weights.after_each_step[-1])
+
+    def test_label_smoothing_and_dropout_are_in_the_loss(self, tiny_file):
+        data = tiny_data(tiny_file)
+        inputs = torch.rand(6, 13, 8, 16, 16)
+        batch = {"inputs": inputs, "label": torch.tensor([0, 1, 2, 0, 1, 2]),
+                 "clip": torch.arange(6)}
+        assert data.num_channels == 13
+        model = recognizer(label_smoothing=0.3, dropout=0.0)
+        model.log = lambda *args, **kwargs: None
+        loss = float(model.training_step(batch, 0).detach())
+        log = model(inputs).log_softmax(1).detach()
+        exact = -log[torch.arange(6), batch["label"]]
+        assert loss == pytest.approx(float((0.7 * exact - 0.3 * log.mean(1)).mean()))
+        dropped = recognizer(dropout=0.5).train()
+        assert not torch.equal(dropped(inputs), dropped(inputs))
+
+    def test_test_metrics_and_confusion_matrix(self, tiny_file):
+        data, model = tiny_data(tiny_file), recognizer()
+        said = {}
+
+        def answer(batch, *index):
+            """Class 0, but 1 where 2 would be right."""
+            logits = torch.zeros(len(batch["clip"]), 3)
+            logits[:, 0] = 1
+            logits[batch["label"] == 2, 1] = 3
+            said.update(zip(batch["clip"].tolist(), logits.argmax(1).tolist(), strict=True))
+            model.predictions.update(batch["clip"], batch["label"], logits)
+
+        model.test_step = answer
+        trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False,
+                          enable_progress_bar=False, enable_model_summary=False)
+        trainer.test(model, data, verbose=False)
+        assert sorted(said) == data.parts["test"].tolist()
+        expected = {"test/top1": 1 / 3, "test/top5": 1.0, "test/mean_class": 1 / 3}
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        log = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 3, 0]]).log_softmax(1).diag()
+        assert found == pytest.approx({**expected, "test/loss": -float(log.mean())})
+        assert model.confusion_matrix().tolist() == [[2, 0, 0], [2, 0, 0], [0, 2, 0]]
+
+
+class TestCompile:
+    @pytest.mark.parametrize("name", [
+        "full3d", "r2plus1d", "c3d_reduced", "slowonly", "x3d_shallow", "r2plus1d_18", "stgcnpp"])
+    def test_a_network_is_one_graph(self, name):
+        network = classifier(load_backbone(f"backbone/{name}.yaml", 3), 2)
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        size = (2, 17) if name == "stgcnpp" else (16, 16)
+        inputs = torch.rand(2, 3, 4, *size).contiguous(memory_format=torch.channels_last_3d)
+        torch.manual_seed(0)
+        expected = network(inputs)
+        torch.manual_seed(0)
+        assert_close(compiled(inputs), expected)
+        torch.compiler.reset()
+
+    def test_it_trains_as_before(self, tiny_file, monkeypatch):
+        seen = []
+
+        def backend(graph, inputs):
+            seen.append(graph)
+            return graph.forward
+
+        compiler = torch.compile
+        monkeypatch.setattr(torch, "compile", lambda network: compiler(network, backend=backend))
+        plain, compiled = recognizer(), recognizer(compile=True)
+        fit(plain, tiny_data(tiny_file), max_epochs=1)
+        assert not seen
+        trainer = fit(compiled, tiny_data(tiny_file), max_epochs=1)
+        assert seen
+        assert_close(compiled.state_dict(), plain.state_dict())
+        trainer.test(compiled, tiny_data(tiny_file), verbose=False)
+        torch.compiler.reset()
+
+
+class TestClassifier:
+    def test_features_are_averaged_over_time_and_space(self):
+        class Same(Backbone):
+            in_channels = num_features = 3
+
+            def forward(self, inputs):
+                return inputs
+
+        network = classifier(Same(), 2)
+        inputs = torch.rand(4, 3, 2, 5, 6)
+        linear = network.head[-1]
+        torch.testing.assert_close(network(inputs), linear(inputs.mean((2, 3, 4))))
+        assert linear.bias.tolist() == [0, 0]
+
+    @pytest.mark.parametrize(("arguments", "message"), [
+        ({"warmup": 1.0}, "`model.warmup` must lie in 0..1, got 1.0"),
+        ({"warmup": -0.1}, "`model.warmup`"),
+        ({"label_smoothing": 1.5}, "`model.label_smoothing` must lie in 0..1, got 1.5"),
+        ({"dropout": 1.5}, "`model.dropout` must lie in 0..1, got 1.5"),
+        ({"dropout": -0.5}, "`model.dropout`"),
+        ({"lr_batch_size": 0}, "`model.lr_batch_size` must be >= 1, got 0"),
+    ])
+    def test_bad_arguments_are_refused(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            recognizer(**arguments)
