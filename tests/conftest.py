@@ -49,10 +49,11 @@ def finished_run(tiny_file: Path, tiny_config: Path,
                  tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run of two epochs on the tiny file; to be read only."""
     from ptl_skel.cli import lightning as cli
+    from ptl_skel.cli import outcome
 
     run_dir = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "measure", functools.partial(cli.measure, seconds=0))
+        patch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
         cli.run("fit", ["--config", str(tiny_config), "--data.file", str(tiny_file),
                         "--run_dir", str(run_dir)])
     return run_dir

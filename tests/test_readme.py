@@ -14,7 +14,9 @@ import pytest
 import preprocessing.__main__
 import ptl_skel.__main__
 from ptl_skel.cli import lightning as cli
-from ptl_skel.runs.record import read_predictions, read_result
+from ptl_skel.cli import outcome
+from ptl_skel.runs.predictions import read_predictions
+from ptl_skel.runs.record import read_result
 from ptl_skel.storage import KeypointFile
 
 README = Path(__file__).parents[1] / "README.md"
@@ -25,7 +27,7 @@ def surroundings(tmp_path, monkeypatch):
     """A folder of its own, no time for latency, and a Ctrl-C that still works after Lightning."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(cli, "measure", functools.partial(cli.measure, seconds=0))
+    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
     handler = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, handler)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
-from ptl_skel.command import console
+from ptl_skel.command import CommandParser, console
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import (
+from ptl_skel.runs.predictions import (
     Predictions,
     in_the_order_of,
     read_predictions,
@@ -30,7 +30,7 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Files that do not belong together, or weights that are none.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ptl-skel ensemble", description="Fuses predictions: the weighted mean of their "
         "probabilities. Clips are matched by their ids.")
     parser.add_argument("predictions", nargs="+", metavar="RUN_OR_NPZ",
@@ -63,8 +63,7 @@ def main(args: Sequence[str]) -> None:
     console.print(table)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(options.out, files[0].clip, torch.from_numpy(files[0].label), fused,
-                          files[0].class_names)
+        write_predictions(options.out, replace(files[0], probabilities=fused.numpy()))
 
 
 def read_matching(names: Sequence[str]) -> list[Predictions]:
@@ -73,12 +72,9 @@ def read_matching(names: Sequence[str]) -> list[Predictions]:
     Raises:
         UserError: They are not of the same clips, or do not agree on labels or classes.
     """
-    try:
-        files = [read_predictions(Path(name)) for name in names]
-        return [in_the_order_of(files[0], file, (names[0], name))
-                for name, file in zip(names, files, strict=True)]
-    except (OSError, ValueError) as error:
-        raise UserError(str(error)) from error
+    files = [read_predictions(Path(name)) for name in names]
+    return [in_the_order_of(files[0], file, (names[0], name))
+            for name, file in zip(names, files, strict=True)]
 
 
 def stacked(files: Sequence[Predictions]) -> Tensor:

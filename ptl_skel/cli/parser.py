@@ -1,8 +1,12 @@
-"""What the command line accepts, and how it refuses the rest: jsonargparse with better manners."""
+"""What the command line accepts, and how it refuses the rest: jsonargparse with short messages."""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import secrets
+import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -12,19 +16,25 @@ from lightning.pytorch.cli import LightningArgumentParser
 from ptl_skel.configs import shipped
 from ptl_skel.errors import UserError
 
+IGNORED_BY_RUNS = {
+    "default_root_dir": "--run_dir names the folder of a run",
+    "enable_checkpointing": "a run always keeps its last checkpoint, and the best one",
+}
+"""Arguments of Lightning's trainer that a run decides itself, and what to do instead."""
 
-def _forget_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
-    """Drops what was given for another class: a learning rate of SGD is none for AdamW."""
+
+def _drop_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
+    """Drops what was given for another class: a learning rate of SGD does not suit AdamW."""
     if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
         previous["init_args"] = type(previous)()
 
 
 # jsonargparse would keep the arguments that both classes have, and offers no choice.
-jsonargparse._typehints.discard_init_args_on_class_path_change = _forget_arguments
+jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_arguments
 
 
-def _in_a_sentence(message: str) -> str:
-    """Jsonargparse takes a page to say that a value has none of several types."""
+def _shorten(message: str) -> str:
+    """Jsonargparse takes a page to say that a value is not of any of several types."""
     page = re.search(r'Parser key "(.+?)":.*?Subtypes: \[(.+?)\]\n.*Given value: (.+)', message,
                      re.S)
     if page is None:
@@ -35,11 +45,11 @@ def _in_a_sentence(message: str) -> str:
 
 
 class Parser(LightningArgumentParser):
-    """A parser that says what is wrong, without a page of usage."""
+    """A parser that raises a `UserError` instead of printing a page of usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises the message as a `UserError`."""
-        raise UserError(_in_a_sentence(message)) from ex
+        raise UserError(_shorten(message)) from ex
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
         """Parses a config; shipped files go by their short names inside it as well."""
@@ -47,17 +57,91 @@ class Parser(LightningArgumentParser):
         return super().parse_string(named, *args, **kwargs)
 
 
-def expanded(argument: str) -> str:
+def expand_shipped(argument: str) -> str:
     """Shipped configs by their short name, e.g. ``backbone/reduced.yaml``, become paths."""
     name, separator, value = argument.partition("=")
     return f"{name}={shipped(value)}" if separator else shipped(argument)
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """What a flag is given, as ``--flag value`` or ``--flag=value``; None without it."""
+    """The value of a flag, given as ``--flag value`` or ``--flag=value``; None without it."""
     for position, argument in enumerate(arguments):
         if argument == flag and position + 1 < len(arguments):
             return arguments[position + 1]
         if argument.startswith(flag + "="):
             return argument.partition("=")[2]
     return None
+
+
+def add_run_arguments(parser: LightningArgumentParser) -> None:
+    """Adds what belongs to a run, and links what data and model share."""
+    parser.add_argument("--run_dir", type=str | None, default=None, help=(
+        "Folder of the run; a name that is taken gets a number. "
+        "Default: runs/<keypoint file>-<protocol>"))
+    parser.add_argument("--init_from", type=str | None, default=None, help=(
+        "Start from the weights of a checkpoint: of PYSKL, MMAction2, torchvision or a run"))
+    parser.add_argument("--wandb", choices=("off", "offline", "online"), default="offline",
+                        help="Mirror the run in Weights & Biases")
+    parser.add_argument("--test_after_fit", type=bool, default=True,
+                        help="Test when training is over")
+    parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+    parser.link_arguments("data.batch_size", "model.batch_size")
+    parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+    parser.link_arguments("data.num_channels", "model.backbone.init_args.in_channels",
+                          apply_on="instantiate")
+    # Only a network on a graph has such an argument; the others ignore the link.
+    parser.link_arguments("data.links", "model.backbone.init_args.links",
+                          apply_on="instantiate")
+    parser.set_defaults({"seed_everything": 0})
+
+
+def check_settings(settings: Any, args: Sequence[str]) -> None:
+    """Refuses settings that would have no effect, or escape the checks of the command line.
+
+    Args:
+        settings: The parsed settings of a run.
+        args: The command line.
+
+    Raises:
+        UserError: One of them is set.
+    """
+    if settings.ckpt_path is not None and value_of("--ckpt_path", args) is None:
+        raise UserError("`ckpt_path` in a config file is not supported; give it as --ckpt_path")
+    trainer = settings.trainer
+    for name, instead in IGNORED_BY_RUNS.items():
+        if trainer[name] is not None:
+            raise UserError(f"--trainer.{name} has no effect: {instead}")
+    if isinstance(trainer["logger"], bool):
+        raise UserError("--trainer.logger takes loggers in addition to metrics.csv, which a run "
+                        "always writes; --wandb off turns Weights & Biases off")
+
+
+def as_list(value: Any) -> list[Any]:
+    """A value that may be missing, a single one or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def choose_seed() -> int:
+    """A seed for a run that asks for any, as by ``--seed_everything true``.
+
+    Processes that Lightning starts from the first one find its seed in the environment.
+    """
+    inherited = os.environ.get("PL_GLOBAL_SEED") if "LOCAL_RANK" in os.environ else None
+    return secrets.randbelow(2**31) if inherited is None else int(inherited)
+
+
+def silence_lightning() -> None:
+    """Leaves out messages of Lightning that nobody can act on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for message in ("The 'train_dataloader' does not have many workers",
+                    "The 'val_dataloader' does not have many workers",
+                    "The 'test_dataloader' does not have many workers",
+                    "The 'predict_dataloader' does not have many workers",
+                    "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
+                    "Total length of `list` across ranks is zero",
+                    "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec",
+                    "predict returned None", "there is no last checkpoint available"):
+        warnings.filterwarnings("ignore", f".*{message}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from jsonargparse import ArgumentParser
 from rich.table import Table
 
 from ptl_skel.backbones import Backbone
-from ptl_skel.command import console
+from ptl_skel.command import CommandParser, console
 from ptl_skel.configs import shipped
 from ptl_skel.cost.complexity import measure
 from ptl_skel.errors import UserError
@@ -26,7 +25,7 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: A file that is no backbone, or a backbone that does not take the input.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="ptl-skel profile", description="Parameters, GMACs (multiply-accumulates of one "
         "clip, in billions) and latency (median forward pass, batch of one) of backbones.")
     parser.add_argument("backbones", nargs="+", metavar="BACKBONE", help=(

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from ptl_skel.errors import UserError
+from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.skeletons import SkeletonLayout
 
 RECORD = "ptl_skel"
@@ -20,7 +21,7 @@ class Describe(Callback):
     """Writes into each checkpoint what is needed to use it.
 
     Args:
-        config: Every setting of the run, but for where it goes on.
+        config: All settings of the run except the checkpoint to resume from.
         layout: The joints of its data.
         class_names: The classes of its data.
     """
@@ -49,18 +50,34 @@ class SeedEpochs(Callback):
         torch.manual_seed(mixed)
 
 
+def keep_checkpoints(has_validation: bool) -> list[ModelCheckpoint]:
+    """Callbacks that keep the best epoch where there is validation, and always the last.
+
+    Two callbacks, since Lightning's ``save_last`` ignores epochs that are not the best. Their
+    folder is set when the folder of the run is known.
+    """
+    common: dict[str, Any] = {"save_top_k": 1, "save_on_train_epoch_end": True,
+                              "enable_version_counter": False}
+    last = ModelCheckpoint(filename="last", **common)
+    if not has_validation:
+        return [last]
+    return [ModelCheckpoint(filename="best", monitor="val/top1", mode="max", **common), last]
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of a run; tensors and plain containers alone are loaded.
+    """A checkpoint of a run; only tensors and plain containers are loaded.
 
     Raises:
-        UserError: There is none, or it is damaged or of another program.
+        MissingFileError: There is no such file.
+        UserError: It is damaged or of another program.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist; a run leaves them in its checkpoints/")
+        raise MissingFileError(f"checkpoint {path} does not exist; a run leaves them in its "
+                               "checkpoints/")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever a damaged file makes of the reader
-        raise UserError(f"{path} is no checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is not a checkpoint: {str(error).splitlines()[0]}") from error
     record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
     if (not isinstance(record, dict) or not {"config", "layout", "class_names"} <= record.keys()
             or not {"state_dict", "epoch"} <= checkpoint.keys()):

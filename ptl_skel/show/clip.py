@@ -1,10 +1,7 @@
-"""``ptl-skel show``: a clip as the network sees it, skeleton beside heatmaps, as PNG or GIF."""
+"""A clip as the network sees it: skeleton and heatmaps, as PNG or GIF."""
 
 from __future__ import annotations
 
-import argparse
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +15,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from ptl_skel.command import console
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.sampling import sample_test
 from ptl_skel.data.transforms import compact_box, crop_resize
-from ptl_skel.errors import UserError
 from ptl_skel.representations import MIN_SCORE, JointHeatmaps
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import KeypointFile, KeypointFileError
 
-MAX_FRAMES = 32
-"""Frames side by side in a PNG; more of them than that nobody can read."""
 _SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#b9bec6"}
 # Far from the colours of the sides; further persons begin again.
 _PERSONS = ("#3a4352", "#a3328f", "#2a8a4e", "#b0303a", "#6a5acd", "#8a6d1f")
@@ -56,59 +49,6 @@ class View:
     keypoints: NDArray[np.float32]
     scores: NDArray[np.float32]
     heatmaps: NDArray[np.float32]
-
-
-def main(args: Sequence[str]) -> None:
-    """Writes the picture of a clip.
-
-    Raises:
-        UserError: A file or a clip that does not exist, or an option that is out of range.
-    """
-    options = _parser().parse_args(args)
-    if min(options.frames, options.clip_len, options.size) < 1:
-        raise UserError("--frames, --clip_len and --size must be >= 1")
-    shown = min(options.frames, options.clip_len)
-    if shown > MAX_FRAMES:
-        raise UserError(f"--frames must be <= {MAX_FRAMES}; a .gif as --out shows every frame")
-    try:
-        file = KeypointFile(options.file)
-        clip = find_clip(file, options.clip)
-        view = view_clip(file, clip, options.clip_len, options.size, options.sigma)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
-    out = Path(options.out or re.sub(r"[^\w.-]", "_", file.ids[clip]) + ".png")
-    if out.suffix.lower() not in {".png", ".gif"}:
-        raise UserError(f"--out must end in .png or .gif, got {out}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix.lower() == ".gif":
-            save_animation(view, out)
-        else:
-            draw_row(view, shown).savefig(out, dpi=130)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
-    console.print(f"{view.title} · {view.facts}: {out}", markup=False,
-                  highlight=False, soft_wrap=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ptl-skel show", description="Draws a clip as a network sees it: the skeleton in the "
-        "box around all persons, and below it the joint heatmaps.")
-    parser.add_argument("file", metavar="FILE", type=Path, help="keypoint file")
-    parser.add_argument("--clip", required=True, metavar="ID",
-                        help="id of the clip, or its place in the file: 1 for the first")
-    parser.add_argument("--out", metavar="PICTURE", help=(
-        "a .png shows some frames in a row, a .gif all that the network sees, one after the "
-        "other; default: <clip id>.png"))
-    parser.add_argument("--frames", type=int, default=8, help="frames in the row; default: 8")
-    parser.add_argument("--clip_len", type=int, default=32,
-                        help="frames that the network sees; default: 32")
-    parser.add_argument("--size", type=int, default=56,
-                        help="height and width of the heatmaps, pixels; default: 56")
-    parser.add_argument("--sigma", type=float, default=0.6,
-                        help="width of the Gaussian around a joint, pixels; default: 0.6")
-    return parser
 
 
 def find_clip(file: KeypointFile, named: str) -> int:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ptl_skel.atomic import write_text
 from ptl_skel.command import console
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import write_text
 from sweeps.report import tables
 from sweeps.report.page import page
 from sweeps.report.pictures import (

@@ -15,13 +15,8 @@ import yaml
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import (
-    Predictions,
-    in_the_order_of,
-    read_metrics,
-    read_predictions,
-    read_result,
-)
+from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predictions
+from ptl_skel.runs.record import read_metrics, read_result
 from sweeps.report.names import Settings, name_arms, settings_of
 from sweeps.report.statistics import recalls
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from ptl_skel.atomic import write_text
 from ptl_skel.command import console
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import write_text
 from sweeps.run.files import SEED, Sweep
 from sweeps.run.jobs import Executor, command_of
 from sweeps.run.progress import Progress, Running

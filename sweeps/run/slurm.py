@@ -12,8 +12,8 @@ from typing import Any
 
 import submitit
 
+from ptl_skel.atomic import write_text
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import write_text
 from sweeps.run.process import train
 
 JOB = "job.txt"

@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Callback
+from stopping import LastEpochs
 from tiny import CLASSES, CONFIG, tiny_clips, write_clips
 
-from ptl_skel.__main__ import LIGHTNING, OTHERS, main
 from ptl_skel.cli import lightning as cli
+from ptl_skel.cli import outcome
+from ptl_skel.cli.verbs import VERBS, main
 from ptl_skel.configs import CONFIGS
-from ptl_skel.runs.record import read_metrics, read_predictions, read_result
+from ptl_skel.runs.predictions import read_predictions
+from ptl_skel.runs.record import read_metrics, read_result
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import KeypointFile
 
@@ -38,7 +40,7 @@ ALL_VARIED = (  # everything that draws random numbers, and everything that depe
 def surroundings(tmp_path, monkeypatch):
     """A folder of its own, no time for latency, and a Ctrl-C that still works after Lightning."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "measure", functools.partial(cli.measure, seconds=0))
+    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
     handler = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, handler)
@@ -88,24 +90,6 @@ def refusal(capsys, *arguments):
     return said.removeprefix("ptl-skel: ").strip()
 
 
-class StopInThirdEpoch(Callback):
-    """Ctrl-C in the middle of the third epoch."""
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if (trainer.current_epoch, batch_idx) == (2, 1):
-            raise KeyboardInterrupt
-
-
-class LastEpochs(Callback):
-    """Notes at the start of each epoch of what epoch the last checkpoint is."""
-
-    seen: list[int] = []  # noqa: RUF012  # of the one run that uses it
-
-    def on_train_epoch_start(self, trainer, pl_module):
-        path = trainer.callbacks[-1].dirpath + "/last.ckpt"
-        self.seen.append(torch.load(path)["epoch"] if Path(path).exists() else -1)
-
-
 class TestFit:
     def test_its_config_repeats_it(self, finished_run):
         main(["fit", "--config", str(finished_run / "config.yaml"), "--run_dir", "again"])
@@ -135,7 +119,7 @@ class TestFit:
     def test_the_last_checkpoint_is_of_every_epoch(self, fit, val_fraction):
         LastEpochs.seen = []
         fit("--data.val_fraction", val_fraction, "--trainer.max_epochs", "5", "--run_dir", "run",
-            "--trainer.callbacks+=test_cli.LastEpochs")
+            "--trainer.callbacks+=stopping.LastEpochs")
         assert LastEpochs.seen == [-1, 0, 1, 2, 3]
         assert torch.load("run/checkpoints/last.ckpt")["epoch"] == 4
 
@@ -187,7 +171,7 @@ class TestFit:
         ("bf16-mixed", 11.2, True), ("bf16-mixed", 0.5, False), ("32-true", 11.2, False)])
     def test_slow_bfloat16_is_warned_of(self, fit, monkeypatch, capsys, precision, slowdown,
                                         warned):
-        monkeypatch.setattr(cli, "bfloat16_slowdown", lambda: slowdown)
+        monkeypatch.setattr(outcome, "bfloat16_slowdown", lambda: slowdown)
         fit("--trainer.max_epochs", "1", "--trainer.precision", precision)
         said = capsys.readouterr().out
         assert ("in bfloat16" in said) == warned
@@ -222,7 +206,7 @@ class TestResume:
     def interrupted(self, fit):
         """A run that ended in its third epoch, and what it had written by then."""
         with pytest.raises(SystemExit) as stopped:
-            fit(*ALL_VARIED, "--run_dir", "run", "--trainer.callbacks+=test_cli.StopInThirdEpoch")
+            fit(*ALL_VARIED, "--run_dir", "run", "--trainer.callbacks+=stopping.StopInThirdEpoch")
         assert stopped.value.code != 0
         result = read_result(Path("run"))
         assert result["status"] == "interrupted"
@@ -252,7 +236,7 @@ class TestResume:
         averaged.insert(-1, "--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging")
         fit(*averaged, "--run_dir", "whole")
         with pytest.raises(SystemExit):
-            fit(*averaged, "--run_dir", "run", "--trainer.callbacks+=test_cli.StopInThirdEpoch")
+            fit(*averaged, "--run_dir", "run", "--trainer.callbacks+=stopping.StopInThirdEpoch")
         fit(*averaged, "--run_dir", "run", "--ckpt_path", "last")
         assert same_weights(weights("run"), weights("whole"))
 
@@ -261,7 +245,7 @@ class TestResume:
         fit(*ALL_VARIED, "--run_dir", "whole")
         with pytest.raises(SystemExit):
             fit(*ALL_VARIED, *workers, "--run_dir", "run",
-                "--trainer.callbacks+=test_cli.StopInThirdEpoch")
+                "--trainer.callbacks+=stopping.StopInThirdEpoch")
         fit(*ALL_VARIED, *workers, "--run_dir", "run", "--ckpt_path", "last")
         assert same_weights(weights("run"), weights("whole"))
 
@@ -269,7 +253,7 @@ class TestResume:
         fit(*ALL_VARIED, "--run_dir", "whole")
         with pytest.raises(SystemExit):
             fit(*ALL_VARIED, "--data.on_device", "true", "--run_dir", "run",
-                "--trainer.callbacks+=test_cli.StopInThirdEpoch")
+                "--trainer.callbacks+=stopping.StopInThirdEpoch")
         fit(*ALL_VARIED, "--data.on_device", "true", "--run_dir", "run", "--ckpt_path", "last")
         assert same_weights(weights("run"), weights("whole"))
 
@@ -309,7 +293,7 @@ class TestResume:
             said, errors = process.communicate(timeout=120)
         assert process.returncode not in (0, None)
         assert "Traceback" not in errors
-        assert "`ptl-skel fit --ckpt_path run/checkpoints/last.ckpt` goes on" in said
+        assert "`ptl-skel fit --ckpt_path run/checkpoints/last.ckpt` continues" in said
         assert read_result(Path("run"))["status"] == "interrupted"
         epoch = torch.load("run/checkpoints/last.ckpt")["epoch"]
         rows = [row for row in curve("run") if row["epoch"] <= epoch]
@@ -591,22 +575,22 @@ class TestBadCheckpoints:
     def test_truncated(self, capsys, last, verb, keep):
         content = last.read_bytes()
         last.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
-        assert f"{last} is no checkpoint: " in refusal(capsys, verb, "--ckpt_path", last)
+        assert f"{last} is not a checkpoint: " in refusal(capsys, verb, "--ckpt_path", last)
 
     def test_truncated_last_of_a_run(self, capsys, last, tiny_file, tiny_config):
         last.write_bytes(last.read_bytes()[:1000])
         said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,
                        "--run_dir", "run", "--ckpt_path", "last")
-        assert f"{last} is no checkpoint: " in said
+        assert f"{last} is not a checkpoint: " in said
         assert len(last.read_bytes()) == 1000
 
     @pytest.mark.parametrize("verb", ["fit", "test"])
     def test_code_in_it_is_not_run(self, capsys, last, verb):
         content = {**torch.load(last), "harm": Harmful()}
         torch.save(content, last)
-        assert "is no checkpoint" in refusal(capsys, verb, "--ckpt_path", last)
+        assert "is not a checkpoint" in refusal(capsys, verb, "--ckpt_path", last)
         last.write_bytes(pickle.dumps(content))
-        assert "is no checkpoint" in refusal(capsys, verb, "--ckpt_path", last)
+        assert "is not a checkpoint" in refusal(capsys, verb, "--ckpt_path", last)
         assert not Path("harm").exists()
         pickle.loads(last.read_bytes())
         assert Path("harm").exists()  # it would have been
@@ -651,9 +635,9 @@ class TestHelp:
         for arguments in ([], ["-h"], ["--help"]):
             main(arguments)
             said = capsys.readouterr().out
-            assert all(f"\n  {verb} " in said for verb in [*LIGHTNING, *OTHERS])
+            assert all(f"\n  {verb} " in said for verb in VERBS)
 
-    @pytest.mark.parametrize("verb", [*LIGHTNING, *OTHERS])
+    @pytest.mark.parametrize("verb", VERBS)
     def test_of_each_verb(self, capsys, verb):
         with pytest.raises(SystemExit) as stopped:
             main([verb, "--help"])

@@ -8,7 +8,7 @@ import torch
 
 from ptl_skel.__main__ import main
 from ptl_skel.cli.ensemble import fuse, search
-from ptl_skel.runs.record import read_predictions, write_predictions
+from ptl_skel.runs.predictions import read_predictions, write_predictions
 
 NAMES = ("a", "b", "c")
 LABEL = [0, 1, 2, 0]

@@ -7,23 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from ptl_skel.cost.complexity import Complexity
-from ptl_skel.runs import record as records
-from ptl_skel.runs.record import (
-    MetricsLogger,
-    RunRecord,
-    git_commit,
-    machine,
-    read_metrics,
-    read_predictions,
-    read_result,
-    versions,
-    write_predictions,
-    write_text,
-)
+from ptl_skel.atomic import write_text
+from ptl_skel.errors import UserError
+from ptl_skel.runs import environment
+from ptl_skel.runs.callbacks import RunRecord
+from ptl_skel.runs.environment import git_commit, machine, versions
+from ptl_skel.runs.loggers import MetricsLogger
+from ptl_skel.runs.predictions import Predictions, read_predictions, write_predictions
+from ptl_skel.runs.record import read_metrics, read_result
 from ptl_skel.storage import KeypointFile
 
-COST = Complexity(7, 0.5, 1.5, (3, 4, 5, 6), "cpu, 1 threads")
 TRAINER = SimpleNamespace(is_global_zero=True, current_epoch=0, sanity_checking=False,
                           callback_metrics={"val/top1": torch.tensor(0.5)})
 
@@ -89,15 +82,13 @@ class TestOfARun:
         np.testing.assert_allclose(predictions.probabilities.sum(1), 1, rtol=1e-5)
         top1 = (predictions.probabilities.argmax(1) == predictions.label).mean()
         assert top1 == pytest.approx(read_result(finished_run)["metrics"]["test/top1"])
-        with np.load(finished_run / "predictions.npz") as stored:
-            np.testing.assert_allclose(np.exp(stored["logits"]), stored["probabilities"],
-                                       rtol=1e-5)
 
 
 class TestRunRecord:
-    def record(self, tmp_path):
-        record = RunRecord(tmp_path / "run", "seed: 1\n", {"seed": 1}, COST)
-        record.setup(TRAINER, None, "fit")
+    def record(self, tmp_path, rank=0):
+        record = RunRecord({"seed": 1})
+        (tmp_path / "run").mkdir(exist_ok=True)
+        record.start(tmp_path / "run", "seed: 1\n", rank)
         return record
 
     def test_it_is_true_from_the_start(self, tmp_path):
@@ -105,22 +96,23 @@ class TestRunRecord:
         result = read_result(tmp_path / "run")
         assert result["status"] == "running"
         assert result["seed"] == 1
-        assert result["model"]["gmacs"] == 0.5
         assert (tmp_path / "run/config.yaml").read_text() == "seed: 1\n"
 
-    @pytest.mark.parametrize(("error", "status", "said"), [
+    @pytest.mark.parametrize(("error", "status", "why"), [
         (KeyboardInterrupt(), "interrupted", None),
-        (RuntimeError("out of memory"), "failed", "RuntimeError: out of memory")])
-    def test_it_says_that_a_run_ended_before_its_time(self, tmp_path, error, status, said):
+        (RuntimeError("out of memory"), "failed", "RuntimeError: out of memory"),
+        (UserError("no such thing"), "failed", "no such thing")])
+    def test_it_records_that_a_run_ended_before_its_time(self, tmp_path, error, status, why):
         record = self.record(tmp_path)
         record.on_train_epoch_end(TRAINER, None)
-        record.on_exception(TRAINER, None, error)
+        with pytest.raises(type(error)), record.watch():
+            raise error
         result = read_result(tmp_path / "run")
-        assert (result["status"], result["error"]) == (status, said)
+        assert (result["status"], result["error"]) == (status, why)
         assert result["metrics"] == {"val/top1": 0.5}
         assert result["epochs"] == 1
 
-    def test_time_goes_on_counting_and_leaves_validation_out(self, tmp_path, monkeypatch):
+    def test_time_continues_to_count_and_leaves_validation_out(self, tmp_path, monkeypatch):
         clock = iter([0.0, 2.0, 5.0, 100.0, 101.0])
         monkeypatch.setattr("time.perf_counter", lambda: next(clock))
         earlier = self.record(tmp_path)
@@ -132,16 +124,23 @@ class TestRunRecord:
         record.on_train_batch_end(TRAINER)  # 5 s
         record.on_validation_end(TRAINER, None)  # until 100 s
         record.on_train_batch_end(TRAINER)  # 101 s
-        record.finish(TRAINER)
+        record.finish()
         assert read_result(tmp_path / "run")["training_seconds"] == 46.0
 
     def test_other_processes_write_nothing(self, tmp_path):
-        record = RunRecord(tmp_path / "run", "", {}, COST)
-        other = SimpleNamespace(**{**vars(TRAINER), "is_global_zero": False})
-        record.setup(other, None, "fit")
-        record.on_train_epoch_end(other, None)
-        record.finish(other)
-        assert not (tmp_path / "run").exists()
+        record = self.record(tmp_path, rank=1)
+        record.on_train_epoch_end(TRAINER, None)
+        record.finish()
+        assert not list((tmp_path / "run").iterdir())
+
+    def test_a_failure_of_another_process_is_recorded(self, tmp_path):
+        first, second = self.record(tmp_path), self.record(tmp_path, rank=1)
+        with pytest.raises(ZeroDivisionError), second.watch():
+            raise ZeroDivisionError("here")
+        with pytest.raises(RuntimeError), first.watch():
+            raise RuntimeError("connection closed by peer")
+        result = read_result(tmp_path / "run")
+        assert (result["status"], result["error"]) == ("failed", "rank 1: ZeroDivisionError: here")
 
 
 class TestReadingBack:
@@ -151,22 +150,22 @@ class TestReadingBack:
 
     @pytest.mark.parametrize(("text", "message"), [
         ('{"schema_version": 1,', "is damaged"), ("", "is damaged"),
-        ('{"schema_version": 99}', "no run record of schema version 1"),
-        ("[1]", "no run record"), ("{}", "no run record")])
+        ('{"schema_version": 99}', "is not a run record of schema version 1"),
+        ("[1]", "is not a run record"), ("{}", "is not a run record")])
     def test_a_result_that_is_none(self, tmp_path, text, message):
         (tmp_path / "result.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             read_result(tmp_path)
 
     def test_predictions_come_back(self, tmp_path):
-        probabilities = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
-        write_predictions(tmp_path / "predictions.npz", ["a", "ü"], torch.tensor([1, -1]),
-                          probabilities, ["no", "yes"])
+        probabilities = np.array([[0.25, 0.75], [1.0, 0.0]], np.float32)
+        write_predictions(tmp_path / "predictions.npz", Predictions(
+            ("a", "ü"), np.array([1, -1]), probabilities, ("no", "yes")))
         read = read_predictions(tmp_path)
         assert read.clip == ("a", "ü")
         assert read.label.tolist() == [1, -1]
         assert read.class_names == ("no", "yes")
-        assert np.array_equal(read.probabilities, probabilities.numpy())
+        assert np.array_equal(read.probabilities, probabilities)
         assert [path.name for path in tmp_path.iterdir()] == ["predictions.npz"]
 
     def test_predictions_that_are_not_there(self, tmp_path):
@@ -190,18 +189,19 @@ class TestReadingBack:
     @pytest.mark.parametrize("keep", [0, 10, 300])
     def test_predictions_cut_off(self, tmp_path, keep):
         path = tmp_path / "predictions.npz"
-        write_predictions(path, ["a"], torch.tensor([0]), torch.ones(1, 1), ["only"])
+        write_predictions(path, Predictions(
+            ("a",), np.array([0]), np.ones((1, 1), np.float32), ("only",)))
         path.write_bytes(path.read_bytes()[:keep])
         with pytest.raises(ValueError, match="is damaged"):
             read_predictions(tmp_path)
 
     def test_a_learning_curve_goes_on_after_the_epoch_it_is_taken_up_at(self, tmp_path):
         assert read_metrics(tmp_path) == []
-        first = MetricsLogger(tmp_path, -1)
+        first = MetricsLogger(tmp_path, 0)
         for epoch in range(3):
             first.log_metrics({"epoch": epoch, "loss": 3.0 - epoch}, step=10 * epoch)
             first.save()
-        second = MetricsLogger(tmp_path, 1)
+        second = MetricsLogger(tmp_path, 20)
         second.log_metrics({"epoch": 2, "top1": 0.5}, step=20)
         second.save()
         assert read_metrics(tmp_path) == [
@@ -210,10 +210,10 @@ class TestReadingBack:
         assert (tmp_path / "metrics.csv").read_text().splitlines()[1].startswith("0,")
 
     def test_a_run_anew_does_not_take_up_old_rows(self, tmp_path):
-        first = MetricsLogger(tmp_path, -1)
+        first = MetricsLogger(tmp_path, 0)
         first.log_metrics({"epoch": 0, "loss": 1.0}, step=0)
         first.save()
-        second = MetricsLogger(tmp_path, -1)
+        second = MetricsLogger(tmp_path, 0)
         second.log_metrics({"epoch": 0, "loss": 2.0}, step=0)
         second.save()
         assert read_metrics(tmp_path) == [{"epoch": 0, "step": 0, "loss": 2.0}]
@@ -238,14 +238,20 @@ class TestSurroundings:
             subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
                            cwd=tmp_path, check=True, capture_output=True)
 
-        monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
+        code = tmp_path / "environment.py"
+        code.write_text("code")
+        monkeypatch.setattr(environment, "__file__", str(code))
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
         assert git_commit() is None
         (tmp_path / "a").write_text("1")
         git("init")
         git("add", "a")
+        git("commit", "-m", "of another project, in whose folder the package is installed")
+        assert git_commit() is None
+        git("add", "environment.py")
         git("commit", "-m", "first")
         commit = git_commit()
         assert len(commit) == 40
+        assert (tmp_path / "a").read_text() == "1"
         (tmp_path / "a").write_text("2")
         assert git_commit() == commit + "+"

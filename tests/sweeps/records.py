@@ -12,7 +12,8 @@ import yaml
 
 from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import Complexity
-from ptl_skel.runs.record import RunRecord, write_predictions
+from ptl_skel.runs.callbacks import RunRecord
+from ptl_skel.runs.predictions import write_predictions
 
 NAMES = ("wave", "kick", "sit down")
 LABEL = (0, 0, 1, 1, 2)

@@ -7,7 +7,8 @@ from sweep_files import COMMAND, write_sweep
 from tiny import tiny_clips, write_clips
 
 from ptl_skel import __main__ as ptl_skel
-from ptl_skel.runs.record import read_metrics, read_predictions, read_result
+from ptl_skel.runs.predictions import read_predictions
+from ptl_skel.runs.record import read_metrics, read_result
 from sweeps.__main__ import main
 
 

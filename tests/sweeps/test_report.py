@@ -49,7 +49,7 @@ def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal that wraps nothing."""
-    monkeypatch.setattr("ptl_skel.commands.console._width", 1000)
+    monkeypatch.setattr("ptl_skel.command.console._width", 1000)
 
 
 def report(*args: object) -> None:
@@ -128,7 +128,7 @@ class TestTable:
         assert [row["arm"] for row in rows if "†" in row["seeds"]] == ["slowonly"]
 
     def test_it_fits_into_eighty_columns(self, sweep, capsys, monkeypatch):
-        monkeypatch.setattr("ptl_skel.commands.console._width", 80)
+        monkeypatch.setattr("ptl_skel.command.console._width", 80)
         report(sweep, "--baseline", "full3d")
         printed = capsys.readouterr().out
         for column in ("Δ top-1", "95 % interval", " p", "parameters", "GMACs", "training"):
@@ -445,8 +445,9 @@ def test_records_that_real_runs_left(tiny_file, tmp_path, monkeypatch, capsys):
     from functools import partial
 
     from ptl_skel.cli import lightning as cli
+    from ptl_skel.cli import outcome
 
-    monkeypatch.setattr(cli, "measure", partial(cli.measure, seconds=0))
+    monkeypatch.setattr(outcome, "measure", partial(outcome.measure, seconds=0))
     for backbone in ("full3d", "reduced"):
         cli.run("fit", [
             "--model.backbone", f"backbone/{backbone}.yaml", "--data.file", str(tiny_file),

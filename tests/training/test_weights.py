@@ -13,7 +13,8 @@ import torch
 from ptl_skel.__main__ import main
 from ptl_skel.backbones import C3DLight, SlowOnly, STGCNpp, VideoResNet18, X3DShallow
 from ptl_skel.cli import lightning as cli
-from ptl_skel.runs.record import read_predictions, read_result
+from ptl_skel.runs.predictions import read_predictions
+from ptl_skel.runs.record import read_result
 from ptl_skel.training.module import classifier
 from ptl_skel.training.weights import load_weights, read_tensors
 

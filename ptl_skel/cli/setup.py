@@ -1,0 +1,128 @@
+"""What happens before a run gets a folder: its settings, what is known of it, what must fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.errors import UserError
+from ptl_skel.runs.checkpoints import RECORD
+from ptl_skel.training.module import ActionRecognizer
+
+
+def settings_of_checkpoint(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
+    """The settings that a checkpoint has of its run, as the text of a config file.
+
+    Args:
+        verb: ``fit`` continues the run, in its folder; the others take its model and its data.
+        path: Of the checkpoint.
+        checkpoint: Its content.
+    """
+    record = checkpoint[RECORD]
+    config = dict(record["config"])
+    if verb == "fit":
+        return json.dumps({**config, "run_dir": str(path.parent.parent)})
+    config = {name: config[name] for name in ("seed_everything", "model", "data")}
+    config["data"] = {**config["data"], "class_names": record["class_names"]}
+    if verb == "predict":  # all clips of a file, which may have no protocol
+        config["data"]["protocol"] = None
+    return json.dumps(config)
+
+
+def facts_of_run(command: str, settings: Any, data: KeypointDataModule) -> dict[str, Any]:
+    """What the record of a run holds before it begins."""
+    header = data.file.header
+    return {
+        "command": command, "init_from": settings.init_from, "seed": settings.seed_everything,
+        "backbone": settings.model.backbone.class_path,
+        "data": {"file": str(data.file.path), "dataset": header.dataset, "source": header.source,
+                 "protocol": data.protocol, "layout": data.layout.name,
+                 "num_classes": data.num_classes,
+                 "clips": {part: len(clips) for part, clips in data.parts.items()},
+                 "validation": data.validation}}
+
+
+def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
+                 checkpointing: bool) -> Trainer:
+    """A trainer that has no logger yet.
+
+    Args:
+        config: Settings of the trainer.
+        callbacks: Replace those of the settings; a progress bar joins them.
+        checkpointing: Whether it keeps checkpoints.
+
+    Raises:
+        UserError: Settings that do not fit each other or this machine.
+    """
+    if config["enable_progress_bar"] is not False:
+        callbacks = [*callbacks, RichProgressBar(leave=False)]
+    try:
+        return Trainer(**{**config, "callbacks": callbacks, "logger": False,
+                          "enable_checkpointing": checkpointing,
+                          "enable_model_summary": bool(config["enable_model_summary"]),
+                          "use_distributed_sampler": False})
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+
+
+def check_checkpoint(checkpoint: Mapping[str, Any], data: KeypointDataModule,
+                     model: ActionRecognizer) -> None:
+    """Refuses a checkpoint of another layout, or with weights of another model.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    trained, given = checkpoint[RECORD]["layout"], data.layout.to_json()
+    if trained != given:
+        raise UserError(
+            f"the checkpoint was trained on the skeleton layout {json.loads(trained)['name']}, "
+            f"but {data.file.path} has {data.layout.name}")
+    shapes, needed = ({name: tuple(weight.shape) for name, weight in weights.items()}
+                      for weights in (checkpoint["state_dict"], model.state_dict()))
+    if shapes != needed:
+        name = min(name for name, _ in shapes.items() ^ needed.items())
+        raise UserError(
+            f"the weights of the checkpoint do not fit the model: {name} has the shape "
+            f"{shapes.get(name)} there, {needed.get(name)} here; without flags for the model, "
+            "it is that of the checkpoint")
+
+
+def check_optimizer(model: ActionRecognizer, class_path: str) -> None:
+    """Makes an optimiser of PyTorch once, to report now what is wrong with its arguments.
+
+    Raises:
+        UserError: An argument is out of range.
+    """
+    try:
+        model.make_optimizer(model.parameters())
+    except ValueError as error:
+        if not class_path.startswith("torch.optim."):  # a bug in the user's own class
+            raise
+        raise UserError(f"--model.optimizer {class_path}: {error}") from error
+
+
+def name_folder(verb: str, config: Any, data: KeypointDataModule, sweep_run: str | None) -> Path:
+    """The folder that a run asks for; see `ptl_skel.runs.folder.reserve_folder`.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        config: Settings of the run.
+        data: Gives a new run its name.
+        sweep_run: Id of the run in a sweep of W&B.
+    """
+    if verb != "fit":
+        if config.run_dir is not None:
+            return Path(config.run_dir)
+        if config.ckpt_path is None:
+            return Path(f"runs/{Path(config.init_from).stem}-{verb}")
+        return Path(config.ckpt_path).parent.parent / verb
+    folder = Path(config.run_dir or f"runs/{data.file.path.stem}-{data.protocol}")
+    starts_anew = config.ckpt_path in (None, "last")
+    return folder.with_name(f"{folder.name}-{sweep_run}") if sweep_run and starts_anew else folder

@@ -1,0 +1,78 @@
+"""The front door: every verb of ``ptl-skel`` in one table.
+
+Adding a verb: 1. write ``main(args) -> int | None`` in a module of its own, with a
+`ptl_skel.command.CommandParser`; 2. add a row here; 3. test it through `main` of this module.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from typing import NamedTuple
+
+from ptl_skel.command import run_command
+from ptl_skel.errors import UserError
+
+
+class Verb(NamedTuple):
+    """What a verb does, and where: a function of a module, imported when it is asked for."""
+
+    what: str
+    module: str
+    function: str = "main"
+
+
+VERBS = {
+    "preprocess": Verb("keypoints of any source to a keypoint file",
+                       "preprocessing.commands", "preprocess"),
+    "check": Verb("what is in a keypoint file, and whether it is sound",
+                  "preprocessing.commands", "check"),
+    "fit": Verb("train a model, then test it", "ptl_skel.cli.lightning", "fit"),
+    "validate": Verb("validate a checkpoint", "ptl_skel.cli.lightning", "validate"),
+    "test": Verb("test a checkpoint", "ptl_skel.cli.lightning", "test"),
+    "predict": Verb("write class probabilities of all clips of a keypoint file",
+                    "ptl_skel.cli.lightning", "predict"),
+    "profile": Verb("parameters, GMACs and latency of backbones", "ptl_skel.cli.profile"),
+    "ensemble": Verb("the mean of what several runs predict, e.g. of joints and limbs",
+                     "ptl_skel.cli.ensemble"),
+    "show": Verb("picture of a clip: skeleton and heatmaps", "ptl_skel.cli.show"),
+    "sweep": Verb("train everything that a sweep file asks for", "sweeps.commands", "sweep"),
+    "report": Verb("compare runs: tables, statistics, plots", "sweeps.commands", "report"),
+}
+
+HELP = f"""usage: ptl-skel VERB [options]
+
+Skeleton-based action recognition with factorised 3D-CNNs.
+
+verbs (`ptl-skel VERB --help` lists the options of each):
+{chr(10).join(f"  {name:<10} {verb.what}" for name, verb in VERBS.items())}
+
+Every verb takes --debug, which shows the traceback of an error.
+"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a verb and exits with its code if that is not 0."""
+    code = run_command(_dispatch, args)
+    if code:
+        sys.exit(code)
+
+
+def _dispatch(args: Sequence[str]) -> int | None:
+    if not args or args[0] in {"-h", "--help"}:
+        print(HELP, end="")
+        return 0
+    name, *rest = args
+    if name not in VERBS:
+        raise UserError(f"unknown verb {name!r}; `ptl-skel --help` lists them")
+    return _function(VERBS[name])(rest)
+
+
+def _function(verb: Verb) -> Callable[[Sequence[str]], int | None]:
+    module = import_module(verb.module)
+    if verb.module == "ptl_skel.cli.lightning":
+        return partial(module.run, verb.function)
+    function: Callable[[Sequence[str]], int | None] = getattr(module, verb.function)
+    return function

@@ -1,0 +1,170 @@
+"""The folder of a run: reserved for it at once, and known to all of its processes.
+
+The processes of a run are started in two ways. Lightning starts the others from the first one,
+which hands its decisions on in the environment. torchrun and Slurm start all of them at once;
+then they meet in their process group first, and rank 0 sends its decisions to the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+
+from ptl_skel.errors import UserError
+
+DECISIONS = "PTL_SKEL_DECISIONS"
+"""Environment variable in which processes that Lightning starts find the decisions of rank 0."""
+LAG = 60.0
+"""Seconds after which a file that rank 0 has seen must have appeared on a shared disk."""
+
+
+def reserve_folder(wanted: Path) -> Path:
+    """Makes a folder that no other run has: `wanted`, or its name with the first free number.
+
+    Raises:
+        UserError: The folder cannot be made.
+    """
+    number, folder = 1, wanted
+    while True:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        except OSError as error:
+            raise UserError(f"--run_dir {folder} cannot be made: {error.strerror}") from error
+        else:
+            return folder
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Keeps other processes from working in the same folder, until the file is closed.
+
+    Does nothing where the system or the disk has no such locks.
+
+    Returns:
+        The open lock file; it closes with this process, however that ends.
+
+    Raises:
+        UserError: Another process works there, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--run_dir {folder} cannot be written: {error.strerror}") from error
+    try:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"another process is working in {folder}; wait for it, or give another "
+                        "--run_dir") from error
+    except (ImportError, OSError):  # Windows; a disk without locks
+        pass
+    return lock
+
+
+class Ranks:
+    """The processes of a run, of which rank 0 decides for all.
+
+    Args:
+        trainer: Knows how many there are and how they were started.
+
+    Raises:
+        UserError: Several nodes without anything that starts their processes, or another number
+            of processes than the trainer expects.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.decisions: list[Any] = []
+        """What rank 0 has decided so far, for the processes that Lightning starts from it."""
+        inherited = os.environ.get(DECISIONS)
+        self._inherited = None if inherited is None else iter(json.loads(inherited))
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        self._all_at_once = environment is not None and environment.creates_processes_externally
+        if (trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment)
+                and not self._all_at_once):
+            raise UserError(f"--trainer.num_nodes {trainer.num_nodes} needs torchrun or Slurm, "
+                            "which start the processes on all nodes")
+        if self._all_at_once and trainer.num_devices * trainer.num_nodes > 1:
+            try:  # before the processes wait for each other
+                environment.validate_settings(trainer.num_devices, trainer.num_nodes)
+            except ValueError as error:
+                raise UserError(" ".join(str(error).split())) from error
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is rank 0."""
+        return self.trainer.global_rank == 0
+
+    def decide(self, decision: Callable[[], Any]) -> Any:
+        """What rank 0 decides, in every process.
+
+        Args:
+            decision: Called in rank 0 only; returns what JSON can hold, before training starts,
+                or anything that can be pickled, afterwards.
+
+        Raises:
+            UserError: `decision` has raised it; in every process.
+        """
+        if self.trainer.world_size == 1:
+            return decision()
+        if torch.distributed.is_initialized():
+            return self._broadcast(decision)
+        if self._inherited is not None:
+            return next(self._inherited)
+        if self._all_at_once:
+            self.trainer.strategy.setup_environment()
+            return self._broadcast(decision)
+        self.decisions.append(decision())
+        return self.decisions[-1]
+
+    def _broadcast(self, decision: Callable[[], Any]) -> Any:
+        message: tuple[str, Any] = ("", None)
+        if self.is_first:
+            try:
+                message = "decided", decision()
+            except UserError as error:
+                message = "refused", str(error)
+        kind, value = self.trainer.strategy.broadcast(message)
+        if kind == "refused":
+            raise UserError(value)
+        return value
+
+    @contextmanager
+    def handing_on(self) -> Iterator[None]:
+        """Processes that Lightning starts in this block find the decisions taken so far."""
+        if not self.decisions:
+            yield
+            return
+        os.environ[DECISIONS] = json.dumps(self.decisions)
+        try:
+            yield
+        finally:
+            del os.environ[DECISIONS]
+
+
+def wait_for_file(path: Path) -> None:
+    """Waits for a file that rank 0 has seen and that a shared disk may show later to others.
+
+    Raises:
+        UserError: It has not appeared.
+    """
+    patience = time.monotonic() + LAG
+    while not path.is_file():
+        if time.monotonic() > patience:
+            raise UserError(f"{path} is seen by the first process only; a run on several nodes "
+                            "needs a shared disk")
+        time.sleep(0.1)

@@ -1,0 +1,75 @@
+"""Where metrics go while a run lasts: its ``metrics.csv``, and Weights & Biases."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from ptl_skel.runs.record import read_metrics
+
+
+class MetricsLogger(CSVLogger):
+    """Writes ``metrics.csv`` into the folder of the run; a resumed run continues it.
+
+    Args:
+        run_dir: Folder of the run.
+        resumed_at: Steps of the checkpoint from which the run is resumed; rows of later ones are
+            dropped. 0 for a new run.
+    """
+
+    def __init__(self, run_dir: Path, resumed_at: int) -> None:
+        super().__init__(run_dir, name="", version="")
+        self._earlier = [
+            {**row, **{name: int(row[name]) for name in ("epoch", "step") if name in row}}
+            for row in read_metrics(run_dir) if row["step"] < resumed_at]
+
+    @property
+    def experiment(self) -> Any:
+        """Lightning's writer, which forgets the rows of an earlier run, with these rows."""
+        fresh = self._experiment is None
+        writer = super().experiment
+        if fresh and self._earlier:
+            writer.metrics = [*self._earlier]
+        return writer
+
+
+COST = ("params", "gmacs", "latency_ms")
+"""What a run logs of the cost of its network."""
+
+
+def wandb_loggers(run_dir: Path, mode: str, config: Mapping[str, Any], cost: Mapping[str, Any],
+                  ) -> list[WandbLogger]:
+    """Mirrors a run in Weights & Biases; no logger where that is off.
+
+    Args:
+        run_dir: Folder of the run, which exists.
+        mode: ``off``, ``offline``, which writes only into the folder of the run, or ``online``.
+            A run that an agent of ``wandb sweep`` has started is always online.
+        config: Settings of the run.
+        cost: Of its network; `COST` becomes the summary.
+    """
+    if "WANDB_SWEEP_ID" in os.environ:
+        mode = "online"
+    if mode == "off":
+        return []
+    import wandb
+
+    logger = WandbLogger(
+        name=run_dir.name, project="ptl_skel",
+        save_dir=run_dir.resolve(),  # its service may have been started in another folder
+        offline=mode == "offline", config={"config": dict(config)},
+        settings=wandb.Settings(silent=mode == "offline"))
+    logger.experiment.summary.update({name: cost[name] for name in COST})
+    return [logger]
+
+
+def finish_wandb() -> None:
+    """Ends the mirrored run, else another fit in this process would be logged into it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish()

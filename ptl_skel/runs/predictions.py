@@ -1,0 +1,92 @@
+"""Class probabilities of clips: written by a run, read and matched by what compares runs."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.atomic import replacing
+from ptl_skel.errors import MissingFileError, UserError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run predicts for each clip of its test.
+
+    Attributes:
+        clip: Ids of the clips, ``(N,)``.
+        label: True classes, ``(N,)``; -1 where they are not known.
+        probabilities: ``(N, K)``; of several views, their mean.
+        class_names: K names.
+    """
+
+    clip: tuple[str, ...]
+    label: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    class_names: tuple[str, ...]
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Writes ``predictions.npz``."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file, clip=np.array(predictions.clip), label=predictions.label,
+            probabilities=predictions.probabilities,
+            class_names=np.array(predictions.class_names))
+
+
+def read_predictions(run: Path) -> Predictions:
+    """The ``predictions.npz`` of a run, given by the folder of the run or by the file itself.
+
+    Raises:
+        MissingFileError: There is no such file.
+        UserError: It is damaged.
+    """
+    path = run if run.suffix == ".npz" else run / "predictions.npz"
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist; `ptl-skel test` on a checkpoint of the "
+                               "run writes one")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = ("clip", "label", "probabilities", "class_names")
+            clip, label, probabilities, class_names = (file[name] for name in names)
+        if (len(clip), len(class_names)) != probabilities.shape or clip.shape != label.shape:
+            raise ValueError("its arrays do not fit each other")
+        if len(label) and not -1 <= label.min() <= label.max() < len(class_names):
+            raise ValueError("it has labels out of range")
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile,
+            zlib.error) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    return Predictions(tuple(clip.tolist()), label, probabilities, tuple(class_names.tolist()))
+
+
+def in_the_order_of(first: Predictions, file: Predictions, names: tuple[object, object],
+                    ) -> Predictions:
+    """Predictions of the same clips as the first, in its order.
+
+    Args:
+        first: Gives the order.
+        file: What is put into it.
+        names: Of the two, for messages.
+
+    Raises:
+        UserError: They are not of the same clips, or do not agree on labels or classes.
+    """
+    first_name, name = names
+    place = {clip: i for i, clip in enumerate(file.clip)}
+    if len(place) < len(file.clip):
+        raise UserError(f"{name} holds a clip twice")
+    if file.class_names != first.class_names:
+        raise UserError(f"{name} has other classes than {first_name}")
+    if other := sorted(place.keys() ^ set(first.clip)):
+        raise UserError(f"{name} and {first_name} are not of the same clips: {len(other)} are in "
+                        f"only one of them, e.g. {other[0]}")
+    order = [place[clip] for clip in first.clip]
+    if (file.label[order] != first.label).any():
+        raise UserError(f"{name} has other labels than {first_name}")
+    return Predictions(first.clip, first.label, file.probabilities[order], first.class_names)
