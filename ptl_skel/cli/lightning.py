@@ -27,7 +27,6 @@ from ptl_skel.cli.parser import (
     choose_seed,
     expand_shipped,
     silence_lightning,
-    value_of,
 )
 from ptl_skel.command import console
 from ptl_skel.configs import CONFIGS
@@ -50,19 +49,8 @@ class SkeletonCLI(LightningCLI):
 
     def __init__(self, verb: str, args: Sequence[str]) -> None:
         self.command = shlex.join(["ptl-skel", verb, *args])
-        self.checkpoint: dict[str, Any] | None = None
         self.lock: AbstractContextManager[Any] = nullcontext()
-        arguments = [expand_shipped(argument) for argument in args]
-        path, weights = (value_of(flag, arguments) for flag in ("--ckpt_path", "--init_from"))
-        if path is not None and weights is not None:
-            raise UserError("a checkpoint holds its weights: leave out --ckpt_path or --init_from")
-        if path is not None and path != "last":
-            self.checkpoint = read_checkpoint(Path(path))
-            config = setup.settings_of_checkpoint(verb, Path(path), self.checkpoint)
-            arguments = ["--config", config, *arguments]
-        elif verb != "fit" and weights is None and not {"-h", "--help"}.intersection(args):
-            raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run, or "
-                            "--init_from, a file of weights, and what they were trained for")
+        arguments, self.checkpoint = setup.read_arguments(verb, args)
         quiet = ["--verbose=false"] if verb in {"validate", "test"} else []  # we print a table
         base = {"default_config_files": [str(CONFIGS / "base.yaml")]}
         super().__init__(

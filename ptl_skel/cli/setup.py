@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,33 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
+from ptl_skel.cli.parser import expand_shipped, value_of
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import RECORD
+from ptl_skel.runs.checkpoints import RECORD, read_checkpoint
 from ptl_skel.training.module import ActionRecognizer
 
 
-def settings_of_checkpoint(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
+def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str, Any] | None]:
+    """The arguments with the settings of the checkpoint they name, and its content.
+
+    Raises:
+        UserError: The verb lacks a checkpoint, or the checkpoint cannot be used.
+    """
+    arguments = [expand_shipped(argument) for argument in args]
+    path, weights = (value_of(flag, arguments) for flag in ("--ckpt_path", "--init_from"))
+    if path is not None and weights is not None:
+        raise UserError("a checkpoint holds its weights: leave out --ckpt_path or --init_from")
+    if path is not None and path != "last":
+        checkpoint = read_checkpoint(Path(path))
+        return ["--config", _settings_of(verb, Path(path), checkpoint), *arguments], checkpoint
+    if verb != "fit" and weights is None and not {"-h", "--help"}.intersection(args):
+        raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run, or "
+                        "--init_from, a file of weights, and what they were trained for")
+    return arguments, None
+
+
+def _settings_of(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
     """The settings that a checkpoint has of its run, as the text of a config file.
 
     Args:

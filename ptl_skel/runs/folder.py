@@ -98,7 +98,8 @@ class Ranks:
                 and not self._all_at_once):
             raise UserError(f"--trainer.num_nodes {trainer.num_nodes} needs torchrun or Slurm, "
                             "which start the processes on all nodes")
-        if self._all_at_once and trainer.num_devices * trainer.num_nodes > 1:
+        expected = trainer.num_devices * trainer.num_nodes
+        if environment is not None and self._all_at_once and expected > 1:
             try:  # before the processes wait for each other
                 environment.validate_settings(trainer.num_devices, trainer.num_nodes)
             except ValueError as error:
