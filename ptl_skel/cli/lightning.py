@@ -32,7 +32,7 @@ from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import Complexity, bfloat16_slowdown, measure
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import RECORD, Describe, SeedEpochs, read_checkpoint
+from ptl_skel.runs.checkpoints import RECORD, Describe, SeedEpochs, read_checkpoint, read_record
 from ptl_skel.runs.environment import keep_freed_memory
 from ptl_skel.runs.record import MetricsLogger, RunRecord, write_predictions
 from ptl_skel.storage import KeypointFileError
@@ -75,6 +75,7 @@ class SkeletonCLI(LightningCLI):
         record = self.checkpoint[RECORD]
         config = dict(record["config"])
         if verb == "fit":
+            config["data"] = {**config["data"], "class_names": record["class_names"]}
             return json.dumps({**config, "run_dir": str(path.parent.parent)})
         config = {name: config[name] for name in ("seed_everything", "model", "data")}
         config["data"] = {**config["data"], "class_names": record["class_names"]}
@@ -117,6 +118,7 @@ class SkeletonCLI(LightningCLI):
         last = self.run_dir / "checkpoints" / "last.ckpt"
         if self.config[self.subcommand].ckpt_path == "last" and last.exists():
             self.checkpoint = read_checkpoint(last)
+        self.datamodule.setup(str(self.subcommand))  # to report now what is wrong with the data
         self._check_checkpoint()
         self._load_weights()
         self.model.make_optimizer(self.model.parameters())  # to hear now what is wrong with it
@@ -128,7 +130,6 @@ class SkeletonCLI(LightningCLI):
         logger: list[Logger] | bool = False
         if self.subcommand == "fit":
             data = self.datamodule
-            data.part("train")
             callbacks += [Describe(yaml.safe_load(text), data.layout, data.class_names),
                           SeedEpochs(self.config.fit.seed_everything), *self._checkpoints()]
             epoch = -1 if self.checkpoint is None else int(self.checkpoint["epoch"])
@@ -152,11 +153,10 @@ class SkeletonCLI(LightningCLI):
         """Refuses a checkpoint of another layout, or with weights of another model."""
         if self.checkpoint is None:
             return
-        trained, given = self.checkpoint[RECORD]["layout"], self.datamodule.layout.to_json()
-        if trained != given:
-            raise UserError(
-                f"the checkpoint was trained on the skeleton layout {json.loads(trained)['name']}, "
-                f"but {self.datamodule.file.path} has {self.datamodule.layout.name}")
+        self._check_layout(self.checkpoint[RECORD])
+        if (known := self.checkpoint[RECORD]["class_names"]) != list(self.datamodule.class_names):
+            raise UserError(f"the checkpoint was trained on the classes {', '.join(known)}; "
+                            "`data.class_names` must be the same, in this order")
         shapes, needed = ({name: tuple(weight.shape) for name, weight in weights.items()}
                           for weights in (self.checkpoint["state_dict"], self.model.state_dict()))
         if shapes != needed:
@@ -166,12 +166,31 @@ class SkeletonCLI(LightningCLI):
                 f"{shapes.get(name)} there, {needed.get(name)} here; without flags for the model, "
                 "it is that of the checkpoint")
 
+    def _check_layout(self, record: dict[str, Any]) -> None:
+        trained, given = record["layout"], self.datamodule.layout.to_json()
+        if trained != given:
+            raise UserError(
+                f"the checkpoint was trained on the skeleton layout {json.loads(trained)['name']}, "
+                f"but {self.datamodule.file.path} has {self.datamodule.layout.name}")
+
+    def before_instantiate_classes(self) -> None:
+        """Takes the classes of a model from the weights of a run that `--init_from` names."""
+        config = self.config[self.subcommand]
+        if self.subcommand != "fit" and config.init_from and config.data.class_names is None:
+            record = read_record(Path(config.init_from)) or {"class_names": None}
+            config.data.class_names = record["class_names"]
+
     def _load_weights(self) -> None:
         path = self.config[self.subcommand].init_from
         if path is None or self.checkpoint is not None:
             return
-        adapt = self.subcommand == "fit"
-        for adapted in load_weights(self.model.classifier, Path(path), adapt=adapt):
+        record = read_record(Path(path))
+        if record is not None:
+            self._check_layout(record)
+        for adapted in load_weights(
+                self.model.classifier, Path(path), adapt=self.subcommand == "fit",
+                class_names=self.datamodule.class_names,
+                trained_on=None if record is None else record["class_names"]):
             console.print(f"{path}: {adapted}", soft_wrap=True)
 
     def _run_dir(self) -> Path:

@@ -17,7 +17,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ptl_skel.data.dataset import Batch, ClipDataset, DrawDataset, DrawSampler, ResidentClips
-from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize, frame_box
+from ptl_skel.data.transforms import (
+    Augmentation,
+    compact_box,
+    constant,
+    crop_resize,
+    frame_box,
+)
+from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import PARTS, KeypointFile, KeypointFileError
@@ -48,15 +55,16 @@ class KeypointDataModule(LightningDataModule):
         on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB), where frames
             are sampled and fetched as well: the loader ships numbers of clips. The same batches.
         seed: Seed of shuffling and of the frames that are sampled.
-        class_names: Names of the classes a model knows, where the file names none.
+        class_names: Classes of a model, in its order. Labels of the file are mapped onto them by
+            name; the file may name fewer classes, or none. None: the classes of the file.
 
     Attributes:
         parts: Clip indices of ``train``, ``val`` and ``test``; empty without a protocol.
         validation: What the validation is, for the record of a run.
 
     Raises:
-        FileNotFoundError: There is no such keypoint file.
-        ValueError: The file cannot be used, has no such protocol, or an argument is out of range.
+        MissingFileError: There is no such keypoint file.
+        UserError: The file cannot be used, has no such protocol, or an argument is out of range.
     """
 
     def __init__(
@@ -84,19 +92,21 @@ class KeypointDataModule(LightningDataModule):
         for name, value in (("clip_len", clip_len), ("size", size), ("eval_size", eval_size),
                             ("batch_size", batch_size), ("test_clips", test_clips)):
             if value < 1:
-                raise ValueError(f"`data.{name}` must be >= 1, got {value}")
+                raise UserError(f"`data.{name}` must be >= 1, got {value}")
         if not 0 <= val_fraction < 1:
-            raise ValueError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
+            raise UserError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
         self.file = KeypointFile(file, in_memory=in_memory and not on_device)
         self.layout = self.file.header.layout
         if self.file.header.num_coordinates != 2:
-            raise ValueError(f"{file} holds 3D coordinates; heatmaps need 2D pixels")
-        self.class_names = tuple(self.file.header.class_names or class_names or ())
+            raise UserError(f"{file} holds 3D coordinates; heatmaps need 2D pixels")
+        names = self.file.header.class_names
+        self.class_names = tuple(class_names or names)
         if not self.class_names:
-            raise ValueError(f"{file} names no classes; give them as `data.class_names`")
-        if class_names and len(class_names) != len(self.class_names):
-            raise ValueError(f"{file} has {len(self.class_names)} classes, but the model knows "
-                             f"{len(class_names)}")
+            raise UserError(f"{file} names no classes; give them as `data.class_names`")
+        if len(self.class_names) == 1:
+            raise UserError(f"{file} has only one class, {self.class_names[0]!r}; at least two are "
+                            "needed")
+        self._class_of_label = match_names(names, self.class_names)
         self.protocol = protocol
         self.representation = representation(self.layout)
         self.clip_len = clip_len
@@ -178,15 +188,44 @@ class KeypointDataModule(LightningDataModule):
         """Clip indices of ``train``, ``val`` or ``test`` as this data module uses them.
 
         Raises:
-            ValueError: There is no protocol, or nothing in that part of it.
+            KeypointFileError: There is no protocol, nothing in that part of it, or a class in it
+                that is not one of `class_names`.
         """
         if self.protocol is None:
             raise KeypointFileError(f"`data.protocol` is missing; {self.file.path} has: "
-                             f"{', '.join(sorted(self.file.splits)) or 'none'}")
+                                    f"{', '.join(sorted(self.file.splits)) or 'none'}")
         if not len(self.parts[name]):
             raise KeypointFileError(f"protocol {self.protocol!r} of {self.file.path} has no "
                                     f"labelled clip to {name} on")
-        return self.parts[name]
+        return self._known(self.parts[name])
+
+    def _known(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The clips, if every class among them is one of `class_names`."""
+        labels = np.unique(self.file.label[clips])
+        unknown = [self.file.header.class_names[label] for label in labels
+                   if label >= 0 and self._class_of_label[label] < 0]
+        if unknown:
+            raise KeypointFileError(
+                f"{self.file.path} has clips of {_listed(unknown)}, which the model does not know; "
+                f"its classes are {_listed(self.class_names)}")
+        return clips
+
+    def setup(self, stage: str) -> None:
+        """Checks what a trainer is going to use, before it begins.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Raises:
+            KeypointFileError: See `part`.
+        """
+        if stage == "predict":
+            self._known(np.arange(len(self.file)))
+            return
+        self.part({"fit": "train", "validate": "val", "test": "test"}[stage])
+        if stage == "fit":
+            for clips in self.parts.values():
+                self._known(clips)
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch at which a resumed run begins: Lightning tells it too late for workers."""
@@ -216,7 +255,7 @@ class KeypointDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """All clips of the file, labelled or not, with all their views."""
-        return self._views_loader(np.arange(len(self.file)))
+        return self._views_loader(self._known(np.arange(len(self.file))))
 
     def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[Batch]:
         dataset = self._dataset(clips, num_clips=self.test_clips)
@@ -261,7 +300,11 @@ class KeypointDataModule(LightningDataModule):
             keypoints = self._each_clip(crop_resize(keypoints, box, size))
             inputs = self.representation(keypoints, self._each_clip(scores), size)
             inputs = self._views(inputs)
-        return {"inputs": inputs, "label": batch["label"], "clip": batch["clip"]}
+        return {"inputs": inputs, "label": self._classes(batch["label"]), "clip": batch["clip"]}
+
+    def _classes(self, label: Tensor) -> Tensor:
+        """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""
+        return constant((*self._class_of_label, -1), label.device)[label]
 
     def _each_clip(self, values: Tensor) -> Tensor:
         """The clips that stand for a sample as samples of their own: ``(N, M, K * T, ...)``."""
@@ -277,6 +320,25 @@ class KeypointDataModule(LightningDataModule):
         both = [view.movedim(1, -1) for view in (views, self.representation.mirror(views))]
         stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
         return stacked
+
+
+def match_names(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
+    """For each name its index among the known ones, -1 where it is not one of them.
+
+    Raises:
+        UserError: A name occurs twice, so that it does not identify a class.
+    """
+    if tuple(names) == tuple(known):
+        return tuple(range(len(names)))
+    for listed in (names, known):
+        if twice := [name for name in listed if listed.count(name) > 1]:
+            raise UserError(f"classes are matched by name, but two of them are named {twice[0]!r}")
+    return tuple(known.index(name) if name in known else -1 for name in names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more
 
 
 def _as_fetched(batch: Batch | Sequence[Batch]) -> Batch:

@@ -11,6 +11,7 @@ from tiny import tiny_clips as make_clips
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.sampling import sample_test
 from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize
+from ptl_skel.errors import UserError
 from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, KeypointFile, KeypointFileError
@@ -76,9 +77,52 @@ class TestHeader:
             make(path, None)
         assert make(path, None, class_names=["a", "b"]).num_classes == 2
 
-    def test_another_number_of_classes_than_the_model_knows(self, tiny_file):
-        with pytest.raises(ValueError, match="has 3 classes, but the model knows 2"):
-            make(tiny_file, class_names=["a", "b"])
+    @pytest.mark.parametrize("on_device", [False, True])
+    def test_labels_are_mapped_onto_the_classes_of_a_model_by_name(self, tiny_file, on_device):
+        known = ["jump", *reversed(CLASSES)]
+        data = make(tiny_file, stage="testing", class_names=known, on_device=on_device,
+                    batch_size=6)
+        assert data.class_names == tuple(known)
+        batch = next(iter(data.test_dataloader()))
+        made = data.on_after_batch_transfer(batch, 0)
+        of_file = data.file.label[made["clip"].numpy()]
+        assert [known[label] for label in made["label"]] == [CLASSES[label] for label in of_file]
+        assert made["label"].tolist() != of_file.tolist()
+
+    def test_clips_without_a_label_keep_none(self, tmp_path):
+        clips = make_clips()[8:10] + make_clips(labelled=False)[:1]
+        file = write_clips(tmp_path / "some.h5", clips)
+        data = make(file, None, stage="predicting", class_names=CLASSES[::-1])
+        made = data.on_after_batch_transfer(next(iter(data.predict_dataloader())), 0)
+        assert made["label"].tolist() == [1, 1, -1]
+
+    def test_a_class_that_the_model_does_not_know_is_refused_where_it_is_used(self, tmp_path):
+        clips = make_clips()
+        ids = [clip.id for clip in clips]
+        file = write_clips(tmp_path / "two.h5", clips, splits={
+            "known": {"train": ids[:8], "test": ids[8:16]}, "all": {"train": ids, "test": []}})
+        known = ["walk", *CLASSES[:2]]
+        said = "has clips of 'around', which the model does not know; its classes are 'walk', "
+        for stage in ("fit", "test"):
+            make(file, "known", class_names=known, val_fraction=0).setup(stage)
+        assert len(make(file, "known", class_names=known).test_dataloader().dataset) == 8
+        for data, stage, loader in [(make(file, "all", class_names=known), "fit", "train"),
+                                    (make(file, None, class_names=known), "predict", "predict")]:
+            with pytest.raises(UserError, match=said):
+                data.setup(stage)
+            with pytest.raises(UserError, match=said):
+                getattr(data, f"{loader}_dataloader")()
+
+    def test_a_name_that_two_classes_share_identifies_none(self, tiny_file):
+        with pytest.raises(UserError, match="two of them are named 'a'"):
+            make(tiny_file, class_names=["a", "b", "a"])
+
+    def test_one_class_is_not_enough(self, tmp_path):
+        file = write_clips(tmp_path / "one.h5", make_clips()[:8], class_names=CLASSES[:1])
+        for protocol in ("cross", None):
+            with pytest.raises(UserError, match="has only one class, 'sideways'; at least two"):
+                make(file, protocol)
+        assert make(file, class_names=CLASSES).num_classes == 3  # of a model
 
     def test_metres_are_no_pixels(self, tmp_path):
         clip = Clip("a", np.ones((1, 2, 13, 3), np.float32), np.ones((1, 2, 13)), (9, 9))

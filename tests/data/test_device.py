@@ -64,9 +64,9 @@ def strict():
 @pytest.fixture(autouse=True)
 def forget():
     """Leaves no fake tensor behind."""
-    transforms._on_device.cache_clear()
+    transforms.constant.cache_clear()
     yield
-    transforms._on_device.cache_clear()
+    transforms.constant.cache_clear()
 
 
 def fake():
