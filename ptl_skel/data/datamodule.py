@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ptl_skel.data.dataset import Batch, ClipDataset, DrawDataset, DrawSampler, ResidentClips
+from ptl_skel.data.dataset import (
+    ClipDataset,
+    DrawDataset,
+    DrawSampler,
+    KeypointBatch,
+    ResidentClips,
+)
 from ptl_skel.data.transforms import (
     Augmentation,
     compact_box,
@@ -28,6 +34,8 @@ from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import PARTS, KeypointFile, KeypointFileError
+
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
 
 
 class KeypointDataModule(LightningDataModule):
@@ -138,6 +146,11 @@ class KeypointDataModule(LightningDataModule):
         return self.representation.num_channels
 
     @property
+    def test_views(self) -> int:
+        """Inputs that are made of each clip at test time."""
+        return self.test_clips * (1 + self.test_flip)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of an input at the test, ``(C, T, H, W)``."""
         nobody = torch.zeros(1, 1, self.clip_len, self.layout.num_joints, 2)
@@ -235,13 +248,13 @@ class KeypointDataModule(LightningDataModule):
         """See `state_dict`."""
         self.first_epoch = state_dict["epoch"]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[KeypointBatch]:
         """Random clips of the training part, the last incomplete batch left out."""
         dataset = self._dataset(self.part("train"), seed=self.seed)
         share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
         return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+    def val_dataloader(self) -> DataLoader[KeypointBatch] | list[Any]:
         """Clips of the validation part, one view each; none where nothing is held out."""
         fitting = self.trainer is not None and self.trainer.state.fn == "fit"
         if fitting and not self.has_validation:
@@ -249,18 +262,17 @@ class KeypointDataModule(LightningDataModule):
         dataset = self._dataset(self.part("val"))
         return self._loader(dataset, self.batch_size)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[KeypointBatch]:
         """Clips of the test part with all their views."""
         return self._views_loader(self.part("test"))
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[KeypointBatch]:
         """All clips of the file, labelled or not, with all their views."""
         return self._views_loader(self._known(np.arange(len(self.file))))
 
-    def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[Batch]:
+    def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[KeypointBatch]:
         dataset = self._dataset(clips, num_clips=self.test_clips)
-        views = self.test_clips * (1 + self.test_flip)
-        return self._loader(dataset, max(1, self.batch_size // views))
+        return self._loader(dataset, max(1, self.batch_size // self.test_views))
 
     def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
                  ) -> ClipDataset:
@@ -268,7 +280,7 @@ class KeypointDataModule(LightningDataModule):
         return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips)
 
     def _loader(self, dataset: ClipDataset, batch_size: int, *,
-                shuffle: bool = False) -> DataLoader[Batch]:
+                shuffle: bool = False) -> DataLoader[KeypointBatch]:
         trainer = self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
@@ -282,8 +294,11 @@ class KeypointDataModule(LightningDataModule):
             generator=torch.Generator())
 
     @torch.no_grad()
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Keypoints to inputs ``(N * views, C, T, H, W)``; label and clip stay ``(N,)``."""
+    def on_after_batch_transfer(self, batch: KeypointBatch, dataloader_idx: int) -> dict[str, Any]:
+        """Keypoints to inputs ``(N * views, C, T, H, W)``; label and clip stay ``(N,)``.
+
+        `views` is the number of inputs of each clip, which follow each other.
+        """
         if self.on_device:
             if self.resident is None:
                 self.resident = ResidentClips(self.file, batch["clip"].device)
@@ -291,35 +306,47 @@ class KeypointDataModule(LightningDataModule):
         keypoints, scores = batch["keypoints"], batch["scores"]
         find_box = compact_box if self.representation.cropped else frame_box
         box = find_box(keypoints, scores, batch["frame_size"])
-        if self.trainer is not None and self.trainer.training:
+        stage = self.trainer
+        several = stage is not None and (stage.testing or stage.predicting)
+        if stage is not None and stage.training:
             size = self.size, self.size
             keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)
-            inputs = self.representation(keypoints, scores, size)
+            inputs = self.representation(keypoints, scores, size, self._dtype)
         else:
             size = self.eval_size, self.eval_size
-            keypoints = self._each_clip(crop_resize(keypoints, box, size))
-            inputs = self.representation(keypoints, self._each_clip(scores), size)
-            inputs = self._views(inputs)
-        return {"inputs": inputs, "label": self._classes(batch["label"]), "clip": batch["clip"]}
-
-    def _classes(self, label: Tensor) -> Tensor:
-        """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""
-        return constant((*self._class_of_label, -1), label.device)[label]
+            keypoints = crop_resize(keypoints, box, size)
+            if several:
+                keypoints, scores = self._each_clip(keypoints), self._each_clip(scores)
+            inputs = self.representation(keypoints, scores, size, self._dtype)
+            if several and self.test_flip:
+                inputs = self._with_flipped(inputs)
+        return {"inputs": inputs, "label": self._classes(batch["label"]), "clip": batch["clip"],
+                "views": self.test_views if several else 1}
 
     def _each_clip(self, values: Tensor) -> Tensor:
         """The clips that stand for a sample as samples of their own: ``(N, M, K * T, ...)``."""
         clips, persons = values.shape[:2]
-        each = values.reshape(clips, persons, -1, self.clip_len, *values.shape[3:])
+        each = values.reshape(clips, persons, self.test_clips, self.clip_len, *values.shape[3:])
         return each.transpose(1, 2).flatten(0, 1)
 
-    def _views(self, views: Tensor) -> Tensor:
-        """Each clip, followed by its mirror image if that is asked for."""
-        evaluating = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
-        if not (self.test_flip and evaluating):
-            return views
-        both = [view.movedim(1, -1) for view in (views, self.representation.mirror(views))]
+    def _with_flipped(self, inputs: Tensor) -> Tensor:
+        """Each input, followed by its horizontal flip."""
+        both = [each.movedim(1, -1) for each in (inputs, self.representation.flip(inputs))]
         stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
         return stacked
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the inputs: what the trainer computes in, e.g. bfloat16 for ``bf16-true``."""
+        precision, _, kind = (
+            "32-true" if self.trainer is None else str(self.trainer.precision)).partition("-")
+        if kind == "mixed" and not self.representation.mixed:
+            return torch.float32
+        return _DTYPES.get(precision, torch.float32)
+
+    def _classes(self, label: Tensor) -> Tensor:
+        """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""
+        return constant((*self._class_of_label, -1), label.device)[label]
 
 
 def match_names(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
@@ -341,6 +368,6 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:5])) + more
 
 
-def _as_fetched(batch: Batch | Sequence[Batch]) -> Batch:
+def _as_fetched(batch: KeypointBatch | Sequence[KeypointBatch]) -> KeypointBatch:
     """A batch arrives whole: there is nothing to collate."""
-    return batch if isinstance(batch, dict) else batch[0]
+    return batch if isinstance(batch, KeypointBatch) else batch[0]

@@ -9,6 +9,7 @@ from tiny import CLASSES, write_clips
 from tiny import tiny_clips as make_clips
 
 from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import KeypointBatch
 from ptl_skel.data.sampling import sample_test
 from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize
 from ptl_skel.errors import UserError
@@ -30,11 +31,11 @@ def make(file, protocol="cross", stage=None, **changes):
     return data
 
 
-def trainer(stage, world_size=1, rank=0):
+def trainer(stage, world_size=1, rank=0, precision="32-true"):
     """What a data module asks of the trainer it is attached to."""
     state = SimpleNamespace(fn=FUNCTIONS[stage])
     return SimpleNamespace(world_size=world_size, global_rank=rank, state=state, current_epoch=0,
-                           **{name: name == stage for name in FUNCTIONS})
+                           precision=precision, **{name: name == stage for name in FUNCTIONS})
 
 
 def clips_of(loader):
@@ -310,7 +311,7 @@ class TestLoaders:
             loader.sampler.set_epoch(3)
             epochs.append(list(loader))
         for one, other in zip(*epochs, strict=True):
-            assert all(torch.equal(one[name], other[name]) for name in one)
+            assert all(torch.equal(one[name], other[name]) for name in one.tensors)
 
     @pytest.mark.parametrize(("part", "loader"), [("train", "train_dataloader"),
                                                   ("test", "test_dataloader")])
@@ -332,7 +333,8 @@ class TestInputs:
         data = make(tiny_file, "own", stage="validating")
         batch = next(iter(data.val_dataloader()))
         inputs = data.on_after_batch_transfer(batch, 0)
-        assert set(inputs) == {"inputs", "label", "clip"}
+        assert set(inputs) == {"inputs", "label", "clip", "views"}
+        assert inputs["views"] == 1
         assert inputs["inputs"].shape == (2, 13, 8, 24, 24)
         assert inputs["clip"].tolist() == data.parts["val"].tolist()
         assert inputs["label"].tolist() == data.file.label[data.parts["val"]].tolist()
@@ -347,6 +349,7 @@ class TestInputs:
         inputs = data.on_after_batch_transfer(batch, 0)
         number, views = len(batch["clip"]), clips * (1 + flip)
         assert number > 1
+        assert inputs["views"] == views
         assert inputs["inputs"].shape == (number * views, 13, 8, 24, 24)
         assert inputs["inputs"].is_contiguous(memory_format=torch.channels_last_3d)
         of_each = inputs["inputs"].unflatten(0, (number, views))
@@ -361,7 +364,8 @@ class TestInputs:
         data = make(tiny_file, stage="validating", test_clips=2, test_flip=True)
         batch = next(iter(data.val_dataloader()))
         assert len(batch["clip"]) == 4
-        assert len(data.on_after_batch_transfer(batch, 0)["inputs"]) == 4
+        made = data.on_after_batch_transfer(batch, 0)
+        assert (len(made["inputs"]), made["views"]) == (4, 1)
 
     def test_training_augments_in_the_training_size(self, tiny_file):
         data = make(tiny_file, stage="training", augment=Augmentation(rotation=20))
@@ -394,10 +398,10 @@ class TestInputs:
         data = make(tiny_file, "own", stage="validating")
         batch = next(iter(data.val_dataloader()))
         assert data.file.num_persons[batch["clip"]].tolist() == [1, 2]
-        alone = {name: value[:1] for name, value in batch.items()}
+        alone = {name: value[:1] for name, value in batch.tensors.items()}
         alone |= {name: alone[name][:, :1] for name in ("keypoints", "scores")}
         assert torch.equal(data.on_after_batch_transfer(batch, 0)["inputs"][:1],
-                           data.on_after_batch_transfer(alone, 0)["inputs"])
+                           data.on_after_batch_transfer(KeypointBatch(**alone), 0)["inputs"])
 
 
 class TestOnDevice:
@@ -417,14 +421,15 @@ class TestOnDevice:
                 epochs[-1] += [data.on_after_batch_transfer(batch, 0) for batch in batches]
         assert len(epochs[0]) == len(epochs[1]) > 0
         for one, other in zip(*epochs, strict=True):
+            assert one.pop("views") == other.pop("views")
             assert one.keys() == other.keys()
             assert all(torch.equal(one[name], other[name]) for name in one)
 
     @pytest.mark.parametrize("loader", ["train_dataloader", "predict_dataloader"])
     def test_the_loader_ships_numbers_alone(self, tiny_file, loader):
         for batch in getattr(make(tiny_file, on_device=True, num_workers=1), loader)():
-            assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
-            assert sum(tensor.nbytes for tensor in batch.values()) < 500
+            assert {tensor.dtype for tensor in batch.tensors.values()} == {torch.int64}
+            assert sum(tensor.nbytes for tensor in batch.tensors.values()) < 500
 
     def test_the_file_is_not_held_in_memory_as_well(self, tiny_file):
         assert make(tiny_file, on_device=True).file._memory is None
@@ -454,7 +459,7 @@ class TestTwentyViews:
             batch = {name: torch.from_numpy(case[name])[None]
                      for name in ("keypoints", "scores", "frame_size")}
             batch |= {"label": torch.tensor([0]), "clip": torch.tensor([0])}
-            views = data.on_after_batch_transfer(batch, 0)["inputs"]
+            views = data.on_after_batch_transfer(KeypointBatch(**batch), 0)["inputs"]
             expected = case["heatmaps_original_then_flipped"].reshape(2, 5, 17, 64, 64)
             np.testing.assert_allclose(views.transpose(1, 2).numpy(), expected, rtol=0, atol=1e-5)
 
@@ -467,9 +472,10 @@ class TestTwentyViews:
         alone = make(tiny_file, stage="testing", test_clips=3)
         alone.representation = data.representation
         for i in range(len(batch["clip"])):
-            one = alone.on_after_batch_transfer({n: v[i : i + 1] for n, v in batch.items()}, 0)
+            clip = {name: tensor[i : i + 1] for name, tensor in batch.tensors.items()}
+            one = alone.on_after_batch_transfer(KeypointBatch(**clip), 0)
             torch.testing.assert_close(views[i, ::2], one["inputs"])
-            mirrored = data.representation.mirror(one["inputs"])
+            mirrored = data.representation.flip(one["inputs"])
             torch.testing.assert_close(views[i, 1::2], mirrored)
 
 

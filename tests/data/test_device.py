@@ -79,7 +79,7 @@ def data_and_batch(file, representation, stage, **changes):
         **CONFIG["data"], "augment": ALL, **changes})
     data.trainer = trainer(stage)
     batch = next(iter(getattr(data, LOADERS[stage])()))
-    return data, {name: tensor.to(DEVICE) for name, tensor in batch.items()}
+    return data, batch.to(DEVICE)
 
 
 @pytest.mark.parametrize("on_device", [False, True])
