@@ -115,7 +115,7 @@ class TestGolden:
                                        case["resized_keypoints"][visible], atol=1e-4, rtol=0)
             render = JointHeatmaps(COCO)
             volume = render(resized, scores, (64, 64))
-            views = torch.cat([volume, render.mirror(volume)], 2)
+            views = torch.cat([volume, render.flip(volume)], 2)
             assert_same(views[0].transpose(0, 1).numpy(), case["heatmaps_original_then_flipped"])
 
 
@@ -199,7 +199,7 @@ class TestVolume:
         volume = JointHeatmaps(COCO)(keypoints, scores, (56, 48))
         assert volume.device.type == "meta"
         assert volume.shape == (2, 17, 4, 56, 48)
-        assert JointHeatmaps(COCO).mirror(volume).shape == volume.shape
+        assert JointHeatmaps(COCO).flip(volume).shape == volume.shape
 
     @given(st.integers(0, 2**31), st.integers(2, 9))
     def test_the_mirror_image_is_that_of_mirrored_joints(self, seed, width):
@@ -214,8 +214,8 @@ class TestVolume:
         swapped[..., 0] = width - 1 - swapped[..., 0]
         expected = render(torch.from_numpy(swapped), torch.from_numpy(scores[..., [0, 2, 1]]),
                           size)
-        torch.testing.assert_close(render.mirror(volume), expected)
-        assert torch.equal(render.mirror(render.mirror(volume)), volume)
+        torch.testing.assert_close(render.flip(volume), expected)
+        assert torch.equal(render.flip(render.flip(volume)), volume)
 
 
 def draw_limbs_slowly(keypoints, scores, limbs, size, sigma):
@@ -327,8 +327,8 @@ class TestLimbs:
         swapped = keypoints[..., [0, 2, 1], :].clone()
         swapped[..., 0] = 8 - swapped[..., 0]
         volume = render(keypoints, scores, (9, 9))
-        torch.testing.assert_close(render.mirror(volume), render(swapped, scores, (9, 9)))
-        assert torch.equal(render.mirror(render.mirror(volume)), volume)
+        torch.testing.assert_close(render.flip(volume), render(swapped, scores, (9, 9)))
+        assert torch.equal(render.flip(render.flip(volume)), volume)
 
     def test_channels_are_the_limbs_of_every_layout(self):
         for layout in LAYOUTS.values():
@@ -399,12 +399,12 @@ class TestCoordinates:
         swapped = keypoints[..., [0, 2, 1], :].clone()
         swapped[..., 0] = 80 - swapped[..., 0]
         mirrored = make(swapped, scores[..., [0, 2, 1]], (40, 80))
-        torch.testing.assert_close(make.mirror(make(keypoints, scores, (40, 80))), mirrored)
+        torch.testing.assert_close(make.flip(make(keypoints, scores, (40, 80))), mirrored)
 
     def test_it_is_made_on_the_device_of_the_keypoints(self):
         keypoints, scores = (torch.zeros(2, 1, 4, 17, *last, device="meta") for last in ((2,), ()))
         make = Coordinates(COCO, "bone_motion")
-        values = make.mirror(make(keypoints, scores, (56, 48)))
+        values = make.flip(make(keypoints, scores, (56, 48)))
         assert (values.device.type, values.shape) == ("meta", (2, 3, 4, 2, 17))
 
     @pytest.mark.parametrize(("arguments", "message"), [
@@ -414,3 +414,19 @@ class TestCoordinates:
     def test_bad_arguments_are_refused(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             Coordinates(STICK, **arguments)
+
+
+class TestDtype:
+    """Inputs in the precision of a network: computed in single precision, rounded once."""
+
+    @settings(max_examples=50, deadline=None)
+    @given(scenes(), st.sampled_from([torch.bfloat16, torch.float16, torch.float64]))
+    def test_rounding_comes_last(self, scene, dtype):
+        keypoints, scores, size, sigma = scene
+        for render in (JointHeatmaps(STICK, sigma), LimbHeatmaps(STICK, sigma), Coordinates(STICK)):
+            exact = render(batch_of_one(keypoints), batch_of_one(scores), size)
+            rounded = render(batch_of_one(keypoints), batch_of_one(scores), size, dtype)
+            assert exact.dtype == torch.float32
+            assert rounded.dtype == dtype
+            # Largest values of persons included: the largest of rounded values is the rounded one.
+            torch.testing.assert_close(rounded, exact.to(dtype), rtol=0, atol=0, equal_nan=True)

@@ -38,7 +38,6 @@ from ptl_skel.runs.environment import keep_freed_memory
 from ptl_skel.runs.folder import Ranks, lock_folder, reserve_folder, wait_for_file
 from ptl_skel.runs.loggers import MetricsLogger, finish_wandb, wandb_loggers
 from ptl_skel.training.module import ActionRecognizer
-from ptl_skel.training.weights import load_weights
 
 
 class SkeletonCLI(LightningCLI):
@@ -71,6 +70,11 @@ class SkeletonCLI(LightningCLI):
         check_settings(self.settings, args)
         if isinstance(self.settings.seed_everything, bool):
             self.settings.seed_everything = self.settings.data.seed = choose_seed()
+
+    def before_instantiate_classes(self) -> None:
+        """See `setup.take_classes`."""
+        if self.subcommand != "fit":
+            setup.take_classes(self.settings)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Makes the trainer, checks everything, and then reserves the folder of the run."""
@@ -123,14 +127,14 @@ class SkeletonCLI(LightningCLI):
         if self.ranks.decide(lambda: seed) != seed:
             raise UserError("--seed_everything must be a number where torchrun or Slurm starts "
                             "several processes")
+        self.datamodule.setup(str(self.subcommand))
         if self.checkpoint is not None:
             setup.check_checkpoint(self.checkpoint, self.datamodule, self.model)
         elif weights is not None:
-            for adapted in load_weights(self.model.classifier, Path(weights), adapt=fitting):
+            for adapted in setup.load_initial_weights(
+                    Path(weights), self.datamodule, self.model, adapt=fitting):
                 console.print(f"{weights}: {adapted}", soft_wrap=True)
         setup.check_optimizer(self.model, self.settings.model.optimizer.class_path)
-        if fitting:
-            self.datamodule.part("train")
 
     def parser_text(self) -> str:
         """The resolved config as YAML; `ptl-skel fit --config` takes it back."""

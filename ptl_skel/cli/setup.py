@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import RichProgressBar
 from ptl_skel.cli.parser import expand_shipped, value_of
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import RECORD, read_checkpoint
+from ptl_skel.runs.checkpoints import RECORD, read_checkpoint, read_record
 from ptl_skel.training.module import ActionRecognizer
+from ptl_skel.training.weights import load_weights
 
 
 def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str, Any] | None]:
@@ -47,10 +48,10 @@ def _settings_of(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
     """
     record = checkpoint[RECORD]
     config = dict(record["config"])
+    config["data"] = {**config["data"], "class_names": record["class_names"]}
     if verb == "fit":
         return json.dumps({**config, "run_dir": str(path.parent.parent)})
     config = {name: config[name] for name in ("seed_everything", "model", "data")}
-    config["data"] = {**config["data"], "class_names": record["class_names"]}
     if verb == "predict":  # all clips of a file, which may have no protocol
         config["data"]["protocol"] = None
     return json.dumps(config)
@@ -92,18 +93,46 @@ def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
         raise UserError(str(error)) from error
 
 
-def check_checkpoint(checkpoint: Mapping[str, Any], data: KeypointDataModule,
-                     model: ActionRecognizer) -> None:
-    """Refuses a checkpoint of another layout, or with weights of another model.
+def take_classes(settings: Any) -> None:
+    """Sets the classes of a model from the weights of a run that ``--init_from`` names."""
+    if settings.init_from is not None and settings.data.class_names is None:
+        record = read_record(Path(settings.init_from))
+        settings.data.class_names = None if record is None else record["class_names"]
+
+
+def load_initial_weights(path: Path, data: KeypointDataModule, model: ActionRecognizer, *,
+                         adapt: bool) -> list[str]:
+    """Loads the weights that ``--init_from`` names; what was adapted, a sentence each.
 
     Raises:
-        UserError: It does not fit.
+        UserError: They do not fit.
     """
-    trained, given = checkpoint[RECORD]["layout"], data.layout.to_json()
+    record = read_record(path)
+    if record is not None:
+        _check_layout(record, data)
+    return load_weights(model.classifier, path, adapt=adapt, class_names=data.class_names,
+                        trained_on=None if record is None else record["class_names"])
+
+
+def _check_layout(record: Mapping[str, Any], data: KeypointDataModule) -> None:
+    trained, given = record["layout"], data.layout.to_json()
     if trained != given:
         raise UserError(
             f"the checkpoint was trained on the skeleton layout {json.loads(trained)['name']}, "
             f"but {data.file.path} has {data.layout.name}")
+
+
+def check_checkpoint(checkpoint: Mapping[str, Any], data: KeypointDataModule,
+                     model: ActionRecognizer) -> None:
+    """Refuses a checkpoint of another layout or other classes, or with weights of another model.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    _check_layout(checkpoint[RECORD], data)
+    if (known := checkpoint[RECORD]["class_names"]) != list(data.class_names):
+        raise UserError(f"the checkpoint was trained on the classes {', '.join(known)}; "
+                        "`data.class_names` must be the same, in this order")
     shapes, needed = ({name: tuple(weight.shape) for name, weight in weights.items()}
                       for weights in (checkpoint["state_dict"], model.state_dict()))
     if shapes != needed:

@@ -16,11 +16,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ptl_skel.data.dataset import Batch, ClipDataset, DrawDataset, DrawSampler, ResidentClips
-from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize, frame_box
+from ptl_skel.data.dataset import (
+    ClipDataset,
+    DrawDataset,
+    DrawSampler,
+    KeypointBatch,
+    ResidentClips,
+)
+from ptl_skel.data.transforms import (
+    Augmentation,
+    compact_box,
+    constant,
+    crop_resize,
+    frame_box,
+)
+from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import PARTS, KeypointFile, KeypointFileError
+
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
 
 
 class KeypointDataModule(LightningDataModule):
@@ -48,15 +63,16 @@ class KeypointDataModule(LightningDataModule):
         on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB), where frames
             are sampled and fetched as well: the loader ships numbers of clips. The same batches.
         seed: Seed of shuffling and of the frames that are sampled.
-        class_names: Names of the classes a model knows, where the file names none.
+        class_names: Classes of a model, in its order. Labels of the file are mapped onto them by
+            name; the file may name fewer classes, or none. None: the classes of the file.
 
     Attributes:
         parts: Clip indices of ``train``, ``val`` and ``test``; empty without a protocol.
         validation: What the validation is, for the record of a run.
 
     Raises:
-        FileNotFoundError: There is no such keypoint file.
-        ValueError: The file cannot be used, has no such protocol, or an argument is out of range.
+        MissingFileError: There is no such keypoint file.
+        UserError: The file cannot be used, has no such protocol, or an argument is out of range.
     """
 
     def __init__(
@@ -84,19 +100,21 @@ class KeypointDataModule(LightningDataModule):
         for name, value in (("clip_len", clip_len), ("size", size), ("eval_size", eval_size),
                             ("batch_size", batch_size), ("test_clips", test_clips)):
             if value < 1:
-                raise ValueError(f"`data.{name}` must be >= 1, got {value}")
+                raise UserError(f"`data.{name}` must be >= 1, got {value}")
         if not 0 <= val_fraction < 1:
-            raise ValueError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
+            raise UserError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
         self.file = KeypointFile(file, in_memory=in_memory and not on_device)
         self.layout = self.file.header.layout
         if self.file.header.num_coordinates != 2:
-            raise ValueError(f"{file} holds 3D coordinates; heatmaps need 2D pixels")
-        self.class_names = tuple(self.file.header.class_names or class_names or ())
+            raise UserError(f"{file} holds 3D coordinates; heatmaps need 2D pixels")
+        names = self.file.header.class_names
+        self.class_names = tuple(class_names or names)
         if not self.class_names:
-            raise ValueError(f"{file} names no classes; give them as `data.class_names`")
-        if class_names and len(class_names) != len(self.class_names):
-            raise ValueError(f"{file} has {len(self.class_names)} classes, but the model knows "
-                             f"{len(class_names)}")
+            raise UserError(f"{file} names no classes; give them as `data.class_names`")
+        if len(self.class_names) == 1:
+            raise UserError(f"{file} has only one class, {self.class_names[0]!r}; at least two are "
+                            "needed")
+        self._class_of_label = match_names(names, self.class_names)
         self.protocol = protocol
         self.representation = representation(self.layout)
         self.clip_len = clip_len
@@ -126,6 +144,11 @@ class KeypointDataModule(LightningDataModule):
     def num_channels(self) -> int:
         """Channels of the inputs."""
         return self.representation.num_channels
+
+    @property
+    def test_views(self) -> int:
+        """Inputs that are made of each clip at test time."""
+        return self.test_clips * (1 + self.test_flip)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -178,15 +201,44 @@ class KeypointDataModule(LightningDataModule):
         """Clip indices of ``train``, ``val`` or ``test`` as this data module uses them.
 
         Raises:
-            ValueError: There is no protocol, or nothing in that part of it.
+            KeypointFileError: There is no protocol, nothing in that part of it, or a class in it
+                that is not one of `class_names`.
         """
         if self.protocol is None:
             raise KeypointFileError(f"`data.protocol` is missing; {self.file.path} has: "
-                             f"{', '.join(sorted(self.file.splits)) or 'none'}")
+                                    f"{', '.join(sorted(self.file.splits)) or 'none'}")
         if not len(self.parts[name]):
             raise KeypointFileError(f"protocol {self.protocol!r} of {self.file.path} has no "
                                     f"labelled clip to {name} on")
-        return self.parts[name]
+        return self._known(self.parts[name])
+
+    def _known(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The clips, if every class among them is one of `class_names`."""
+        labels = np.unique(self.file.label[clips])
+        unknown = [self.file.header.class_names[label] for label in labels
+                   if label >= 0 and self._class_of_label[label] < 0]
+        if unknown:
+            raise KeypointFileError(
+                f"{self.file.path} has clips of {_listed(unknown)}, which the model does not know; "
+                f"its classes are {_listed(self.class_names)}")
+        return clips
+
+    def setup(self, stage: str) -> None:
+        """Checks what a trainer is going to use, before it begins.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Raises:
+            KeypointFileError: See `part`.
+        """
+        if stage == "predict":
+            self._known(np.arange(len(self.file)))
+            return
+        self.part({"fit": "train", "validate": "val", "test": "test"}[stage])
+        if stage == "fit":
+            for clips in self.parts.values():
+                self._known(clips)
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch at which a resumed run begins: Lightning tells it too late for workers."""
@@ -196,13 +248,13 @@ class KeypointDataModule(LightningDataModule):
         """See `state_dict`."""
         self.first_epoch = state_dict["epoch"]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[KeypointBatch]:
         """Random clips of the training part, the last incomplete batch left out."""
         dataset = self._dataset(self.part("train"), seed=self.seed)
         share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
         return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+    def val_dataloader(self) -> DataLoader[KeypointBatch] | list[Any]:
         """Clips of the validation part, one view each; none where nothing is held out."""
         fitting = self.trainer is not None and self.trainer.state.fn == "fit"
         if fitting and not self.has_validation:
@@ -210,18 +262,17 @@ class KeypointDataModule(LightningDataModule):
         dataset = self._dataset(self.part("val"))
         return self._loader(dataset, self.batch_size)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[KeypointBatch]:
         """Clips of the test part with all their views."""
         return self._views_loader(self.part("test"))
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[KeypointBatch]:
         """All clips of the file, labelled or not, with all their views."""
-        return self._views_loader(np.arange(len(self.file)))
+        return self._views_loader(self._known(np.arange(len(self.file))))
 
-    def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[Batch]:
+    def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[KeypointBatch]:
         dataset = self._dataset(clips, num_clips=self.test_clips)
-        views = self.test_clips * (1 + self.test_flip)
-        return self._loader(dataset, max(1, self.batch_size // views))
+        return self._loader(dataset, max(1, self.batch_size // self.test_views))
 
     def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
                  ) -> ClipDataset:
@@ -229,7 +280,7 @@ class KeypointDataModule(LightningDataModule):
         return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips)
 
     def _loader(self, dataset: ClipDataset, batch_size: int, *,
-                shuffle: bool = False) -> DataLoader[Batch]:
+                shuffle: bool = False) -> DataLoader[KeypointBatch]:
         trainer = self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
@@ -243,8 +294,11 @@ class KeypointDataModule(LightningDataModule):
             generator=torch.Generator())
 
     @torch.no_grad()
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Keypoints to inputs ``(N * views, C, T, H, W)``; label and clip stay ``(N,)``."""
+    def on_after_batch_transfer(self, batch: KeypointBatch, dataloader_idx: int) -> dict[str, Any]:
+        """Keypoints to inputs ``(N * views, C, T, H, W)``; label and clip stay ``(N,)``.
+
+        `views` is the number of inputs of each clip, which follow each other.
+        """
         if self.on_device:
             if self.resident is None:
                 self.resident = ResidentClips(self.file, batch["clip"].device)
@@ -252,33 +306,68 @@ class KeypointDataModule(LightningDataModule):
         keypoints, scores = batch["keypoints"], batch["scores"]
         find_box = compact_box if self.representation.cropped else frame_box
         box = find_box(keypoints, scores, batch["frame_size"])
-        if self.trainer is not None and self.trainer.training:
+        stage = self.trainer
+        several = stage is not None and (stage.testing or stage.predicting)
+        if stage is not None and stage.training:
             size = self.size, self.size
             keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)
-            inputs = self.representation(keypoints, scores, size)
+            inputs = self.representation(keypoints, scores, size, self._dtype)
         else:
             size = self.eval_size, self.eval_size
-            keypoints = self._each_clip(crop_resize(keypoints, box, size))
-            inputs = self.representation(keypoints, self._each_clip(scores), size)
-            inputs = self._views(inputs)
-        return {"inputs": inputs, "label": batch["label"], "clip": batch["clip"]}
+            keypoints = crop_resize(keypoints, box, size)
+            if several:
+                keypoints, scores = self._each_clip(keypoints), self._each_clip(scores)
+            inputs = self.representation(keypoints, scores, size, self._dtype)
+            if several and self.test_flip:
+                inputs = self._with_flipped(inputs)
+        return {"inputs": inputs, "label": self._classes(batch["label"]), "clip": batch["clip"],
+                "views": self.test_views if several else 1}
 
     def _each_clip(self, values: Tensor) -> Tensor:
         """The clips that stand for a sample as samples of their own: ``(N, M, K * T, ...)``."""
         clips, persons = values.shape[:2]
-        each = values.reshape(clips, persons, -1, self.clip_len, *values.shape[3:])
+        each = values.reshape(clips, persons, self.test_clips, self.clip_len, *values.shape[3:])
         return each.transpose(1, 2).flatten(0, 1)
 
-    def _views(self, views: Tensor) -> Tensor:
-        """Each clip, followed by its mirror image if that is asked for."""
-        evaluating = self.trainer is not None and (self.trainer.testing or self.trainer.predicting)
-        if not (self.test_flip and evaluating):
-            return views
-        both = [view.movedim(1, -1) for view in (views, self.representation.mirror(views))]
+    def _with_flipped(self, inputs: Tensor) -> Tensor:
+        """Each input, followed by its horizontal flip."""
+        both = [each.movedim(1, -1) for each in (inputs, self.representation.flip(inputs))]
         stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
         return stacked
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the inputs: what the trainer computes in, e.g. bfloat16 for ``bf16-true``."""
+        precision, _, kind = (
+            "32-true" if self.trainer is None else str(self.trainer.precision)).partition("-")
+        if kind == "mixed" and not self.representation.mixed:
+            return torch.float32
+        return _DTYPES.get(precision, torch.float32)
 
-def _as_fetched(batch: Batch | Sequence[Batch]) -> Batch:
+    def _classes(self, label: Tensor) -> Tensor:
+        """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""
+        return constant((*self._class_of_label, -1), label.device)[label]
+
+
+def match_names(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
+    """For each name its index among the known ones, -1 where it is not one of them.
+
+    Raises:
+        UserError: A name occurs twice, so that it does not identify a class.
+    """
+    if tuple(names) == tuple(known):
+        return tuple(range(len(names)))
+    for listed in (names, known):
+        if twice := [name for name in listed if listed.count(name) > 1]:
+            raise UserError(f"classes are matched by name, but two of them are named {twice[0]!r}")
+    return tuple(known.index(name) if name in known else -1 for name in names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(repr, names[:5])) + more
+
+
+def _as_fetched(batch: KeypointBatch | Sequence[KeypointBatch]) -> KeypointBatch:
     """A batch arrives whole: there is nothing to collate."""
-    return batch if isinstance(batch, dict) else batch[0]
+    return batch if isinstance(batch, KeypointBatch) else batch[0]

@@ -21,10 +21,32 @@ from torch.utils.data import Dataset, DistributedSampler
 from ptl_skel.data.sampling import sample_test, sample_train
 from ptl_skel.storage import KeypointFile
 
-Batch = dict[str, Tensor]
+
+class KeypointBatch:
+    """Tensors of a batch by name, as the loader ships them.
+
+    Not a mapping, on purpose: Lightning converts all floats in a mapping to the precision of the
+    network, but pixels need single precision (in bfloat16 those of a wide frame step by 8).
+    """
+
+    def __init__(self, **tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The tensor of that name."""
+        return self.tensors[name]
+
+    def to(self, device: torch.device) -> KeypointBatch:
+        """The batch on a device; a GPU is not waited for."""
+        return KeypointBatch(**{name: tensor.to(device, non_blocking=device.type == "cuda")
+                                for name, tensor in self.tensors.items()})
+
+    def pin_memory(self) -> KeypointBatch:
+        """The batch in memory that a GPU can read on its own."""
+        return KeypointBatch(**{name: tensor.pin_memory() for name, tensor in self.tensors.items()})
 
 
-class ClipDataset(Dataset[Batch]):
+class ClipDataset(Dataset[KeypointBatch]):
     """Some clips of a keypoint file.
 
     Args:
@@ -53,11 +75,11 @@ class ClipDataset(Dataset[Batch]):
         """Number of clips."""
         return len(self.clips)
 
-    def __getitem__(self, draw: int) -> Batch:
+    def __getitem__(self, draw: int) -> KeypointBatch:
         """A batch of one clip."""
         return self.__getitems__([draw])
 
-    def __getitems__(self, draws: Sequence[int]) -> Batch:
+    def __getitems__(self, draws: Sequence[int]) -> KeypointBatch:
         """A batch: keypoints ``(N, M, T, V, C)``, scores ``(N, M, T, V)``, frame_size ``(N, 2)``.
 
         Further label ``(N,)`` and clip ``(N,)``, its index in the file. M is the largest number
@@ -78,10 +100,11 @@ class ClipDataset(Dataset[Batch]):
         present = np.isfinite(keypoints).all(-1) & (scores > 0)  # NaN is no score either
         scores[~present] = 0
         keypoints[~present] = 0
-        return {"keypoints": torch.from_numpy(keypoints), "scores": torch.from_numpy(scores),
-                "frame_size": torch.from_numpy(sizes),
-                "label": torch.from_numpy(file.label[clips].astype(np.int64)),
-                "clip": torch.from_numpy(clips)}
+        return KeypointBatch(
+            keypoints=torch.from_numpy(keypoints), scores=torch.from_numpy(scores),
+            frame_size=torch.from_numpy(sizes),
+            label=torch.from_numpy(file.label[clips].astype(np.int64)),
+            clip=torch.from_numpy(clips))
 
     def frames(self, clips: NDArray[np.int64], draws: Sequence[int]) -> NDArray[np.int64]:
         """Which frames of clips of the file are taken, ``(N, T)``."""
@@ -97,14 +120,14 @@ class ClipDataset(Dataset[Batch]):
 class DrawDataset(ClipDataset):
     """The same clips as numbers, which `ResidentClips` makes the same batches of."""
 
-    def __getitems__(self, draws: Sequence[int]) -> Batch:
+    def __getitems__(self, draws: Sequence[int]) -> KeypointBatch:
         """Clip ``(N,)``, person ``(M,)``, and draw ``(N,)`` or, at the test, frames ``(N, T)``."""
         clips = self.clips[np.asarray(draws) % len(self)]
         persons = int(self.file.num_persons[clips].max())
         batch = {"clip": torch.from_numpy(clips), "person": torch.arange(persons)}
         if self.seed is None:
-            return {**batch, "frames": torch.from_numpy(self.frames(clips, draws))}
-        return {**batch, "draw": torch.tensor(draws)}
+            return KeypointBatch(**batch, frames=torch.from_numpy(self.frames(clips, draws)))
+        return KeypointBatch(**batch, draw=torch.tensor(draws))
 
 
 class ResidentClips:
@@ -125,7 +148,7 @@ class ResidentClips:
                 file.start, file.num_frames, file.num_persons, file.label, file.height, file.width))
         self.frame_size = torch.stack([height, width], 1).float()
 
-    def fetch(self, batch: Batch, clip_len: int, seed: int) -> Batch:
+    def fetch(self, batch: KeypointBatch, clip_len: int, seed: int) -> KeypointBatch:
         """What `ClipDataset` gives for the draws that a `DrawDataset` has numbered.
 
         Args:
@@ -135,7 +158,7 @@ class ResidentClips:
         """
         clip, person = batch["clip"], batch["person"]
         num_frames = self.num_frames[clip]
-        frames = batch["frames"] if "frames" in batch else sample_train(
+        frames = batch["frames"] if "frames" in batch.tensors else sample_train(
             num_frames, clip_len, seed, batch["draw"])
         known = person < self.num_persons[clip][:, None]  # (N, M)
         rows = self.start[clip][:, None] + person * num_frames[:, None] * known
@@ -144,9 +167,10 @@ class ResidentClips:
             each.index_select(0, rows.flatten()).view(*rows.shape, *each.shape[1:]).float()
             for each in (self.keypoints, self.scores))
         known = known[:, :, None, None]
-        return {"keypoints": torch.where(known[..., None], keypoints, 0.0),
-                "scores": torch.where(known, scores, 0.0), "frame_size": self.frame_size[clip],
-                "label": self.label[clip], "clip": clip}
+        return KeypointBatch(
+            keypoints=torch.where(known[..., None], keypoints, 0.0),
+            scores=torch.where(known, scores, 0.0), frame_size=self.frame_size[clip],
+            label=self.label[clip], clip=clip)
 
 
 class DrawSampler(DistributedSampler[int]):

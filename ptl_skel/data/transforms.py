@@ -178,11 +178,12 @@ def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
 
     A list as an index would be sent each time, and a GPU waited for.
     """
-    return values.index_select(dim, _on_device(tuple(order), values.device))
+    return values.index_select(dim, constant(tuple(order), values.device))
 
 
 @functools.cache
-def _on_device(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+def constant(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """The numbers as a tensor that is made once for each device; do not change it."""
     return torch.tensor(numbers, device=device)
 
 

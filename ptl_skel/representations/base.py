@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 MIN_SCORE = 1e-3
@@ -21,9 +22,12 @@ class Representation(ABC):
 
     Attributes:
         cropped: Whether it looks at the box around the persons; else at the whole frame.
+        mixed: Whether mixed precision may make the inputs in half precision. The first convolution
+            of a network reads them in it anyway; other first layers do not.
     """
 
     cropped = True
+    mixed = True
 
     @property
     @abstractmethod
@@ -31,19 +35,21 @@ class Representation(ABC):
         """Channels C of the inputs."""
 
     @abstractmethod
-    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                 dtype: torch.dtype = torch.float32) -> Tensor:
         """Inputs of a network.
 
         Args:
-            keypoints: Pixels of an image of that size, ``(N, M, T, V, 2)``. It shows the box
-                around the persons, or the frame, as `cropped` says.
+            keypoints: Pixels of an image of that size, ``(N, M, T, V, 2)``, in single precision.
+                It shows the box around the persons, or the frame, depending on `cropped`.
             scores: ``(N, M, T, V)``.
             size: Height and width.
+            dtype: Of the inputs. Values are computed in single precision and rounded to it.
 
         Returns:
             ``(N, C, T, H, W)``.
         """
 
     @abstractmethod
-    def mirror(self, inputs: Tensor) -> Tensor:
+    def flip(self, inputs: Tensor) -> Tensor:
         """The inputs of the mirror image: a second view at test time."""

@@ -41,7 +41,8 @@ class JointHeatmaps(Representation):
         """One channel a joint."""
         return self.layout.num_joints
 
-    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                 dtype: torch.dtype = torch.float32) -> Tensor:
         """Heatmaps ``(N, V, T, H, W)`` in 0..1; see `Representation`."""
         clips, persons, frames, joints = scores.shape
         height, width = size
@@ -54,7 +55,7 @@ class JointHeatmaps(Representation):
         across, first_x = self._window(x, width)
         down, first_y = self._window(y, height)
         down = down * torch.where(drawn, scores, 0.0).flatten(2)[:, :, None]
-        patches = (down[:, :, :, None] * across[:, :, None]).flatten(2)
+        patches = (down[:, :, :, None] * across[:, :, None]).flatten(2).to(dtype)
 
         device = keypoints.device
         pixel = (torch.arange(down.shape[2], device=device)[:, None] * width
@@ -64,7 +65,7 @@ class JointHeatmaps(Representation):
         corner = (first_y * width + first_x) * joints + image
         index = (corner[:, :, None, None] + pixel[..., None]).flatten(2)
 
-        volumes = torch.empty(clips, frames * height * width * joints, device=device)
+        volumes = torch.empty(clips, frames * height * width * joints, dtype=dtype, device=device)
         # On a CPU in turn: what was just filled with zeros is still in the cache.
         together = 1 if device.type == "cpu" else clips
         for volume, places, values in zip(
@@ -90,6 +91,6 @@ class JointHeatmaps(Representation):
         values = torch.exp((position - center).square() / (-2 * self.sigma**2))
         return torch.where(inside, values, 0.0), first.long()
 
-    def mirror(self, inputs: Tensor) -> Tensor:
+    def flip(self, inputs: Tensor) -> Tensor:
         """The array mirrored, left and right channels exchanged: column x becomes W - 1 - x."""
         return reorder(inputs.flip(-1), self.layout.mirrored_joints, 1)

@@ -65,7 +65,8 @@ class LimbHeatmaps(Representation):
         """One channel a limb."""
         return len(self.limbs)
 
-    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                 dtype: torch.dtype = torch.float32) -> Tensor:
         """Heatmaps ``(N, L, T, H, W)`` in 0..1; see `Representation`."""
         clips, persons, frames = scores.shape[:3]
         drawn = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
@@ -79,7 +80,9 @@ class LimbHeatmaps(Representation):
                 volume.scatter_(0, index, values)
             else:
                 volume.scatter_reduce_(0, index, values, "amax")
-        return volume.view(clips, frames, *size, self.num_channels).permute(0, 4, 1, 2, 3)
+        # Rounded afterwards: scattering many single pixels in bfloat16 takes a CPU twice as long.
+        volume = volume.to(dtype).view(clips, frames, *size, self.num_channels)
+        return volume.permute(0, 4, 1, 2, 3)
 
     def _pixels(self, points: Tensor, scores: Tensor, size: tuple[int, int]
                 ) -> tuple[Tensor, Tensor]:
@@ -154,7 +157,7 @@ class LimbHeatmaps(Representation):
         high = (start + line.clamp(min=0) + reach).trunc().minimum(last)
         return low, high
 
-    def mirror(self, inputs: Tensor) -> Tensor:
+    def flip(self, inputs: Tensor) -> Tensor:
         """The array mirrored, left and right channels exchanged: column x becomes W - 1 - x."""
         return reorder(inputs.flip(-1), self.mirrored_limbs, 1)
 

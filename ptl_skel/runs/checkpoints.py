@@ -83,3 +83,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             or not {"state_dict", "epoch"} <= checkpoint.keys()):
         raise UserError(f"{path} was not written by `ptl-skel fit`")
     return dict(checkpoint)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Config, layout and classes in a file of weights; None where it is not a run of our own."""
+    try:
+        return dict(read_checkpoint(path)[RECORD])
+    except UserError:
+        return None

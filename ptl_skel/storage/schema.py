@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
 
 FORMAT = "ptl_skel.keypoints"
@@ -67,7 +68,7 @@ class Header:
     dtype: Literal["float16", "float32"] = "float32"
 
 
-class KeypointFileError(ValueError):
+class KeypointFileError(UserError):
     """A keypoint file cannot be used; the message says why and what to do about it."""
 
 

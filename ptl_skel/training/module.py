@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,24 @@ from torchmetrics.functional.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from ptl_skel.backbones.base import Backbone
+from ptl_skel.errors import UserError
 
-Batch = dict[str, Tensor]
+
+class Batch(TypedDict):
+    """What a network is trained and tested on.
+
+    Attributes:
+        inputs: ``(N * views, C, T, H, W)``; the views of a clip follow each other.
+        label: ``(N,)``; -1 where it is not known.
+        clip: Index of each clip in its file, ``(N,)``.
+        views: How many inputs there are of each clip.
+    """
+
+    inputs: Tensor
+    label: Tensor
+    clip: Tensor
+    views: int
+
 
 
 class ClipPredictions(Metric):
@@ -40,9 +56,16 @@ class ClipPredictions(Metric):
         for name in ("clip", "label", "probabilities"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
-    def update(self, clip: Tensor, label: Tensor, logits: Tensor) -> None:
-        """Adds clips ``(N,)`` with the logits ``(N * views, K)`` of all views of each."""
-        probabilities = logits.float().softmax(1).view(len(clip), -1, logits.shape[1]).mean(1)
+    def update(self, clip: Tensor, label: Tensor, logits: Tensor, views: int = 1) -> None:
+        """Adds clips ``(N,)`` with the logits ``(N * views, K)`` of all views of each.
+
+        Raises:
+            ValueError: There are not as many logits.
+        """
+        if len(logits) != len(clip) * views:
+            raise ValueError(f"{len(clip)} clips of {views} views have {len(clip) * views} logits, "
+                             f"got {len(logits)}")
+        probabilities = logits.float().softmax(1).view(len(clip), views, logits.shape[1]).mean(1)
         self.clip.append(clip)
         self.label.append(label)
         self.probabilities.append(probabilities)
@@ -106,7 +129,7 @@ class ActionRecognizer(LightningModule):
         compile: Whether the network runs through ``torch.compile``; the first steps take minutes.
 
     Raises:
-        ValueError: An argument is out of range.
+        UserError: An argument is out of range.
     """
 
     def __init__(
@@ -125,9 +148,9 @@ class ActionRecognizer(LightningModule):
         for name, value in (("warmup", warmup), ("dropout", dropout),
                             ("label_smoothing", label_smoothing)):
             if not 0 <= value < 1:
-                raise ValueError(f"`model.{name}` must lie in 0..1, got {value}")
+                raise UserError(f"`model.{name}` must lie in 0..1, got {value}")
         if lr_batch_size is not None and lr_batch_size < 1:
-            raise ValueError(f"`model.lr_batch_size` must be >= 1, got {lr_batch_size}")
+            raise UserError(f"`model.lr_batch_size` must be >= 1, got {lr_batch_size}")
         self.classifier = classifier(backbone, num_classes, dropout)
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.make_optimizer = optimizer
@@ -157,7 +180,8 @@ class ActionRecognizer(LightningModule):
         return loss
 
     def _predict(self, batch: Batch, batch_idx: int) -> None:
-        self.predictions.update(batch["clip"], batch["label"], self(batch["inputs"]))
+        self.predictions.update(batch["clip"], batch["label"], self(batch["inputs"]),
+                                batch["views"])
 
     validation_step = test_step = predict_step = _predict
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ptl_skel.errors import MissingFileError, UserError
 
 RGB = 3
 """Channels of what networks for videos were trained on."""
@@ -21,29 +23,41 @@ HEAD = "head.3."
 """Where the linear layer lies in a classifier."""
 
 
-def load_weights(classifier: nn.Module, path: Path, *, adapt: bool) -> list[str]:
+def load_weights(classifier: nn.Module, path: Path, *, adapt: bool, class_names: Sequence[str] = (),
+                 trained_on: Sequence[str] | None = None) -> list[str]:
     """Loads the weights of a published or own checkpoint into a classifier.
 
     Every tensor must find its place, and every place its tensor. With `adapt`, two kinds may
-    differ: a head of another number of classes stays as it is, and a first convolution trained on
-    RGB is fitted to other channels. Each of C channels gets the mean of its three, times 3 / C: a
-    constant input then has the answer it had.
+    differ: a head for other classes is left out, and a first convolution trained on RGB is fitted
+    to other channels. Each of C channels gets the mean of its three, times 3 / C: a constant input
+    then has the answer it had. A head for the same classes in another order is reordered.
 
     Args:
         classifier: As `ptl_skel.training.module.classifier` makes it.
         path: A checkpoint of PYSKL, MMAction2, torchvision or ``ptl-skel fit``.
         adapt: Whether the network is going to be trained further.
+        class_names: Classes of the classifier.
+        trained_on: Classes of the checkpoint; None where it does not name them.
 
     Returns:
         What was adapted, a sentence each.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds no weights, or not those of this network.
+        MissingFileError: There is no such file.
+        UserError: It holds no weights, or not those of this network.
     """
     found = ours(read_tensors(path))
     wanted = classifier.state_dict()
-    said = _adapt(found, wanted) if adapt else []
+    same_classes = trained_on is None or sorted(trained_on) == sorted(class_names)
+    adapted = []
+    if trained_on is not None and same_classes and list(trained_on) != list(class_names):
+        rows = torch.tensor([list(trained_on).index(name) for name in class_names])
+        found |= {name: value[rows] for name, value in found.items() if name.startswith(HEAD)}
+        adapted.append("the head is reordered: the same classes come in another order")
+    if adapt:
+        adapted += _adapt(found, wanted, same_classes)
+    elif not same_classes:
+        raise UserError(f"{path} was trained on other classes: {', '.join(trained_on or ())}")
     problems = [
         _listed("lacks", sorted(set(wanted) - set(found))),
         _listed("has beyond them", sorted(set(found) - set(wanted))),
@@ -52,10 +66,10 @@ def load_weights(classifier: nn.Module, path: Path, *, adapt: bool) -> list[str]
             for name in wanted if name in found and found[name].shape != wanted[name].shape]),
     ]
     if any(problems):
-        raise ValueError(f"{path} does not hold the weights of this network: it "
-                         f"{'; it '.join(filter(None, problems))}")
+        raise UserError(f"{path} does not hold the weights of this network: it "
+                        f"{'; it '.join(filter(None, problems))}")
     classifier.load_state_dict(found)
-    return said
+    return adapted
 
 
 def ours(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -81,11 +95,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The state dict in a file, by the names it has there.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged, or holds no state dict.
+        MissingFileError: There is no such file.
+        UserError: It is damaged, or holds no state dict.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"weights {path} do not exist")
+        raise MissingFileError(f"weights {path} do not exist")
     try:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -93,8 +107,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=False,
                                  pickle_module=_TensorsAlone)
     except Exception as error:  # whatever a stranger's file makes of the reader
-        said = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} holds no weights that can be read: {said[0]}") from error
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise UserError(f"{path} holds no weights that can be read: {reason[0]}") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
@@ -102,23 +116,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in content.items()
                if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
-        raise ValueError(f"{path} holds no state dict")
+        raise UserError(f"{path} holds no state dict")
     return tensors
 
 
-def _adapt(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    said = []
+def _adapt(found: dict[str, Tensor], wanted: Mapping[str, Tensor], same_classes: bool) -> list[str]:
+    """Fits tensors to a network that is trained further, in place; returns what was adapted."""
+    adapted = []
     head, place = found.get(f"{HEAD}weight"), wanted[f"{HEAD}weight"]
-    if head is not None and len(head) != len(place):
-        said.append(f"the head, for {len(head)} classes, is left out: {len(place)} are trained")
+    if head is not None and (len(head) != len(place) or not same_classes):
+        adapted.append(f"the head, for {len(head)}{'' if same_classes else ' other'} classes, is "
+                       f"left out: {len(place)} are trained")
         found |= {name: value for name, value in wanted.items() if name.startswith(HEAD)}
     for name, value in found.items():
         place = wanted.get(name, value)
         if value.ndim == place.ndim == 5 and value.shape[1] == RGB != place.shape[1]:
             channels = place.shape[1]
             found[name] = value.mean(1, keepdim=True).expand_as(place) * (RGB / channels)
-            said.append(f"{name}, trained on RGB, is spread over {channels} channels")
-    return said
+            adapted.append(f"{name}, trained on RGB, is spread over {channels} channels")
+    return adapted
 
 
 def _listed(problem: str, names: list[str]) -> str:

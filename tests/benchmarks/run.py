@@ -29,7 +29,7 @@ from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import fold_batch_norm
-from ptl_skel.data.dataset import ClipDataset, DrawDataset, ResidentClips
+from ptl_skel.data.dataset import ClipDataset, DrawDataset, KeypointBatch, ResidentClips
 from ptl_skel.data.transforms import Augmentation, compact_box
 from ptl_skel.representations import JointHeatmaps, LimbHeatmaps
 from ptl_skel.runs.environment import keep_freed_memory
@@ -159,11 +159,11 @@ def input_path(bench: Bench) -> None:
             resident = ResidentClips(file, torch.device("cpu"))
 
             def batch(dataset: ClipDataset = dataset, resident: ResidentClips = resident,
-                      where: str = where) -> dict[str, Tensor]:
+                      where: str = where) -> KeypointBatch:
                 fetched = dataset.__getitems__(draws)
                 return resident.fetch(fetched, FRAMES, 0) if where == "device" else fetched
 
-            def volume(batch: Callable[[], dict[str, Tensor]] = batch) -> Tensor:
+            def volume(batch: Callable[[], KeypointBatch] = batch) -> Tensor:
                 made = batch()
                 keypoints, scores = made["keypoints"], made["scores"]
                 box = compact_box(keypoints, scores, made["frame_size"])

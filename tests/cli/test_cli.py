@@ -619,9 +619,12 @@ class TestBadCheckpoints:
 
     def test_of_other_classes(self, capsys, last, tmp_path):
         clips = tiny_clips()[:8]
-        file = write_clips(tmp_path / "two.h5", clips, class_names=("one", "other"))
-        said = refusal(capsys, "test", "--ckpt_path", last, "--data.file", file)
-        assert "has 2 classes, but the model knows 3" in said
+        file = write_clips(tmp_path / "two.h5", clips, class_names=("one", "other"), splits={
+            "cross": {"test": [clip.id for clip in clips]}})
+        for verb in ("test", "predict"):
+            said = refusal(capsys, verb, "--ckpt_path", last, "--data.file", file)
+            assert "has clips of 'one', which the model does not know; its classes are " in said
+        assert not Path("run/test").exists()
 
     @pytest.mark.parametrize("verb", ["fit", "test"])
     def test_of_another_model(self, capsys, last, verb):

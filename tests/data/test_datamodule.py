@@ -9,8 +9,10 @@ from tiny import CLASSES, write_clips
 from tiny import tiny_clips as make_clips
 
 from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import KeypointBatch
 from ptl_skel.data.sampling import sample_test
 from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize
+from ptl_skel.errors import UserError
 from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, KeypointFile, KeypointFileError
@@ -29,11 +31,11 @@ def make(file, protocol="cross", stage=None, **changes):
     return data
 
 
-def trainer(stage, world_size=1, rank=0):
+def trainer(stage, world_size=1, rank=0, precision="32-true"):
     """What a data module asks of the trainer it is attached to."""
     state = SimpleNamespace(fn=FUNCTIONS[stage])
     return SimpleNamespace(world_size=world_size, global_rank=rank, state=state, current_epoch=0,
-                           **{name: name == stage for name in FUNCTIONS})
+                           precision=precision, **{name: name == stage for name in FUNCTIONS})
 
 
 def clips_of(loader):
@@ -76,9 +78,52 @@ class TestHeader:
             make(path, None)
         assert make(path, None, class_names=["a", "b"]).num_classes == 2
 
-    def test_another_number_of_classes_than_the_model_knows(self, tiny_file):
-        with pytest.raises(ValueError, match="has 3 classes, but the model knows 2"):
-            make(tiny_file, class_names=["a", "b"])
+    @pytest.mark.parametrize("on_device", [False, True])
+    def test_labels_are_mapped_onto_the_classes_of_a_model_by_name(self, tiny_file, on_device):
+        known = ["jump", *reversed(CLASSES)]
+        data = make(tiny_file, stage="testing", class_names=known, on_device=on_device,
+                    batch_size=6)
+        assert data.class_names == tuple(known)
+        batch = next(iter(data.test_dataloader()))
+        made = data.on_after_batch_transfer(batch, 0)
+        of_file = data.file.label[made["clip"].numpy()]
+        assert [known[label] for label in made["label"]] == [CLASSES[label] for label in of_file]
+        assert made["label"].tolist() != of_file.tolist()
+
+    def test_clips_without_a_label_keep_none(self, tmp_path):
+        clips = make_clips()[8:10] + make_clips(labelled=False)[:1]
+        file = write_clips(tmp_path / "some.h5", clips)
+        data = make(file, None, stage="predicting", class_names=CLASSES[::-1])
+        made = data.on_after_batch_transfer(next(iter(data.predict_dataloader())), 0)
+        assert made["label"].tolist() == [1, 1, -1]
+
+    def test_a_class_that_the_model_does_not_know_is_refused_where_it_is_used(self, tmp_path):
+        clips = make_clips()
+        ids = [clip.id for clip in clips]
+        file = write_clips(tmp_path / "two.h5", clips, splits={
+            "known": {"train": ids[:8], "test": ids[8:16]}, "all": {"train": ids, "test": []}})
+        known = ["walk", *CLASSES[:2]]
+        said = "has clips of 'around', which the model does not know; its classes are 'walk', "
+        for stage in ("fit", "test"):
+            make(file, "known", class_names=known, val_fraction=0).setup(stage)
+        assert len(make(file, "known", class_names=known).test_dataloader().dataset) == 8
+        for data, stage, loader in [(make(file, "all", class_names=known), "fit", "train"),
+                                    (make(file, None, class_names=known), "predict", "predict")]:
+            with pytest.raises(UserError, match=said):
+                data.setup(stage)
+            with pytest.raises(UserError, match=said):
+                getattr(data, f"{loader}_dataloader")()
+
+    def test_a_name_that_two_classes_share_identifies_none(self, tiny_file):
+        with pytest.raises(UserError, match="two of them are named 'a'"):
+            make(tiny_file, class_names=["a", "b", "a"])
+
+    def test_one_class_is_not_enough(self, tmp_path):
+        file = write_clips(tmp_path / "one.h5", make_clips()[:8], class_names=CLASSES[:1])
+        for protocol in ("cross", None):
+            with pytest.raises(UserError, match="has only one class, 'sideways'; at least two"):
+                make(file, protocol)
+        assert make(file, class_names=CLASSES).num_classes == 3  # of a model
 
     def test_metres_are_no_pixels(self, tmp_path):
         clip = Clip("a", np.ones((1, 2, 13, 3), np.float32), np.ones((1, 2, 13)), (9, 9))
@@ -266,7 +311,7 @@ class TestLoaders:
             loader.sampler.set_epoch(3)
             epochs.append(list(loader))
         for one, other in zip(*epochs, strict=True):
-            assert all(torch.equal(one[name], other[name]) for name in one)
+            assert all(torch.equal(one[name], other[name]) for name in one.tensors)
 
     @pytest.mark.parametrize(("part", "loader"), [("train", "train_dataloader"),
                                                   ("test", "test_dataloader")])
@@ -288,7 +333,8 @@ class TestInputs:
         data = make(tiny_file, "own", stage="validating")
         batch = next(iter(data.val_dataloader()))
         inputs = data.on_after_batch_transfer(batch, 0)
-        assert set(inputs) == {"inputs", "label", "clip"}
+        assert set(inputs) == {"inputs", "label", "clip", "views"}
+        assert inputs["views"] == 1
         assert inputs["inputs"].shape == (2, 13, 8, 24, 24)
         assert inputs["clip"].tolist() == data.parts["val"].tolist()
         assert inputs["label"].tolist() == data.file.label[data.parts["val"]].tolist()
@@ -303,6 +349,7 @@ class TestInputs:
         inputs = data.on_after_batch_transfer(batch, 0)
         number, views = len(batch["clip"]), clips * (1 + flip)
         assert number > 1
+        assert inputs["views"] == views
         assert inputs["inputs"].shape == (number * views, 13, 8, 24, 24)
         assert inputs["inputs"].is_contiguous(memory_format=torch.channels_last_3d)
         of_each = inputs["inputs"].unflatten(0, (number, views))
@@ -317,7 +364,8 @@ class TestInputs:
         data = make(tiny_file, stage="validating", test_clips=2, test_flip=True)
         batch = next(iter(data.val_dataloader()))
         assert len(batch["clip"]) == 4
-        assert len(data.on_after_batch_transfer(batch, 0)["inputs"]) == 4
+        made = data.on_after_batch_transfer(batch, 0)
+        assert (len(made["inputs"]), made["views"]) == (4, 1)
 
     def test_training_augments_in_the_training_size(self, tiny_file):
         data = make(tiny_file, stage="training", augment=Augmentation(rotation=20))
@@ -350,10 +398,10 @@ class TestInputs:
         data = make(tiny_file, "own", stage="validating")
         batch = next(iter(data.val_dataloader()))
         assert data.file.num_persons[batch["clip"]].tolist() == [1, 2]
-        alone = {name: value[:1] for name, value in batch.items()}
+        alone = {name: value[:1] for name, value in batch.tensors.items()}
         alone |= {name: alone[name][:, :1] for name in ("keypoints", "scores")}
         assert torch.equal(data.on_after_batch_transfer(batch, 0)["inputs"][:1],
-                           data.on_after_batch_transfer(alone, 0)["inputs"])
+                           data.on_after_batch_transfer(KeypointBatch(**alone), 0)["inputs"])
 
 
 class TestOnDevice:
@@ -373,14 +421,15 @@ class TestOnDevice:
                 epochs[-1] += [data.on_after_batch_transfer(batch, 0) for batch in batches]
         assert len(epochs[0]) == len(epochs[1]) > 0
         for one, other in zip(*epochs, strict=True):
+            assert one.pop("views") == other.pop("views")
             assert one.keys() == other.keys()
             assert all(torch.equal(one[name], other[name]) for name in one)
 
     @pytest.mark.parametrize("loader", ["train_dataloader", "predict_dataloader"])
     def test_the_loader_ships_numbers_alone(self, tiny_file, loader):
         for batch in getattr(make(tiny_file, on_device=True, num_workers=1), loader)():
-            assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
-            assert sum(tensor.nbytes for tensor in batch.values()) < 500
+            assert {tensor.dtype for tensor in batch.tensors.values()} == {torch.int64}
+            assert sum(tensor.nbytes for tensor in batch.tensors.values()) < 500
 
     def test_the_file_is_not_held_in_memory_as_well(self, tiny_file):
         assert make(tiny_file, on_device=True).file._memory is None
@@ -410,7 +459,7 @@ class TestTwentyViews:
             batch = {name: torch.from_numpy(case[name])[None]
                      for name in ("keypoints", "scores", "frame_size")}
             batch |= {"label": torch.tensor([0]), "clip": torch.tensor([0])}
-            views = data.on_after_batch_transfer(batch, 0)["inputs"]
+            views = data.on_after_batch_transfer(KeypointBatch(**batch), 0)["inputs"]
             expected = case["heatmaps_original_then_flipped"].reshape(2, 5, 17, 64, 64)
             np.testing.assert_allclose(views.transpose(1, 2).numpy(), expected, rtol=0, atol=1e-5)
 
@@ -423,9 +472,10 @@ class TestTwentyViews:
         alone = make(tiny_file, stage="testing", test_clips=3)
         alone.representation = data.representation
         for i in range(len(batch["clip"])):
-            one = alone.on_after_batch_transfer({n: v[i : i + 1] for n, v in batch.items()}, 0)
+            clip = {name: tensor[i : i + 1] for name, tensor in batch.tensors.items()}
+            one = alone.on_after_batch_transfer(KeypointBatch(**clip), 0)
             torch.testing.assert_close(views[i, ::2], one["inputs"])
-            mirrored = data.representation.mirror(one["inputs"])
+            mirrored = data.representation.flip(one["inputs"])
             torch.testing.assert_close(views[i, 1::2], mirrored)
 
 

@@ -121,7 +121,7 @@ class TestBatch:
         dataset = ClipDataset(file, CLIPS, 8, seed=3)
         before = dataset[1]  # opens the handle
         after = pickle.loads(pickle.dumps(dataset))[1]
-        assert all(torch.equal(before[name], after[name]) for name in before)
+        assert all(torch.equal(before[name], after[name]) for name in before.tensors)
 
 
 class TestDrawSampler:

@@ -64,9 +64,9 @@ def strict():
 @pytest.fixture(autouse=True)
 def forget():
     """Leaves no fake tensor behind."""
-    transforms._on_device.cache_clear()
+    transforms.constant.cache_clear()
     yield
-    transforms._on_device.cache_clear()
+    transforms.constant.cache_clear()
 
 
 def fake():
@@ -79,7 +79,7 @@ def data_and_batch(file, representation, stage, **changes):
         **CONFIG["data"], "augment": ALL, **changes})
     data.trainer = trainer(stage)
     batch = next(iter(getattr(data, LOADERS[stage])()))
-    return data, {name: tensor.to(DEVICE) for name, tensor in batch.items()}
+    return data, batch.to(DEVICE)
 
 
 @pytest.mark.parametrize("on_device", [False, True])

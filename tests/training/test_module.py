@@ -67,13 +67,19 @@ class TestClipPredictions:
     def test_views_of_a_clip_are_averaged_as_probabilities(self):
         predictions = ClipPredictions()
         logits = torch.tensor([[0.0, 3.0], [5.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
-        predictions.update(torch.tensor([7, 2]), torch.tensor([1, 0]), logits)
+        predictions.update(torch.tensor([7, 2]), torch.tensor([1, 0]), logits, 2)
         clip, label, probabilities = predictions.gather()
         assert clip.tolist() == [2, 7]
         assert label.tolist() == [0, 1]
         first = (torch.tensor([1 / (1 + math.e**3), 1 / (1 + math.e**-5)])).mean()
         torch.testing.assert_close(probabilities, torch.stack([
             torch.tensor([0.5, 0.5]), torch.stack([first, 1 - first])]))
+
+    @pytest.mark.parametrize(("logits", "views"), [(4, 1), (5, 2), (2, 2)])
+    def test_another_number_of_views_is_a_bug(self, logits, views):
+        with pytest.raises(ValueError, match=f"2 clips of {views} views have {2 * views} logits"):
+            ClipPredictions().update(torch.tensor([7, 2]), torch.tensor([1, 0]),
+                                     torch.zeros(logits, 2), views)
 
     def test_a_clip_that_comes_twice_counts_once(self):
         predictions = ClipPredictions()
@@ -101,7 +107,7 @@ class TestClipPredictions:
 
     def test_half_precision_logits_are_averaged_in_single(self):
         predictions = ClipPredictions()
-        predictions.update(torch.tensor([0]), torch.tensor([0]), torch.ones(2, 3).bfloat16())
+        predictions.update(torch.tensor([0]), torch.tensor([0]), torch.ones(2, 3).bfloat16(), 2)
         assert predictions.gather()[2].dtype == torch.float32
 
     def test_processes_join_their_clips(self, tmp_path):
