@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def load_backbone(name: str, in_channels: int) -> Backbone:
     """The backbone that a YAML file describes.
 
     Raises:
-        UserError: There is no such file, or it describes no backbone.
+        UserError: There is no such file, or it does not describe a backbone.
     """
     path = Path(shipped(name))
     if not path.is_file():
@@ -73,8 +74,8 @@ def load_backbone(name: str, in_channels: int) -> Backbone:
         declared: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         declared["init_args"]["in_channels"] = in_channels
         config = parser.parse_object({"backbone": declared})
-        backbone = parser.instantiate(config).backbone
-    except (Exception, SystemExit) as error:  # whatever a stranger's file makes of the parser
-        raise UserError(f"{name} describes no backbone: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ArgumentError) as error:
+        raise UserError(f"{name} does not describe a backbone: {error}") from error
+    backbone = parser.instantiate(config).backbone
     assert isinstance(backbone, Backbone)
     return backbone

@@ -8,7 +8,7 @@ import torch
 
 from ptl_skel.__main__ import main
 from ptl_skel.cli.ensemble import fuse, search
-from ptl_skel.runs.predictions import read_predictions, write_predictions
+from ptl_skel.runs.predictions import Predictions, read_predictions, write_predictions
 
 NAMES = ("a", "b", "c")
 LABEL = [0, 1, 2, 0]
@@ -28,7 +28,8 @@ def write(name, probabilities, label=LABEL, ids=None, class_names=NAMES):
         path.mkdir()
         path = path / "predictions.npz"
     ids = [f"clip{i}" for i in range(len(label))] if ids is None else ids
-    write_predictions(path, ids, torch.tensor(label), torch.tensor(probabilities), class_names)
+    write_predictions(path, Predictions(tuple(ids), np.array(label),
+                                        np.array(probabilities, np.float32), class_names))
     return name
 
 
@@ -120,7 +121,7 @@ class TestMistakes:
         for arguments, message in [
                 (["joint", "absent"], "absent/predictions.npz does not exist"),
                 (["joint", "taken.npz"], "taken.npz is damaged"),
-                (["joint", "fewer"], "not of the same clips: 1 are in one alone, e.g. clip3"),
+                (["joint", "fewer"], "not of the same clips: 1 are in only one of them, e.g. clip3"),
                 (["joint", "relabelled"], "relabelled has other labels than joint"),
                 (["joint", "renamed"], "renamed has other classes than joint"),
                 (["twice", "joint"], "twice holds a clip twice"),

@@ -37,11 +37,11 @@ def test_a_backbone_of_ones_own(capsys):
 
 @pytest.mark.parametrize(("text", "said"), [
     (None, "backbone file own.yaml does not exist; shipped ones"),
-    ("", "own.yaml describes no backbone"), ("[1, 2]", "own.yaml describes no backbone"),
-    ("class_path: torch.nn.Linear\ninit_args: {out_features: 2}", "describes no backbone"),
-    ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", "describes no backbone"),
-    ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", "describes no backbone"),
-    ("a: [", "own.yaml describes no backbone")])
+    ("", "own.yaml does not describe a backbone"), ("[1, 2]", "own.yaml describes no backbone"),
+    ("class_path: torch.nn.Linear\ninit_args: {out_features: 2}", "does not describe a backbone"),
+    ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", "does not describe a backbone"),
+    ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", "does not describe a backbone"),
+    ("a: [", "own.yaml does not describe a backbone")])
 def test_a_file_that_describes_none(capsys, text, said):
     if text is not None:
         Path("own.yaml").write_text(text)

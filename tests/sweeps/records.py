@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 import yaml
 
 from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import Complexity
 from ptl_skel.runs.callbacks import RunRecord
-from ptl_skel.runs.predictions import write_predictions
+from ptl_skel.runs.predictions import Predictions, write_predictions
+from ptl_skel.runs.record import write_result
 
 NAMES = ("wave", "kick", "sit down")
 LABEL = (0, 0, 1, 1, 2)
@@ -64,8 +66,9 @@ def write_run(folder: Path, *, config: Mapping[str, Any] | None = None, seed: in
     facts = {"command": f"ptl-skel fit --run_dir {folder.name}", "seed": seed,
              "data": {"dataset": dataset, "protocol": protocol, "validation": validation}}
     cost = Complexity(params, gmacs, latency, (25, 32, 32, 32), "cpu, 2 threads")
-    result = RunRecord(folder, "", facts, cost).result
-    result |= {"status": status, "training_seconds": 90.0, "git_commit": commit, "error": error}
+    result = RunRecord(facts).result
+    result |= {"model": asdict(cost), "status": status, "training_seconds": 90.0,
+               "git_commit": commit, "error": error}
     result["machine"]["cpu"] = cpu
     if status == "finished":
         hits = [one == other for one, other in zip(label, predicted, strict=True)]
@@ -75,13 +78,14 @@ def write_run(folder: Path, *, config: Mapping[str, Any] | None = None, seed: in
         result["metrics"] = {"test/top1": sum(hits) / len(hits),
                              "test/mean_class": sum(shares) / len(shares)}
         clips = clips or [f"clip{number}" for number in range(len(label))]
-        write_predictions(folder / "predictions.npz", clips, torch.tensor(label),
-                          torch.eye(len(names))[list(predicted)], names)
+        write_predictions(folder / "predictions.npz", Predictions(
+            tuple(clips), np.array(label), np.eye(len(names), dtype=np.float32)[list(predicted)],
+            tuple(names)))
     (folder / "metrics.csv").write_text(
         "epoch,step,train/loss,train/top1,val/top1\n"
         + "".join(f"{epoch},{epoch},{2 / (epoch + 1)},{epoch / 10},{epoch / 12}\n"
                   for epoch in range(4)))
-    (folder / "result.json").write_text(json.dumps(result))
+    write_result(folder, result)
     return folder
 
 

@@ -13,6 +13,7 @@ import torch
 from ptl_skel.__main__ import main
 from ptl_skel.backbones import C3DLight, SlowOnly, STGCNpp, VideoResNet18, X3DShallow
 from ptl_skel.cli import lightning as cli
+from ptl_skel.errors import UserError
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_result
 from ptl_skel.training.module import classifier
@@ -134,6 +135,37 @@ class TestRefusals:
             file.write_bytes(broken)
             with pytest.raises(ValueError, match="holds no weights that can be read"):
                 read_tensors(file)
+
+
+class TestClasses:
+    """A head belongs to classes, by name and order."""
+
+    def test_another_order_permutes_the_head(self, file):
+        published, model = network(), network()
+        torch.save(pyskl(published), file)
+        inputs = torch.rand(2, 13, 4, 16, 16)
+        for adapt in (False, True):
+            said, = load_weights(model, file, adapt=adapt, trained_on=["a", "b", "c"],
+                                 class_names=("c", "a", "b"))
+            assert said == "the head is reordered: the same classes come in another order"
+            with torch.inference_mode():
+                expected = published.eval()(inputs)[:, [2, 0, 1]]
+                torch.testing.assert_close(model.eval()(inputs), expected)
+        assert load_weights(model, file, adapt=True, trained_on=["a", "b", "c"],
+                            class_names=("a", "b", "c")) == []
+        assert same(model, published)
+
+    def test_as_many_others_are_trained_anew_or_refused(self, file):
+        published, model = network(), network()
+        torch.save(pyskl(published), file)
+        fresh = model.head[3].weight.clone()
+        classes = {"trained_on": ["a", "b", "c"], "class_names": ("a", "b", "d")}
+        with pytest.raises(UserError, match=r"was trained on other classes: a, b, c$"):
+            load_weights(model, file, adapt=False, **classes)
+        said, = load_weights(model, file, adapt=True, **classes)
+        assert said == "the head, for 3 other classes, is left out: 3 are trained"
+        assert torch.equal(model.head[3].weight, fresh)
+        assert same(model.backbone, published.backbone)
 
 
 class TestStem:
