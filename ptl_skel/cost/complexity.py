@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ptl_skel.cost.folding import fold_batch_norm
+from ptl_skel.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
         seconds: How long the latency is measured, about; at least three passes.
 
     Raises:
-        ValueError: The network does not take inputs of that shape.
+        UserError: The network does not take inputs of that shape.
     """
     device = next(model.parameters()).device
     inputs = torch.zeros(1, *input_shape, device=device)
@@ -62,8 +63,8 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
                 model(inputs)
             latency = _median_ms(fold_batch_norm(model, inputs), inputs, seconds)
     except RuntimeError as error:
-        raise ValueError(f"the network does not take inputs of {tuple(input_shape)}: "
-                         f"{str(error).splitlines()[0]}") from error
+        raise UserError(f"the network does not take inputs of {tuple(input_shape)}: "
+                        f"{str(error).splitlines()[0]}") from error
     finally:
         for module, training in modes:
             module.training = training
