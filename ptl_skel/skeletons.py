@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from ptl_skel.errors import MissingFileError, UserError
+
 
 @dataclass(frozen=True)
 class SkeletonLayout:
@@ -27,7 +29,7 @@ class SkeletonLayout:
         pairs: Pairs (left, right) of joint indices that change places in a mirror image.
 
     Raises:
-        ValueError: A joint is named twice, an index is out of range, or a joint is in two pairs.
+        UserError: A joint is named twice, an index is out of range, or a joint is in two pairs.
     """
 
     name: str
@@ -38,22 +40,22 @@ class SkeletonLayout:
     def __post_init__(self) -> None:
         where = f"layout `{self.name}`"
         if not self.joints:
-            raise ValueError(f"{where}: `joints` must name at least one joint")
+            raise UserError(f"{where}: `joints` must name at least one joint")
         twice = sorted({joint for joint in self.joints if self.joints.count(joint) > 1})
         if twice:
-            raise ValueError(f"{where}: `joints` names {', '.join(twice)} more than once")
+            raise UserError(f"{where}: `joints` names {', '.join(twice)} more than once")
         for kind, links in (("limbs", self.limbs), ("pairs", self.pairs)):
             for link in links:
                 if len(link) != 2 or link[0] == link[1]:
-                    raise ValueError(f"{where}: `{kind}` must link two different joints: {link}")
+                    raise UserError(f"{where}: `{kind}` must link two different joints: {link}")
                 if not all(0 <= joint < self.num_joints for joint in link):
-                    raise ValueError(f"{where}: `{kind}` has {link}, but joints are 0 to "
-                                     f"{self.num_joints - 1}")
+                    raise UserError(f"{where}: `{kind}` has {link}, but joints are 0 to "
+                                    f"{self.num_joints - 1}")
         paired = [joint for pair in self.pairs for joint in pair]
         if len(set(paired)) != len(paired):
-            raise ValueError(f"{where}: `pairs` has a joint in two pairs")
+            raise UserError(f"{where}: `pairs` has a joint in two pairs")
         if len({frozenset(limb) for limb in self.limbs}) != len(self.limbs):
-            raise ValueError(f"{where}: `limbs` has the same limb twice")
+            raise UserError(f"{where}: `limbs` has the same limb twice")
 
     @property
     def num_joints(self) -> int:
@@ -107,7 +109,7 @@ class SkeletonLayout:
         """The layout that `to_json` wrote.
 
         Raises:
-            ValueError: The text is no layout.
+            UserError: The text is no layout.
         """
         return cls.from_mapping(json.loads(text))
 
@@ -116,20 +118,20 @@ class SkeletonLayout:
         """A layout from its declaration; limbs and pairs by joint name or by index.
 
         Raises:
-            ValueError: A key is missing or unknown, or a joint is not one of `joints`.
+            UserError: A key is missing or unknown, or a joint is not one of `joints`.
         """
         keys = {"name", "joints", "limbs", "pairs"}
         if not isinstance(declared, Mapping) or set(declared) != keys:
             found = sorted(declared) if isinstance(declared, Mapping) else type(declared).__name__
-            raise ValueError(f"a layout has the keys {sorted(keys)}, got {found}")
+            raise UserError(f"a layout has the keys {sorted(keys)}, got {found}")
         if not isinstance(declared["joints"], Sequence) or isinstance(declared["joints"], str):
-            raise ValueError(f"`joints` must be a list of names, got {declared['joints']!r}")
+            raise UserError(f"`joints` must be a list of names, got {declared['joints']!r}")
         joints = tuple(str(joint) for joint in declared["joints"])
 
         def links(kind: str) -> tuple[tuple[int, int], ...]:
             if not isinstance(declared[kind], Sequence | None):
-                raise ValueError(f"`{kind}` must be a list of pairs of joints, "
-                                 f"got {declared[kind]!r}")
+                raise UserError(f"`{kind}` must be a list of pairs of joints, "
+                                f"got {declared[kind]!r}")
             return tuple(_link(joints, kind, link) for link in declared[kind] or ())
 
         return cls(str(declared["name"]), joints, links("limbs"), links("pairs"))
@@ -137,18 +139,18 @@ class SkeletonLayout:
 
 def _link(joints: tuple[str, ...], kind: str, link: Any) -> tuple[int, int]:
     if not isinstance(link, Sequence) or isinstance(link, str) or len(link) != 2:
-        raise ValueError(f"`{kind}` must be a list of pairs of joints, got {link!r}")
+        raise UserError(f"`{kind}` must be a list of pairs of joints, got {link!r}")
     ends = []
     for joint in link:
         if isinstance(joint, str):
             if joint not in joints:
-                raise ValueError(f"`{kind}` names {joint!r}, which is not one of `joints`: "
-                                 f"{', '.join(joints)}")
+                raise UserError(f"`{kind}` names {joint!r}, which is not one of `joints`: "
+                                f"{', '.join(joints)}")
             ends.append(joints.index(joint))
         elif isinstance(joint, int) and not isinstance(joint, bool):
             ends.append(joint)
         else:
-            raise ValueError(f"`{kind}` must hold joint names or indices, got {joint!r}")
+            raise UserError(f"`{kind}` must hold joint names or indices, got {joint!r}")
     return ends[0], ends[1]
 
 
@@ -159,20 +161,20 @@ def get_layout(name: str | Path) -> SkeletonLayout:
         name: One of `LAYOUTS`, or the path of a ``.yaml`` file.
 
     Raises:
-        FileNotFoundError: A YAML path that does not exist.
-        ValueError: No layout of that name, or a declaration that is not consistent.
+        MissingFileError: A YAML path that does not exist.
+        UserError: No layout of that name, or a declaration that is not consistent.
     """
     if str(name) in LAYOUTS:
         return LAYOUTS[str(name)]
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
-            raise FileNotFoundError(f"layout file {path} does not exist")
+            raise MissingFileError(f"layout file {path} does not exist")
         try:
             return SkeletonLayout.from_mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (ValueError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: {error}") from error
-    raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)} or a .yaml file, got {name!r}")
+        except (UserError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{path}: {error}") from error
+    raise UserError(f"`layout` must be one of {', '.join(LAYOUTS)} or a .yaml file, got {name!r}")
 
 
 def _layout(name: str, joints: str, limbs: str) -> SkeletonLayout:

@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile, KeypointFileError, valid_clip
+from ptl_skel.storage import writer as writer_module
 
 LAYOUT = SkeletonLayout("stick", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2)), ((1, 2),))
 HEADER = Header("toys", LAYOUT, ("wave", "walk"), "test")
@@ -415,3 +418,56 @@ class TestRefusal:
             KeypointFile(path, in_memory=True)
         except KeypointFileError:
             return
+
+
+class TestLocks:
+    """A lock is not damage: the file is fine, and what holds it is named."""
+
+    SAID = (r"file\.h5(\.tmp)? cannot be locked: another program has it open for writing, .* "
+            r"set HDF5_USE_FILE_LOCKING=FALSE")
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return write(tmp_path / "file.h5", [make_clip()])
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no flock on Windows")
+    def test_a_file_that_is_being_written(self, path):
+        import fcntl
+
+        lazy = KeypointFile(path)
+        with path.open("rb") as holder:
+            fcntl.flock(holder, fcntl.LOCK_EX)
+            for read in (lambda: KeypointFile(path), lambda: lazy.frames(0)):
+                with pytest.raises(UserError, match=self.SAID) as refused:
+                    read()
+                assert "make it again" not in str(refused.value)
+        assert lazy.frames(0)[0].shape == KeypointFile(path).frames(0)[0].shape
+
+    def test_a_disk_without_locks(self, path, monkeypatch):
+        def refuse(*args, **options):
+            raise OSError(errno.ENOLCK, "Unable to synchronously open file (unable to lock file, "
+                          "errno = 37, error message = 'No locks available')")
+
+        class WithoutLocks:
+            LOCK_EX = LOCK_NB = 0
+
+            @staticmethod
+            def flock(file, operation):
+                raise OSError(errno.ENOLCK, "No locks available")
+
+        def overwrite():
+            with ClipWriter(path, HEADER, overwrite=True) as writer:
+                writer.add("b", [make_clip("b")])
+                writer.finish({})
+
+        monkeypatch.setattr(writer_module, "fcntl", WithoutLocks, raising=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(h5py, "File", refuse)
+            with pytest.raises(UserError, match=self.SAID):
+                KeypointFile(path)
+            with pytest.raises(UserError, match=self.SAID):
+                overwrite()
+        with ClipWriter(path, HEADER, overwrite=True) as writer:  # nothing is lost
+            assert writer.done == {"b"}
+            writer.finish({})
+        assert KeypointFile(path).ids == ["b"]

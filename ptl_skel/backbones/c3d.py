@@ -20,6 +20,7 @@ from ptl_skel.backbones.layers import (
     SpatialAvgPool,
     init_convolutions,
 )
+from ptl_skel.errors import UserError
 
 
 class C3DLight(Backbone):
@@ -34,13 +35,13 @@ class C3DLight(Backbone):
         conv: The convolution, `Conv3D` as published or `Conv2Plus1D`, by class path.
 
     Raises:
-        ValueError: `width` is less than 1.
+        UserError: `width` is less than 1.
     """
 
     def __init__(self, in_channels: int, width: int, conv: ConvUnit = Conv3D) -> None:
         super().__init__()
         if width < 1:
-            raise ValueError(f"`width` must be >= 1, got {width}")
+            raise UserError(f"`width` must be >= 1, got {width}")
         self.in_channels = in_channels
         self.num_features = 8 * width
 

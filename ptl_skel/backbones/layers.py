@@ -17,6 +17,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ptl_skel.errors import UserError
+
 Pair = tuple[int, int]
 
 MOST_TIMES = 8
@@ -103,7 +105,7 @@ class Conv2Plus1D(nn.Sequential):
             channels, whatever the unit has around them.
 
     Raises:
-        ValueError: `middle` is none of these.
+        UserError: `middle` is none of these.
 
     Reference:
         R(2+1)D, arXiv 1711.11248, section 3.5.
@@ -163,6 +165,6 @@ def middle_channels(
     if 0 < middle < MOST_TIMES:
         return max(1, round(middle * out_channels))
     if not (middle >= MOST_TIMES and middle % 1 == 0):
-        raise ValueError("`middle` must be `matched`, a positive multiple of the outputs below "
-                         f"{MOST_TIMES}, or a whole number of channels, got {middle}")
+        raise UserError("`middle` must be `matched`, a positive multiple of the outputs below "
+                        f"{MOST_TIMES}, or a whole number of channels, got {middle}")
     return int(middle)

@@ -23,6 +23,7 @@ from ptl_skel.backbones.layers import (
     init_convolutions,
     middle_channels,
 )
+from ptl_skel.errors import UserError
 
 
 class BasicBlock(nn.Module):
@@ -84,7 +85,7 @@ class VideoResNet18(Backbone):
         factorised: Factorise the convolutions that look at time.
 
     Raises:
-        ValueError: Stages are not equally described, or a number is out of range.
+        UserError: Stages are not equally described, or a number is out of range.
     """
 
     def __init__(
@@ -100,14 +101,14 @@ class VideoResNet18(Backbone):
     ) -> None:
         super().__init__()
         if not len(widths) == len(depths) == len(strides) == len(temporal_kernels) > 0:
-            raise ValueError("`widths`, `depths`, `strides` and `temporal_kernels` must have an "
-                             f"entry for each stage, got {len(widths)}, {len(depths)}, "
-                             f"{len(strides)} and {len(temporal_kernels)}")
+            raise UserError("`widths`, `depths`, `strides` and `temporal_kernels` must have an "
+                            f"entry for each stage, got {len(widths)}, {len(depths)}, "
+                            f"{len(strides)} and {len(temporal_kernels)}")
         if min(stem_width, stem_middle or 1, *widths, *depths, *strides) < 1:
-            raise ValueError("widths, depths and strides must be >= 1, got "
-                             f"{stem_width}, {stem_middle}, {widths}, {depths}, {strides}")
+            raise UserError("widths, depths and strides must be >= 1, got "
+                            f"{stem_width}, {stem_middle}, {widths}, {depths}, {strides}")
         if not {1, 3}.issuperset(temporal_kernels):
-            raise ValueError(f"`temporal_kernels` must be 1 or 3, got {temporal_kernels}")
+            raise UserError(f"`temporal_kernels` must be 1 or 3, got {temporal_kernels}")
         self.in_channels = in_channels
         self.num_features = widths[-1]
         stem: list[nn.Module] = [Conv3D(in_channels, stem_width, (3, 7), (1, 2))]

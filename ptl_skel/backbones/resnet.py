@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import ConvUnit, Pair, SpatialConv, init_convolutions
+from ptl_skel.errors import UserError
 
 
 class ResidualBlock(nn.Module):
@@ -58,7 +59,7 @@ class VideoResNet(Backbone):
         kernel: Kernel (temporal, spatial) of every convolution in the blocks.
 
     Raises:
-        ValueError: `widths`, `depths` and `strides` are not equally long, or not positive.
+        UserError: `widths`, `depths` and `strides` are not equally long, or not positive.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class VideoResNet(Backbone):
     ) -> None:
         super().__init__()
         if not len(widths) == len(depths) == len(strides) > 0:
-            raise ValueError("`widths`, `depths` and `strides` must have an entry for each stage, "
-                             f"got {len(widths)}, {len(depths)} and {len(strides)}")
+            raise UserError("`widths`, `depths` and `strides` must have an entry for each stage, "
+                            f"got {len(widths)}, {len(depths)} and {len(strides)}")
         if min(stem_width, *widths, *depths, *stem_stride, *(min(pair) for pair in strides)) < 1:
-            raise ValueError("widths, depths and strides must be >= 1, got "
-                             f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides}")
+            raise UserError("widths, depths and strides must be >= 1, got "
+                            f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides}")
         if any(size < 1 or size % 2 == 0 for size in (*stem_kernel, *kernel)):
-            raise ValueError(f"kernel sizes must be odd, got {stem_kernel} and {kernel}")
+            raise UserError(f"kernel sizes must be odd, got {stem_kernel} and {kernel}")
         self.in_channels = in_channels
         self.num_features = widths[-1]
         self.stem = nn.Sequential(conv(in_channels, stem_width, stem_kernel, stem_stride),

@@ -25,6 +25,7 @@ from ptl_skel.backbones.layers import (
     TemporalConv,
     init_convolutions,
 )
+from ptl_skel.errors import UserError
 
 EXPANSION = 4
 """Channels after a bottleneck, relative to those inside (ResNet, arXiv 1512.03385)."""
@@ -85,7 +86,7 @@ class SlowOnly(Backbone):
             by class path. None: 1x3x3, as published, the first looking at time.
 
     Raises:
-        ValueError: Stages are not equally described, or a number is out of range.
+        UserError: Stages are not equally described, or a number is out of range.
     """
 
     def __init__(
@@ -102,14 +103,14 @@ class SlowOnly(Backbone):
     ) -> None:
         super().__init__()
         if not len(widths) == len(depths) == len(strides) == len(temporal_kernels) > 0:
-            raise ValueError("`widths`, `depths`, `strides` and `temporal_kernels` must have an "
-                             f"entry for each stage, got {len(widths)}, {len(depths)}, "
-                             f"{len(strides)} and {len(temporal_kernels)}")
+            raise UserError("`widths`, `depths`, `strides` and `temporal_kernels` must have an "
+                            f"entry for each stage, got {len(widths)}, {len(depths)}, "
+                            f"{len(strides)} and {len(temporal_kernels)}")
         if min(stem_width, stem_stride, *widths, *depths, *map(min, strides)) < 1:
-            raise ValueError("widths, depths and strides must be >= 1, got "
-                             f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides}")
+            raise UserError("widths, depths and strides must be >= 1, got "
+                            f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides}")
         if any(size < 1 or size % 2 == 0 for size in (stem_kernel, *temporal_kernels)):
-            raise ValueError(f"kernel sizes must be odd, got {stem_kernel}, {temporal_kernels}")
+            raise UserError(f"kernel sizes must be odd, got {stem_kernel}, {temporal_kernels}")
         self.in_channels = in_channels
         self.num_features = EXPANSION * widths[-1]
         self.conv1 = ConvNorm(SpatialConv(in_channels, stem_width, stem_kernel, stem_stride),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ptl_skel.backbones.base import Backbone
+from ptl_skel.errors import UserError
 
 Links = Sequence[tuple[int, int]]
 """(joint, the next joint towards the root), for every joint but the root."""
@@ -164,7 +165,7 @@ class STGCNpp(Backbone):
         links: (joint, the next joint towards the root) for every joint but the root.
 
     Raises:
-        ValueError: Blocks are not equally described, a number is out of range, or the links are
+        UserError: Blocks are not equally described, a number is out of range, or the links are
             no tree.
     """
 
@@ -172,12 +173,12 @@ class STGCNpp(Backbone):
                  links: Links = COCO17) -> None:
         super().__init__()
         if not len(widths) == len(strides) > 0 or min(*widths, *strides) < 1:
-            raise ValueError("`widths` and `strides` must have an entry >= 1 for each block, got "
-                             f"{widths} and {strides}")
+            raise UserError("`widths` and `strides` must have an entry >= 1 for each block, got "
+                            f"{widths} and {strides}")
         joints = len(links) + 1
         if not is_tree(links):
-            raise ValueError("`links` must name for every joint but the root the next one towards "
-                             f"it, got {links}")
+            raise UserError("`links` must name for every joint but the root the next one towards "
+                            f"it, got {links}")
         self.in_channels = in_channels
         self.num_features = widths[-1]
         self.num_joints = joints

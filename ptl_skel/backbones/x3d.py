@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import ConvNorm, SpatialConv, TemporalConv, init_convolutions
+from ptl_skel.errors import UserError
 
 STEM_TEMPORAL_KERNEL = 5
 """Frames that the channel-wise convolution of the stem looks at (X3D)."""
@@ -56,7 +57,7 @@ class X3DShallow(Backbone):
         expansion: Channels inside a block, as a multiple of those that leave it.
 
     Raises:
-        ValueError: Stages are not equally described, or a number is out of range.
+        UserError: Stages are not equally described, or a number is out of range.
     """
 
     def __init__(
@@ -71,12 +72,12 @@ class X3DShallow(Backbone):
     ) -> None:
         super().__init__()
         if not len(widths) == len(depths) == len(strides) > 0:
-            raise ValueError("`widths`, `depths` and `strides` must have an entry for each stage, "
-                             f"got {len(widths)}, {len(depths)} and {len(strides)}")
+            raise UserError("`widths`, `depths` and `strides` must have an entry for each stage, "
+                            f"got {len(widths)}, {len(depths)} and {len(strides)}")
         if min(stem_width, stem_stride, *widths, *depths, *strides) < 1 or not expansion >= 1:
-            raise ValueError("widths, depths, strides and `expansion` must be >= 1, got "
-                             f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides} and "
-                             f"{expansion}")
+            raise UserError("widths, depths, strides and `expansion` must be >= 1, got "
+                            f"{stem_width}, {widths}, {depths}, {stem_stride}, {strides} and "
+                            f"{expansion}")
         self.in_channels = in_channels
         self.conv1_s = nn.Sequential()
         self.conv1_s.add_module("conv", SpatialConv(in_channels, stem_width, 3, stem_stride))

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import statistics
 import time
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ptl_skel.cost.folding import fold_batch_norm
+from ptl_skel.cost.folding import FoldingError, fold_batch_norm
+from ptl_skel.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Complexity:
             milliseconds.
         input_shape: ``(C, T, H, W)`` of the input.
         device: Where the latency was measured, e.g. ``cpu, 2 threads``.
+        folded: Whether batch norms were folded; False for a network in which they cannot be.
     """
 
     params: int
@@ -37,10 +40,11 @@ class Complexity:
     latency_ms: float
     input_shape: tuple[int, ...]
     device: str
+    folded: bool = True
 
 
 def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0) -> Complexity:
-    """Measures a network on one input of zeros, on the device of its parameters.
+    """Measures a network on one input, on the device of its parameters.
 
     Args:
         model: Takes ``(N, *input_shape)``; its layers come back in the mode they were in.
@@ -48,10 +52,11 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
         seconds: How long the latency is measured, about; at least three passes.
 
     Raises:
-        ValueError: The network does not take inputs of that shape.
+        UserError: The network does not take inputs of that shape.
     """
     device = next(model.parameters()).device
-    inputs = torch.zeros(1, *input_shape, device=device)
+    # Not zeros, for which a wrong folding may show nothing; the global seed is left alone.
+    inputs = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(device)
     if inputs.ndim == 5:
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
     modes = [(module, module.training) for module in model.modules()]
@@ -60,17 +65,28 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
         with torch.inference_mode():
             with FlopCounterMode(display=False) as counter:
                 model(inputs)
-            latency = _median_ms(fold_batch_norm(model, inputs), inputs, seconds)
+            deployed, folded = _deployed(model, inputs)
+            latency = _median_ms(deployed, inputs, seconds)
     except RuntimeError as error:
-        raise ValueError(f"the network does not take inputs of {tuple(input_shape)}: "
-                         f"{str(error).splitlines()[0]}") from error
+        raise UserError(f"the network does not take inputs of {tuple(input_shape)}: "
+                        f"{str(error).splitlines()[0]}") from error
     finally:
         for module, training in modes:
             module.training = training
     name = (torch.cuda.get_device_name(device) if device.type == "cuda"
             else f"{device.type}, {torch.get_num_threads()} threads")
     return Complexity(sum(parameter.numel() for parameter in model.parameters()),
-                      counter.get_total_flops() / 2e9, latency, tuple(input_shape), name)
+                      counter.get_total_flops() / 2e9, latency, tuple(input_shape), name,
+                      folded)
+
+
+def _deployed(model: nn.Module, inputs: torch.Tensor) -> tuple[nn.Module, bool]:
+    """The network as one deploys it, and whether its batch norms are folded."""
+    try:
+        return fold_batch_norm(model, inputs), True
+    except FoldingError as error:
+        warnings.warn(f"the latency is that of the network as it is: {error}", stacklevel=3)
+        return model, False
 
 
 def bfloat16_slowdown() -> float:

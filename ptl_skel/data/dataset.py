@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from ptl_skel.data.sampling import sample_test, sample_train
+from ptl_skel.errors import UserError
 from ptl_skel.storage import KeypointFile
 
 
@@ -57,14 +58,14 @@ class ClipDataset(Dataset[KeypointBatch]):
         num_clips: Clips that stand for a sample at test time; their frames follow each other.
 
     Raises:
-        ValueError: `clip_len` or `num_clips` is less than 1.
+        UserError: `clip_len` or `num_clips` is less than 1.
     """
 
     def __init__(self, file: KeypointFile, clips: NDArray[np.int64], clip_len: int, *,
                  seed: int | None = None, num_clips: int = 1) -> None:
         if clip_len < 1 or num_clips < 1:
-            raise ValueError("`clip_len` and the number of clips must be >= 1, got "
-                             f"{clip_len} and {num_clips}")
+            raise UserError("`clip_len` and the number of clips must be >= 1, got "
+                            f"{clip_len} and {num_clips}")
         self.file = file
         self.clips = clips
         self.clip_len = clip_len

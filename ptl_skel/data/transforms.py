@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
 
 BOX_PADDING = 0.25
@@ -130,7 +131,7 @@ class Augmentation:
         shift: Largest shift relative to the box.
 
     Raises:
-        ValueError: A range or a probability that is none.
+        UserError: A range or a probability that is none.
     """
 
     crop_area: tuple[float, float] = (0.56, 1.0)
@@ -144,15 +145,15 @@ class Augmentation:
         for name in ("crop_area", "crop_aspect"):
             low, high = getattr(self, name)
             if not 0 < low <= high or (name == "crop_area" and high > 1):
-                raise ValueError(f"`{name}` must be a range of positive numbers (an area at most "
-                                 f"1), got {low} to {high}")
+                raise UserError(f"`{name}` must be a range of positive numbers (an area at most "
+                                f"1), got {low} to {high}")
         if not 0 <= self.flip <= 1:
-            raise ValueError(f"`flip` must be a probability, got {self.flip}")
+            raise UserError(f"`flip` must be a probability, got {self.flip}")
         for name in ("rotation", "shift"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"`{name}` must be >= 0, got {getattr(self, name)}")
+                raise UserError(f"`{name}` must be >= 0, got {getattr(self, name)}")
         if not 0 <= self.scale < 1:
-            raise ValueError(f"`scale` must lie in 0..1, got {self.scale}")
+            raise UserError(f"`scale` must lie in 0..1, got {self.scale}")
 
     def __call__(
         self, keypoints: Tensor, scores: Tensor, box: Tensor, size: tuple[int, int],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ptl_skel.data.transforms import reorder
+from ptl_skel.errors import UserError
 from ptl_skel.representations.base import Representation
 from ptl_skel.skeletons import SkeletonLayout
 
@@ -34,7 +35,7 @@ class Coordinates(Representation):
             None: those of the layout. PYSKL links the hips of COCO to the nose.
 
     Raises:
-        ValueError: An argument is out of range.
+        UserError: An argument is out of range.
 
     Reference:
         PYSKL, arXiv 2205.09443, section 3.1; streams of 2s-AGCN, arXiv 1805.07694.
@@ -48,14 +49,14 @@ class Coordinates(Representation):
                  persons: int = 2, bones: Sequence[tuple[int, int]] | None = None) -> None:
         streams = ("joint", "bone", "joint_motion", "bone_motion")
         if stream not in streams:
-            raise ValueError(f"`stream` must be one of {', '.join(streams)}, got {stream!r}")
+            raise UserError(f"`stream` must be one of {', '.join(streams)}, got {stream!r}")
         if persons < 1:
-            raise ValueError(f"`persons` must be >= 1, got {persons}")
+            raise UserError(f"`persons` must be >= 1, got {persons}")
         bones = layout.tree if bones is None else bones
         joints = range(layout.num_joints)
         if any(joint not in joints or parent not in joints for joint, parent in bones):
-            raise ValueError(f"`bones` must link joints 0 to {layout.num_joints - 1} of layout "
-                             f"`{layout.name}`, got {bones}")
+            raise UserError(f"`bones` must link joints 0 to {layout.num_joints - 1} of layout "
+                            f"`{layout.name}`, got {bones}")
         self.layout = layout
         self.stream = stream
         self.persons = persons

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ptl_skel.data.transforms import reorder
+from ptl_skel.errors import UserError
 from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.skeletons import SkeletonLayout
 
@@ -24,7 +25,7 @@ class JointHeatmaps(Representation):
         sigma: Width of the Gaussian in pixels of the map.
 
     Raises:
-        ValueError: `sigma` is not positive.
+        UserError: `sigma` is not positive.
 
     Reference:
         PoseConv3D, arXiv 2104.13586, section 3.2, with the window of PYSKL.
@@ -32,7 +33,7 @@ class JointHeatmaps(Representation):
 
     def __init__(self, layout: SkeletonLayout, sigma: float = 0.6) -> None:
         if not (math.isfinite(sigma) and sigma > 0):
-            raise ValueError(f"`sigma` must be positive, got {sigma}")
+            raise UserError(f"`sigma` must be positive, got {sigma}")
         self.layout = layout
         self.sigma = sigma
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ptl_skel.data.transforms import reorder
+from ptl_skel.errors import UserError
 from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.skeletons import SkeletonLayout
 
@@ -34,7 +35,7 @@ class LimbHeatmaps(Representation):
         limbs: Pairs of joint indices, one for each channel; None: those of the layout.
 
     Raises:
-        ValueError: `sigma` is not positive, a limb is none, or the mirror image of a limb is none.
+        UserError: `sigma` is not positive, a limb is none, or the mirror image of a limb is none.
 
     Reference:
         PoseConv3D, arXiv 2104.13586, section 3.2, exact to PYSKL's GeneratePoseTarget.
@@ -43,21 +44,21 @@ class LimbHeatmaps(Representation):
     def __init__(self, layout: SkeletonLayout, sigma: float = 0.6,
                  limbs: Sequence[tuple[int, int]] | None = None) -> None:
         if not (math.isfinite(sigma) and sigma > 0):
-            raise ValueError(f"`sigma` must be positive, got {sigma}")
+            raise UserError(f"`sigma` must be positive, got {sigma}")
         self.limbs = layout.limbs if limbs is None else tuple((a, b) for a, b in limbs)
         if not self.limbs:
-            raise ValueError(f"layout `{layout.name}` has no limbs; `limbs` can name them")
+            raise UserError(f"layout `{layout.name}` has no limbs; `limbs` can name them")
         self.sigma = sigma
         joints = range(layout.num_joints)
         if any(start not in joints or end not in joints for start, end in self.limbs):
-            raise ValueError(f"`limbs` must link joints 0 to {layout.num_joints - 1} of layout "
-                             f"`{layout.name}`, got {self.limbs}")
+            raise UserError(f"`limbs` must link joints 0 to {layout.num_joints - 1} of layout "
+                            f"`{layout.name}`, got {self.limbs}")
         places = {frozenset(limb): place for place, limb in enumerate(self.limbs)}
         mirrored = [frozenset(layout.mirrored_joints[joint] for joint in limb)
                     for limb in self.limbs]
         if len(places) < len(self.limbs) or not set(mirrored) <= set(places):
-            raise ValueError("`limbs` must name each limb once, and the mirror image of each, got "
-                             f"{self.limbs}")
+            raise UserError("`limbs` must name each limb once, and the mirror image of each, got "
+                            f"{self.limbs}")
         self.mirrored_limbs = [places[limb] for limb in mirrored]
 
     @property

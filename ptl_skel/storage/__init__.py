@@ -20,6 +20,7 @@ from ptl_skel.storage.reader import KeypointFile
 from ptl_skel.storage.schema import (
     PARTS,
     Clip,
+    FileTakenError,
     Floats,
     Header,
     KeypointFileError,
@@ -28,5 +29,5 @@ from ptl_skel.storage.schema import (
 )
 from ptl_skel.storage.writer import ClipWriter
 
-__all__ = ["PARTS", "Clip", "ClipWriter", "Floats", "Header", "KeypointFile", "KeypointFileError",
-           "UpToDate", "valid_clip"]
+__all__ = ["PARTS", "Clip", "ClipWriter", "FileTakenError", "Floats", "Header", "KeypointFile",
+           "KeypointFileError", "UpToDate", "valid_clip"]

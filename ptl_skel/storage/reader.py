@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ptl_skel.errors import MissingFileError
 from ptl_skel.skeletons import SkeletonLayout
+from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.schema import (
     FORMAT,
     NUMBERS,
@@ -30,7 +31,8 @@ class KeypointFile:
     """Reads a keypoint file; safe to pickle, and to use in the workers of a loader.
 
     The index is read and checked at once, the frames when they are asked for: through a handle
-    that each process opens for itself, or from memory.
+    that each process opens for itself, or from memory. Unpickled, it is opened anew, and frames
+    that were in memory are mapped into it, so that processes share them.
 
     Args:
         path: The HDF5 file.
@@ -48,7 +50,7 @@ class KeypointFile:
 
     Raises:
         MissingFileError: There is no such file.
-        KeypointFileError: The file is damaged, unfinished, of another program or version.
+        KeypointFileError: The file is damaged, unfinished, locked, of another program or version.
     """
 
     label: NDArray[np.int32]
@@ -70,7 +72,7 @@ class KeypointFile:
             raise MissingFileError(f"keypoint file {self.path} does not exist; "
                                    "`python -m preprocessing` makes one")
         try:
-            with h5py.File(self.path) as file:
+            with open_hdf5(self.path) as file:
                 self._read_header(file)
                 self._read_index(file)
                 self._check_frames(file)
@@ -162,16 +164,24 @@ class KeypointFile:
         """Number of clips."""
         return len(self.ids)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its path: a worker that is not forked would be sent hundreds of megabytes."""
+        return _reopen, (self.path.absolute(), self._memory is not None)
 
     def _frames(self) -> tuple[Any, Any]:
         if self._memory is not None:
             return self._memory
         if self._handle is None or self._handle[0] != os.getpid():
-            file = h5py.File(self.path)
+            file = open_hdf5(self.path)
             self._handle = os.getpid(), file["frames/keypoints"], file["frames/scores"]
         return self._handle[1:]
+
+    def map_frames(self) -> None:
+        """Maps all frames into memory; what is read of them is shared by all processes."""
+        keypoints, scores = (
+            np.memmap(self.path, stored.dtype, "r", stored.id.get_offset(), stored.shape)
+            for stored in self._frames())
+        self._memory = np.asarray(keypoints), np.asarray(scores)
 
     def frames(self, clip: int) -> tuple[Floats, Floats]:
         """Keypoints ``(M, T, V, C)`` and scores ``(M, T, V)`` of a clip, as stored."""
@@ -216,3 +226,11 @@ class KeypointFile:
             known = ", ".join(sorted(self.splits)) or "none"
             raise KeypointFileError(f"{self.path} has no protocol {protocol!r}; it has: {known}")
         return self.splits[protocol].get(part, np.empty(0, np.int64))
+
+
+def _reopen(path: Path, in_memory: bool) -> KeypointFile:
+    """The file in another process; frames that were in memory are mapped, not read."""
+    file = KeypointFile(path)
+    if in_memory:
+        file.map_frames()
+    return file

@@ -72,6 +72,10 @@ class KeypointFileError(UserError):
     """A keypoint file cannot be used; the message says why and what to do about it."""
 
 
+class FileTakenError(KeypointFileError, FileExistsError):
+    """The keypoint file, or unfinished work on it, exists, or another process is writing it."""
+
+
 class UpToDate(FileExistsError):  # noqa: N818  # no error: there is nothing to do
     """The keypoint file that a `ClipWriter` would write is there and complete."""
 

@@ -19,6 +19,8 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from ptl_skel.errors import UserError
+from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.reader import KeypointFile
 from ptl_skel.storage.schema import (
     FORMAT,
@@ -26,6 +28,7 @@ from ptl_skel.storage.schema import (
     PARTS,
     SCHEMA_VERSION,
     Clip,
+    FileTakenError,
     Header,
     KeypointFileError,
     Splits,
@@ -55,7 +58,7 @@ class ClipWriter:
 
     Raises:
         UpToDate: The file exists, and the same job made it.
-        FileExistsError: The file exists, or an unfinished one of another job does, or another
+        FileTakenError: The file exists, or an unfinished one of another job does, or another
             process is writing it.
         KeypointFileError: The unfinished work is damaged.
     """
@@ -73,7 +76,7 @@ class ClipWriter:
         self._rows = 0
         self._partial = self.path.with_name(self.path.name + ".partial")
         if self.path.is_dir():
-            raise FileExistsError(f"{self.path} is a folder; give the name of a file")
+            raise FileTakenError(f"{self.path} is a folder; give the name of a file")
         fingerprint = json.dumps({"schema_version": SCHEMA_VERSION, "version": _version(),
                                   "header": asdict(header), "job": dict(job or {})},
                                  sort_keys=True, default=str)
@@ -83,12 +86,12 @@ class ClipWriter:
                 self._discard()  # what is left if the process was killed while it tidied up
                 raise UpToDate(f"{self.path} is complete, and made from the same input with the "
                                "same options: nothing to do; --overwrite makes it again")
-            raise FileExistsError(f"{self.path} exists; give another --out, or --overwrite")
+            raise FileTakenError(f"{self.path} exists; give another --out, or --overwrite")
         started = self._partial / "job.json"
         if started.exists() and started.read_text(encoding="utf-8") != fingerprint:
             if not overwrite:
-                raise FileExistsError(f"{self._partial} holds the unfinished work of another job; "
-                                      "remove it, give another --out, or --overwrite")
+                raise FileTakenError(f"{self._partial} holds the unfinished work of another job; "
+                                     "remove it, give another --out, or --overwrite")
             self._discard()
         self._partial.mkdir(parents=True, exist_ok=True)
         if not started.exists():
@@ -109,8 +112,12 @@ class ClipWriter:
             try:
                 fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise FileExistsError(f"another process is writing {self.path}; wait for it, or "
-                                      "give another --out") from error
+                raise FileTakenError(f"another process is writing {self.path}; wait for it, or "
+                                     "give another --out") from error
+            except OSError as error:
+                if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP}:
+                    raise
+                # A disk without locks: as on Windows, nothing keeps a second process away.
 
     def _discard(self) -> None:
         """Removes the unfinished work; killed in between, what is left is not taken for work."""
@@ -148,21 +155,23 @@ class ClipWriter:
             except OSError:  # a full disk refuses the last bytes; they are given up below
                 continue
         full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-        if full or isinstance(error, ValueError):  # going on would lead to the same refusal
+        hopeless = isinstance(error, ValueError) and not isinstance(error, KeypointFileError)
+        if full or hopeless:  # going on would lead to the same refusal
             self._discard()
 
     def add(self, key: str, clips: Sequence[Clip]) -> None:
         """Adds the clips of one input, valid as `valid_clip` returns them.
 
         Raises:
-            ValueError: A clip does not fit the header, or its id is taken.
+            ValueError: A clip does not fit the header.
+            UserError: Its id is taken.
             OSError: The disk is full.
         """
         clips = [valid_clip(clip, self.header) for clip in clips]
         ids = [clip.id for clip in clips]
         taken = sorted(self._ids.intersection(ids)) or [i for i in ids if ids.count(i) > 1]
         if taken:
-            raise ValueError(f"a clip named {taken[0]} is already in the file")
+            raise UserError(f"a clip named {taken[0]} is already in the file")
         entry: dict[str, Any] = {"key": key, "clips": []}
         repairs = "; ".join(clip.repairs for clip in clips if clip.repairs)
         if repairs:
@@ -217,19 +226,19 @@ class ClipWriter:
             splits: Clip ids of each part of each protocol; ids of skipped inputs are passed over.
 
         Raises:
-            ValueError: There is no clip, or a split names a clip that was neither added nor
+            UserError: There is no clip, or a split names a clip that was neither added nor
                 skipped, or names it in two parts.
             OSError: The disk is full.
         """
         if not self.index:
             reasons = sorted(set(self.skipped.values()))[:3]
-            raise ValueError(f"{self.path} is not written, no usable clip was found: "
-                             + ("; ".join(reasons) or "no input"))
+            raise UserError(f"{self.path} is not written, no usable clip was found: "
+                            + ("; ".join(reasons) or "no input"))
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
             # v110: HDF5 checks sums of its metadata, where a wrong byte would crash the reader.
-            with h5py.File(temporary, "w", libver="v110") as file:
+            with open_hdf5(temporary, "w", libver="v110") as file:
                 self._write_header(file)
                 self._write_index(file, resolved)
                 self._copy_frames(file)
@@ -248,20 +257,20 @@ class ClipWriter:
         for protocol, parts in splits.items():
             resolved[protocol], seen = {}, set[str]()
             if not protocol or protocol == "." or set(protocol) & {"/", "\0"}:
-                raise ValueError(f"{protocol!r} is no name for a split")
+                raise UserError(f"{protocol!r} is no name for a split")
             for part, ids in parts.items():
                 if part not in PARTS:
-                    raise ValueError(f"split {protocol}: the part must be one of {PARTS}, "
-                                     f"got {part!r}")
+                    raise UserError(f"split {protocol}: the part must be one of {PARTS}, "
+                                    f"got {part!r}")
                 named = list(ids)
                 unknown = [i for i in named if i not in position and i not in self.skipped]
                 if unknown:
-                    raise ValueError(f"{self.path} is not written, the split {protocol}/{part} "
-                                     f"names {len(unknown)} unknown clips, among them "
-                                     f"{unknown[0]!r}")
+                    raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
+                                    f"names {len(unknown)} unknown clips, among them "
+                                    f"{unknown[0]!r}")
                 if len(seen.intersection(named)) or len(set(named)) != len(named):
-                    raise ValueError(f"{self.path} is not written, the split {protocol}/{part} "
-                                     "names a clip twice, or one of another part")
+                    raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
+                                    "names a clip twice, or one of another part")
                 seen.update(named)
                 resolved[protocol][part] = np.array(
                     sorted(position[i] for i in named if i in position), np.int64)

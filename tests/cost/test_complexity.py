@@ -80,7 +80,7 @@ def test_latency_is_the_median_after_a_warm_up(monkeypatch):
     clock = iter([0, 0, 9, 9, 10, 10, 12, 12, 17, 17])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     result = measure(Slow(3, 3), (3,), seconds=0)
-    assert Slow.passes == 1 + 1 + 4  # MACs, folding, latency
+    assert Slow.passes == 1 + 2 + 4  # MACs, folding and its check, latency
     assert result.latency_ms == 2000  # the median of 1, 2 and 5 s, without the first pass
     assert "cpu" in result.device
 

@@ -6,7 +6,8 @@ from torch import nn
 
 from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
-from ptl_skel.cost.folding import fold_batch_norm
+from ptl_skel.cost.complexity import measure
+from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.training.module import classifier
 
 BACKBONES = sorted(path.name for path in (CONFIGS / "backbone").glob("*.yaml"))
@@ -53,6 +54,80 @@ def test_a_norm_without_a_convolution_before_it_stays():
     assert [type(layer) for layer in folded] == [
         nn.BatchNorm1d, nn.ReLU, nn.Conv1d, nn.ReLU, nn.BatchNorm1d, nn.Conv1d, nn.Identity]
     assert torch.allclose(folded(inputs), network.eval()(inputs), atol=1e-6)
+
+
+class Norm(nn.BatchNorm3d):
+    """With statistics of its own."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        nn.init.uniform_(self.running_var, 0.5, 2)
+        nn.init.normal_(self.running_mean)
+
+
+class TwiceUsed(nn.Module):
+    """Residual sums of a convolution before and after its batch norm."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(3, 3, 1), Norm(3)
+        self.last, self.last_norm = nn.Conv3d(3, 4, 1), Norm(4)
+        self.how = how
+
+    def forward(self, inputs):
+        conv = self.conv(inputs)
+        if self.how == "sum":
+            outputs = self.norm(conv) + conv
+        elif self.how == "view":
+            outputs = self.norm(conv) + conv.flatten(3).view_as(conv)
+        elif self.how == "list":
+            outputs = torch.stack([conv, self.norm(conv)]).sum(0)
+        elif self.how == "before":
+            outputs = conv.relu() + self.norm(conv)
+        elif self.how == "norm twice":
+            outputs = self.norm(conv) + self.norm(inputs)
+        else:  # the convolution runs twice
+            outputs = self.norm(conv) + self.conv(conv.detach())
+        return self.last_norm(self.last(outputs))
+
+
+@pytest.mark.parametrize("how", ["sum", "view", "list", "before", "norm twice", "conv twice"])
+def test_what_is_used_twice_stays_and_the_rest_is_folded(how):
+    torch.manual_seed(0)
+    network, inputs = TwiceUsed(how).eval(), torch.rand(2, 3, 4, 5, 6)
+    folded = fold_batch_norm(network, inputs)
+    assert isinstance(folded.norm, nn.BatchNorm3d)
+    assert isinstance(folded.last_norm, nn.Identity)
+    torch.testing.assert_close(folded(inputs), network(inputs))
+    result = measure(network, (3, 4, 5, 6), seconds=0)
+    assert result.folded
+
+
+class Doubled(Norm):
+    """A batch norm by its class, but not by what it computes."""
+
+    def forward(self, inputs):
+        return 2 * super().forward(inputs)
+
+
+def test_a_wrong_folding_is_noticed():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(3, 3, 1), Doubled(3)).eval()
+    inputs = torch.rand(2, 3, 4, 5, 6)
+    with pytest.raises(FoldingError, match="outputs differ by up to"):
+        fold_batch_norm(network, inputs)
+    with pytest.warns(UserWarning, match="the latency is that of the network as it is"):
+        result = measure(network, (3, 4, 5, 6), seconds=0)
+    assert not result.folded
+    assert result.latency_ms > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_precisions(dtype):
+    network, inputs = trained("reduced.yaml")
+    network, inputs = network.to(dtype), inputs.to(dtype)
+    folded = fold_batch_norm(network, inputs)
+    assert not any(isinstance(module, nn.BatchNorm3d) for module in folded.modules())
 
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != "stgcnpp.yaml"])

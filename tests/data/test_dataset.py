@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import write_clips
+from torch.utils.data import DataLoader
 
+from ptl_skel.data.datamodule import _as_fetched
 from ptl_skel.data.dataset import ClipDataset, DrawSampler
 from ptl_skel.data.sampling import sample_test, sample_train
 from ptl_skel.storage import Clip, KeypointFile
@@ -120,8 +122,22 @@ class TestBatch:
     def test_it_goes_to_a_worker(self, file):
         dataset = ClipDataset(file, CLIPS, 8, seed=3)
         before = dataset[1]  # opens the handle
-        after = pickle.loads(pickle.dumps(dataset))[1]
+        pickled = pickle.dumps(dataset)
+        assert len(pickled) < 2000
+        after = pickle.loads(pickled)[1]
         assert all(torch.equal(before[name], after[name]) for name in before.tensors)
+
+    def test_a_worker_that_is_not_forked_reads_the_same(self, tiny_file, monkeypatch):
+        monkeypatch.chdir(tiny_file.parent)  # the worker begins elsewhere
+        file = KeypointFile(tiny_file.name, in_memory=True)
+        dataset = ClipDataset(file, CLIPS, 8, seed=3)
+        loader = DataLoader(dataset, batch_size=2, num_workers=1, multiprocessing_context="spawn",
+                            collate_fn=_as_fetched)
+        batches = list(loader)
+        assert len(batches) == 3
+        for number, batch in enumerate(batches):
+            expected = dataset.__getitems__([2 * number, 2 * number + 1])
+            assert all(torch.equal(batch[name], expected[name]) for name in expected.tensors)
 
 
 class TestDrawSampler:
