@@ -121,7 +121,7 @@ class TestMistakes:
         for arguments, message in [
                 (["joint", "absent"], "absent/predictions.npz does not exist"),
                 (["joint", "taken.npz"], "taken.npz is damaged"),
-                (["joint", "fewer"], "not of the same clips: 1 are in only one of them, e.g. clip3"),
+                (["joint", "fewer"], "1 are in only one of them, e.g. clip3"),
                 (["joint", "relabelled"], "relabelled has other labels than joint"),
                 (["joint", "renamed"], "renamed has other classes than joint"),
                 (["twice", "joint"], "twice holds a clip twice"),

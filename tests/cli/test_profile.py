@@ -40,7 +40,7 @@ def test_a_backbone_of_ones_own(capsys):
     ("", "own.yaml does not describe a backbone"), ("[1, 2]", "own.yaml describes no backbone"),
     ("class_path: torch.nn.Linear\ninit_args: {out_features: 2}", "does not describe a backbone"),
     ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", "does not describe a backbone"),
-    ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", "does not describe a backbone"),
+    ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", "not describe a backbone"),
     ("a: [", "own.yaml does not describe a backbone")])
 def test_a_file_that_describes_none(capsys, text, said):
     if text is not None:
