@@ -226,7 +226,8 @@ def _settings(sweep: Sweep) -> dict[str, Any]:
     """What has to stay the same for the cells of a folder to belong together."""
     settings: dict[str, Any] = {"method": sweep.method, "command": list(sweep.command)}
     if sweep.method != "grid":  # a grid may grow: its cells are known by their values
-        settings["parameters"] = sweep.parameters
+        settings["parameters"] = {name: parameter.model_dump(exclude_unset=True)
+                                  for name, parameter in sweep.parameters.items()}
     if sweep.method != "grid" or sweep.halving is not None:
         settings["metric"] = f"{sweep.metric}, {sweep.goal}"
     return settings

@@ -166,7 +166,7 @@ def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     if sweep.halving is None:
         return optuna.pruners.NopPruner()
     return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=sweep.halving.first, reduction_factor=sweep.halving.factor)
+        min_resource=sweep.halving.first, reduction_factor=sweep.halving.eta)
 
 
 def _sampler(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
