@@ -1,66 +1,117 @@
-"""The report as one HTML file with plots that answer to the pointer; it asks for no other file."""
+"""The report as one HTML file with interactive plots; it loads nothing else."""
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from string import Template
 
-import numpy as np
+from plotly.offline import get_plotlyjs
 
+from sweeps.report.plots import Group
 from sweeps.report.study import Study
-from sweeps.report.summary import (
-    COST_UNITS,
-    Summary,
-    arm_confusion,
-    class_recalls,
-    costs_of,
-    curves_of,
-)
-from sweeps.report.tables import Row, p_text
+from sweeps.report.tables import Row
 
-TEMPLATE = Path(__file__).with_name("page.html")
-"""Style and script; the script draws what `_data` says."""
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>$title</title>
+<style>
+  * { box-sizing: border-box; }
+  body { margin: 0 auto; max-width: 74rem; padding: 1rem; color: #20252c; background: #f5f6f8;
+         font: 15px/1.45 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+  h1 { font-size: 1.4rem; margin: 0.5rem 0 1rem; overflow-wrap: anywhere; }
+  h2 { font-size: 1.05rem; margin: 0 0 0.6rem; overflow-wrap: anywhere; }
+  section { background: #fff; border: 1px solid #e0e4e9; border-radius: 8px; padding: 1rem;
+            margin: 0 0 1rem; }
+  .scroll { overflow-x: auto; }
+  table { border-collapse: collapse; white-space: nowrap; font-variant-numeric: tabular-nums; }
+  th, td { padding: 0.35rem 0.5rem; border-bottom: 1px solid #e0e4e9; text-align: right; }
+  th { color: #5d6875; font-size: 0.85rem; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: #fff; text-align: left;
+                                   padding-left: 0; white-space: normal; min-width: 6rem; }
+  ul, .caption, details p { color: #5d6875; font-size: 0.85rem; }
+  ul { margin: 0.8rem 0 0; padding-left: 1.1rem; overflow-wrap: anywhere; }
+  .gaps { border-left: 4px solid #d98200; }
+  .caption, details p { margin: 0.4rem 0 0; }
+  select { font: inherit; max-width: 100%; margin-bottom: 0.4rem; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f6f8; padding: 0.5rem;
+        font-size: 0.8rem; margin: 0.3rem 0; }
+</style>
+<script>$plotly</script>
+</head>
+<body>
+<h1>$title</h1>
+<section><div class="scroll"><table>$table</table></div><ul>$notes</ul></section>
+$gaps
+$plots
+<section id="commands"><h2>Commands</h2>$commands</section>
+<script type="application/json" id="figures">$figures</script>
+<script>
+const groups = JSON.parse(document.getElementById("figures").textContent);
+document.querySelectorAll(".plots").forEach((section, number) => {
+  const select = section.querySelector("select");
+  const show = () => {
+    const { data, layout } = groups[number][select ? select.selectedIndex : 0];
+    Plotly.react(section.querySelector(".plot"), data, layout,
+                 { responsive: true, displaylogo: false });
+  };
+  if (select) select.addEventListener("change", show);
+  show();
+});
+</script>
+</body>
+</html>
+""")
 
 
-def page(study: Study, summaries: Sequence[Summary], rows: Sequence[Row],
+def page(study: Study, groups: Sequence[Group], rows: Sequence[Row],
          notes: Sequence[str]) -> str:
-    """The text of the page; table and notes are those of `sweeps.report.tables`."""
-    data = json.dumps(_data(study, summaries, rows, notes), separators=(",", ":"))
-    safe = data.replace("<", "\\u003c")  # a name like </script> must not end the script
-    return TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", safe)
+    """The text of the page.
+
+    Args:
+        study: The arms.
+        groups: See `sweeps.report.plots`.
+        rows: See `sweeps.report.tables`.
+        notes: Of the table.
+    """
+    figures = json.dumps([[json.loads(plot.figure.to_json()) for plot in group.plots]
+                          for group in groups], separators=(",", ":"))
+    gaps = study.gaps()
+    return PAGE.substitute(
+        title=html.escape(f"{study.dataset}, {', '.join(study.folds)}"),
+        plotly=get_plotlyjs(),
+        table=_row(rows[0], "th") + "".join(_row(row.values(), "td") for row in rows),
+        notes=_items(notes),
+        gaps=f'<section class="gaps"><h2>Failed and missing</h2><ul>{_items(gaps)}</ul></section>'
+        if gaps else "",
+        plots="".join(map(_section, groups)), commands=_commands(study),
+        figures=figures.replace("<", "\\u003c"))  # a name like </script> must not end the script
 
 
-def _data(study: Study, summaries: Sequence[Summary], rows: Sequence[Row],
-          notes: Sequence[str]) -> dict[str, Any]:
-    costs = {cost: values for cost in COST_UNITS if (values := costs_of(study.arms, cost))}
-    return {
-        "title": f"{study.dataset}, {', '.join(study.folds)}",
-        "columns": list(rows[0]), "rows": [list(row.values()) for row in rows], "notes": notes,
-        "gaps": study.gaps(), "baseline": study.baseline.name if study.baseline else None,
-        "costs": {cost: COST_UNITS[cost] for cost in costs}, "classes": study.class_names,
-        "arms": [_arm(study, summary, {cost: values[number] for cost, values in costs.items()})
-                 for number, summary in enumerate(summaries)],
-    }
+def _row(cells: Iterable[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
-def _arm(study: Study, summary: Summary, costs: Mapping[str, float]) -> dict[str, Any]:
-    arm, difference = summary.arm, summary.difference
-    shares = arm_confusion(study, arm)
-    return {
-        "name": arm.name, "top1": summary.top1.mean, "deviation": summary.top1.deviation,
-        "costs": costs, "fronts": summary.fronts,
-        "difference": difference and {
-            "value": difference.value, "low": difference.low, "high": difference.high,
-            "p": p_text(summary.p),
-            "covers": "clips and seeds" if difference.covers_seeds else "clips"},
-        "recalls": [None if np.isnan(share) else round(share, 4)
-                    for share in class_recalls(study, arm).tolist()],
-        "confusion": [(row, column, round(float(shares[row, column]), 4))
-                      for row, column in np.argwhere(shares > 0).tolist()],
-        "curves": {name: {part: np.round(values, 5).tolist() for part, values in curve.items()}
-                   for name, curve in curves_of(arm).items()},
-        "runs": [{"name": f"{study.cell_name(run.cell)}: top-1 {100 * run.top1:.2f} %",
-                  "command": run.command} for run in arm.runs],
-    }
+def _items(lines: Sequence[str]) -> str:
+    return "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+
+
+def _section(group: Group) -> str:
+    options = "".join(f"<option>{html.escape(plot.label)}</option>" for plot in group.plots)
+    select = f'<select aria-label="plot">{options}</select>' if len(group.plots) > 1 else ""
+    return (f'<section class="plots"><h2>{html.escape(group.title)}</h2>{select}'
+            f'<div class="scroll"><div class="plot" style="min-width: {group.min_width}px"></div>'
+            f'</div><p class="caption">{html.escape(group.caption)}</p></section>')
+
+
+def _commands(study: Study) -> str:
+    return "".join(
+        f"<details><summary>{html.escape(arm.name)}</summary>" + "".join(
+            f"<p>{html.escape(study.cell_name(run.cell))}: top-1 {100 * run.top1:.2f} %</p>"
+            f"<pre>{html.escape(run.command)}</pre>" for run in arm.runs) + "</details>"
+        for arm in study.arms)

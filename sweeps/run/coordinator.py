@@ -18,21 +18,21 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from ptl_skel.atomic import write_text
-from ptl_skel.command import console
+from ptl_skel.command import MISTAKE, console
 from ptl_skel.errors import UserError
 from sweeps.run.files import SEED, Sweep
 from sweeps.run.jobs import Executor, command_of
 from sweeps.run.progress import Progress, Running
 from sweeps.run.space import arguments_of, extremes
 from sweeps.run.trials import JOURNAL, Open, Trials
-from sweeps.run.watch import logged_by, metrics_so_far, reason, status_of
+from sweeps.run.watch import Curve, logged_by, reason, status_of
 
 SCHEMA_VERSION = 1
 STATE = "sweep.json"
@@ -56,7 +56,7 @@ def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict
         UserError: The command line refuses a value, another coordinator is at work in the folder,
             the folder holds another sweep, or a finished run has not logged the metric.
     """
-    check(sweep)
+    check(sweep, executor)
     with _locked(out), _terminable():
         coordinator = Coordinator(sweep, out, executor, retries)
         try:
@@ -72,7 +72,7 @@ def dry_run(sweep: Sweep, out: Path, executor: Executor) -> None:
     Raises:
         UserError: As `run_sweep`.
     """
-    check(sweep)
+    check(sweep, executor)
     _same_settings(sweep, out)
     with tempfile.TemporaryDirectory() as copy:
         if (out / JOURNAL).is_file():
@@ -92,11 +92,12 @@ def dry_run(sweep: Sweep, out: Path, executor: Executor) -> None:
         + "; shown is the next, the others depend on results" * (sweep.method == "bayes"))
 
 
-def check(sweep: Sweep) -> None:
-    """Takes all values through the parser of ``ptl-skel fit``.
+def check(sweep: Sweep, executor: Executor) -> None:
+    """Passes all values through the parser of ``ptl-skel fit``.
 
     Raises:
-        UserError: It refuses one, or the data are not there, or the search would never end.
+        UserError: It refuses one, or the data are not there, or the executor starts as many
+            processes as the trainer does not expect.
     """
     from ptl_skel.cli.lightning import parse  # takes seconds
 
@@ -109,8 +110,9 @@ def check(sweep: Sweep) -> None:
         file = Path(str(config["data"]["file"]))
         if not file.is_file():
             raise UserError(f"{sweep.path}: keypoint file {file} does not exist; `make preprocess` "
-                            "says where data come from, --experiment and --set data.file=... name "
-                            "other data")
+                            "explains where data come from, --experiment and --set data.file=... "
+                            "name other data")
+        _check_tasks(sweep, config["trainer"], executor.tasks)
 
 
 class Coordinator:
@@ -123,6 +125,7 @@ class Coordinator:
         self.begun = deque(self.trials.begun)
         self.running: dict[int, Running] = {}
         self.failures: dict[str, str] = {}
+        self.state = ""
         self.progress = Progress(sweep, executor.slots, self.trials.planned)
         if self.trials.dropped:
             self.progress.say("not in the file any more, and left as they are: "
@@ -159,15 +162,23 @@ class Coordinator:
                 else:
                     self._start(opened, run_dir, slot)
 
-    def _start(self, opened: Open, run_dir: Path, slot: int, tries: int = 1) -> None:
+    def _start(self, opened: Open, run_dir: Path, slot: int, last: Running | None = None) -> None:
+        """Starts a cell, or starts it again after its `last` training ended too early."""
         run_dir.mkdir(parents=True, exist_ok=True)
         job = self.executor.find(run_dir) or self.executor.start(
             command_of(self.sweep, opened.cell, run_dir), run_dir, slot)
-        self.running[slot] = Running(opened, run_dir, job, tries)
+        one = Running(opened, run_dir, job, last.curve if last else Curve(run_dir))
+        one.curve.update()
+        one.reached = one.curve.epochs
+        if last is not None:
+            one.tries, one.stuck = last.tries + 1, last.stuck
+            one.reached = max(one.reached, last.reached)
+        self.running[slot] = one
         self._write_state()
 
     def _look_at(self, one: Running) -> None:
-        code = one.job.poll()
+        code = one.job.poll()  # before the curve, which is then that of the whole training
+        one.curve.update()
         if self.sweep.halving is not None and not one.lags and self._lags(one):
             one.lags = True
             one.job.stop()
@@ -175,23 +186,28 @@ class Coordinator:
             return
         slot = next(slot for slot, other in self.running.items() if other is one)
         del self.running[slot]
+        one.stuck = 0 if one.curve.epochs > one.reached else one.stuck + 1
         if status_of(one.run_dir) == "finished":
             self._finish(one.opened, one.run_dir)
         elif one.lags:
             self.trials.stop(one.opened)
             self.progress.say(f"{one.name} lags behind and was stopped")
-        elif one.tries <= self.retries and code != 2:  # 2 is a mistake, which stays one
-            self.progress.say(f"{one.name} crashed and goes on from its last checkpoint: "
-                              f"{reason(one.run_dir, code)}")
-            self._start(one.opened, one.run_dir, slot, one.tries + 1)
+        elif one.stuck <= self.retries and code != MISTAKE:
+            self.progress.say(f"{one.name} ended early and continues from its last checkpoint: "
+                              + self._reason(one, code))
+            self._start(one.opened, one.run_dir, slot, one)
         else:
-            self.failures[one.name] = reason(one.run_dir, code)
+            self.failures[one.name] = self._reason(one, code)
             self.progress.say(f"{one.name} failed: {self.failures[one.name]}")
         self._write_state()
 
+    def _reason(self, one: Running, code: int) -> str:
+        note = one.job.note()
+        return reason(one.run_dir, code) + f" ({note})" * bool(note)
+
     def _lags(self, one: Running) -> bool:
         return any(one.opened.report(int(row["epoch"]) + 1, row[self.sweep.metric])
-                   for row in metrics_so_far(one.run_dir) if self.sweep.metric in row)
+                   for row in one.curve.rows if self.sweep.metric in row and "epoch" in row)
 
     def _finish(self, opened: Open, run_dir: Path) -> None:
         logged = logged_by(run_dir)
@@ -216,17 +232,33 @@ class Coordinator:
             cells.append({"name": cell.name, "arm": cell.arm, "seed": cell.values.get(SEED),
                           "values": cell.values, "state": state,
                           "error": self.failures.get(cell.name), "command": shlex.join(command)})
-        write_text(self.out / STATE, json.dumps({
+        state = json.dumps({
             "schema_version": SCHEMA_VERSION, "sweep": self.sweep.name,
             "metric": self.sweep.metric, "goal": self.sweep.goal,
-            "settings": _settings(self.sweep), "cells": cells}, indent=1))
+            "settings": _settings(self.sweep), "cells": cells}, indent=1)
+        if state != self.state:
+            write_text(self.out / STATE, state)
+            self.state = state
+
+
+def _check_tasks(sweep: Sweep, trainer: Mapping[str, Any], tasks: tuple[int, int]) -> None:
+    """Refuses a trainer that expects other processes than the executor starts for a run."""
+    nodes, devices = trainer["num_nodes"], trainer["devices"]
+    devices = len(devices) if isinstance(devices, list) else devices
+    known = str(devices).isdigit()  # auto and -1 depend on the node
+    if tasks != (1, 1) and (nodes != tasks[0] or (known and int(devices) != tasks[1])):
+        raise UserError(
+            f"{sweep.path}: a job has {tasks[0]} x {tasks[1]} processes (nodes x tasks_per_node), "
+            f"but its trainer expects {nodes} x {devices}; give --set trainer.num_nodes="
+            f"{tasks[0]} --set trainer.devices={tasks[1]}")
 
 
 def _settings(sweep: Sweep) -> dict[str, Any]:
     """What has to stay the same for the cells of a folder to belong together."""
     settings: dict[str, Any] = {"method": sweep.method, "command": list(sweep.command)}
     if sweep.method != "grid":  # a grid may grow: its cells are known by their values
-        settings["parameters"] = sweep.parameters
+        settings["parameters"] = {name: parameter.model_dump(exclude_unset=True)
+                                  for name, parameter in sweep.parameters.items()}
     if sweep.method != "grid" or sweep.halving is not None:
         settings["metric"] = f"{sweep.metric}, {sweep.goal}"
     return settings

@@ -29,13 +29,23 @@ class Job(Protocol):
         """Exit code; None while it runs."""
 
     def stop(self) -> None:
-        """Asks it to stop, and later makes it."""
+        """Asks it to stop; one that does not is killed after `GRACE` seconds."""
+
+    def note(self) -> str:
+        """What the executor knows about its end that the run folder does not show, or ""."""
 
 
 class Executor(Protocol):
-    """Where trainings run."""
+    """Where trainings run.
+
+    Attributes:
+        slots: How many run at the same time.
+        tasks: Nodes, and processes on each, that a training is started on. ``(1, 1)`` is a single
+            process, which starts further ones itself if its trainer has several devices.
+    """
 
     slots: int
+    tasks: tuple[int, int]
 
     def start(self, command: list[str], run_dir: Path, slot: int) -> Job:
         """Starts a training."""
@@ -74,6 +84,8 @@ class LocalExecutor:
         slots: How many run at the same time; each has a GPU where there are any, in turn, and its
             share of the cores.
     """
+
+    tasks = (1, 1)
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -123,6 +135,10 @@ class LocalJob:
         if self.process.poll() is None and self.killed_at == float("inf"):
             self.process.terminate()
             self.killed_at = time.monotonic() + GRACE
+
+    def note(self) -> str:
+        """See `Job`."""
+        return ""
 
 
 def shown(command: list[str], environment: Mapping[str, str]) -> str:

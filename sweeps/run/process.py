@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 LOG = "log.txt"
-"""What a training printed, in its run folder."""
+"""What a training printed, in its run folder; ranks after the first have ``log-<rank>.txt``."""
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes the training: it asks to be killed with its parent."""
+    """What a child process does before it becomes the training: it asks to die with its parent."""
     if sys.platform != "linux":
         return None
     pr_set_pdeathsig, parent, libc = 1, os.getpid(), ctypes.CDLL(None)
@@ -30,9 +30,22 @@ def die_with_parent() -> Callable[[], None] | None:
 
 
 def train(command: list[str], run_dir: Path) -> int:
-    """Runs a training on the node of a job; its exit code."""
-    with (run_dir / LOG).open("ab") as log:
+    """Runs a training on the node of a job, as one of its tasks; its exit code.
+
+    With several tasks, each runs the same command as one rank of Lightning, which finds its
+    place in Slurm's variables. A single task is a process like any other: under the job name
+    ``interactive`` Lightning ignores Slurm, and starts a process for each further device itself.
+    """
+    from submitit import JobEnvironment  # which has started this process
+
+    job = JobEnvironment()
+    environment = dict(os.environ)
+    if job.num_tasks == 1:
+        environment["SLURM_JOB_NAME"] = "interactive"
+    name = LOG if job.global_rank == 0 else f"log-{job.global_rank}.txt"
+    with (run_dir / name).open("ab") as log:
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                              preexec_fn=die_with_parent(), check=False).returncode
+                              env=environment, preexec_fn=die_with_parent(),
+                              check=False).returncode

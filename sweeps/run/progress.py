@@ -20,7 +20,7 @@ from sweeps.run.files import Sweep
 from sweeps.run.jobs import Job
 from sweeps.run.space import Cell
 from sweeps.run.trials import Open
-from sweeps.run.watch import metrics_so_far
+from sweeps.run.watch import Curve
 
 
 @dataclass
@@ -31,15 +31,21 @@ class Running:
         opened: The cell.
         run_dir: Its folder.
         job: Its training.
+        curve: Its learning curve.
         tries: How often it was started.
-        lags: It was told to stop, since others do better.
+        stuck: How many of the last starts ended before another epoch was complete.
+        reached: Epochs that were complete when it was started.
+        lags: It was asked to stop, since others do better.
         started: When, on the monotonic clock, seconds.
     """
 
     opened: Open
     run_dir: Path
     job: Job
+    curve: Curve
     tries: int = 1
+    stuck: int = 0
+    reached: int = 0
     lags: bool = False
     started: float = field(default_factory=time.monotonic)
 
@@ -91,7 +97,7 @@ class Progress:
                       box=box.SIMPLE_HEAD)
         for one in running:
             last: dict[str, float] = {}
-            for row in metrics_so_far(one.run_dir):
+            for row in one.curve.rows:
                 last |= row
             again = f" (try {one.tries})" if one.tries > 1 else ""
             epoch = f"{int(last['epoch']) + 1}" if "epoch" in last else "-"

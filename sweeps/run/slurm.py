@@ -5,6 +5,7 @@ Jobs outlive a coordinator that is killed; the next one finds them by the id in 
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +19,21 @@ from sweeps.run.process import train
 
 JOB = "job.txt"
 """The id of a training's job, in its run folder."""
-DEFAULTS = {"timeout_min": 24 * 60}
-"""What a job asks for; submitit's own limit is five minutes."""
+DEFAULTS = {"timeout_min": 24 * 60, "nodes": 1, "tasks_per_node": 1}
+"""What a job asks for; submitit's own limit is five minutes. Slurm tells a training how many tasks
+a node has, which Lightning needs, only if the job asks for a number."""
+
+
+_GENERIC = {"slurm_ntasks_per_node": "tasks_per_node",
+            **{f"slurm_{name}": name for name in DEFAULTS}}
 
 
 class SubmititExecutor:
     """Trainings as jobs of a cluster.
+
+    A run on several GPUs is either a job with one task, whose training starts its other processes
+    itself (``gpus_per_node=2``), or one with a task for each (``tasks_per_node=2`` as well), which
+    is what several nodes need.
 
     Args:
         slots: How many jobs are queued or running at the same time.
@@ -39,14 +49,18 @@ class SubmititExecutor:
     def __init__(self, slots: int, folder: Path, parameters: Mapping[str, Any],
                  cluster: str = "slurm") -> None:
         self.slots, self.folder, self.cluster = slots, folder, cluster
+        asked = {**DEFAULTS, **{_GENERIC.get(name, name): value
+                                for name, value in parameters.items()}}
         try:
             self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-            self.executor.update_parameters(**{**DEFAULTS, **parameters})
         except RuntimeError as error:
             raise UserError("--executor slurm needs Slurm's srun and sbatch, which are not "
                             "here; start it on a login node") from error
-        except NameError as error:
+        try:
+            self.executor.update_parameters(**asked)
+        except (NameError, AssertionError) as error:  # unknown, or of another type
             raise UserError(f"--slurm: {str(error).splitlines()[0]}") from error
+        self.tasks = asked["nodes"], asked["tasks_per_node"]
 
     def start(self, command: list[str], run_dir: Path, slot: int) -> SubmititJob:
         """See `sweeps.run.jobs.Executor`."""
@@ -64,25 +78,51 @@ class SubmititExecutor:
         if self.cluster != "slurm" or not (run_dir / JOB).is_file():
             return None
         number = (run_dir / JOB).read_text(encoding="utf-8")
-        job: submitit.Job[int] = submitit.SlurmJob(self.folder, number)
-        return None if job.done(force_check=True) else SubmititJob(job)
+        job: submitit.Job[int] = submitit.SlurmJob(self.folder, number,
+                                                   tasks=range(math.prod(self.tasks)))
+        return None if job.task(0).done(force_check=True) else SubmititJob(job)
 
 
 class SubmititJob:
-    """A job of a cluster."""
+    """A job of a cluster: one training, as one or several tasks."""
 
     def __init__(self, job: submitit.Job[int]) -> None:
         self.job = job
+        self.state = ""
+        self.stopped = False
 
     def poll(self) -> int | None:
-        """See `sweeps.run.jobs.Job`."""
-        if not self.job.done():
-            return None
+        """Exit code of the first rank; None while a task runs.
+
+        A rank that crashes leaves the others waiting for it, so the job is cancelled. So is one
+        that Slurm has preempted: requeued by Slurm, it would meet the next job in its folder.
+        """
+        codes = [self._code(self.job.task(rank)) for rank in range(self.job.num_tasks)]
+        if None not in codes:
+            return codes[0]
+        if any(codes) and not self.stopped:
+            self.stop()
+        return None
+
+    def _code(self, task: submitit.Job[int]) -> int | None:
+        if not task.done():
+            if task.state != "PREEMPTED":
+                return None
+            self.stop()
+            self.state = "PREEMPTED"
+            return 1
         try:
-            return self.job.result()
-        except Exception:  # cancelled, out of time or memory, a lost node: submitit has many words
+            return task.result()
+        except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as end:
+            # Cancelled, out of time or memory, a lost node.
+            self.state = "TIMEOUT" if "timed-out" in str(end) else task.state
             return 1
 
     def stop(self) -> None:
         """See `sweeps.run.jobs.Job`."""
+        self.stopped = True
         self.job.cancel(check=False)
+
+    def note(self) -> str:
+        """The state of the job by Slurm, where that is all that is known."""
+        return f"Slurm: {self.state}" if self.state else ""

@@ -16,7 +16,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeps.run.files import ARGUMENTS, SEED, Sweep, distribution_of
+from sweeps.run.files import SEED, Sweep
+from sweeps.run.schema import ARGUMENTS
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Cell:
 
 def grid(sweep: Sweep) -> list[Cell]:
     """All cells of a grid in W&B's order, the last parameter varying fastest; at most `run_cap`."""
-    choices = [_choices(parameter) for parameter in sweep.parameters.values()]
+    choices = [parameter.choices for parameter in sweep.parameters.values()]
     cells = [cell_of(sweep, dict(zip(sweep.parameters, values, strict=True)))
              for values in itertools.product(*choices)]
     if len({cell.name for cell in cells}) < len(cells):  # long values, told apart by their end
@@ -49,20 +50,19 @@ def distributions(sweep: Sweep) -> dict[str, BaseDistribution]:
     """What a search draws from; choices as JSON, which keeps dicts, lists and null."""
     drawn: dict[str, BaseDistribution] = {}
     for name, parameter in sweep.parameters.items():
-        kind, ends = distribution_of(parameter), _choices(parameter)
-        if kind in {"constant", "categorical"}:
-            drawn[name] = CategoricalDistribution([json.dumps(value) for value in ends])
-        elif kind == "int_uniform":
-            drawn[name] = IntDistribution(*ends)
+        if not parameter.is_range:
+            drawn[name] = CategoricalDistribution(list(map(json.dumps, parameter.choices)))
+        elif parameter.kind == "int_uniform":
+            drawn[name] = IntDistribution(parameter.min, parameter.max)
         else:
-            drawn[name] = FloatDistribution(
-                ends[0], ends[1], kind == "log_uniform_values", parameter.get("q"))
+            log = parameter.kind == "log_uniform_values"
+            drawn[name] = FloatDistribution(parameter.min, parameter.max, log, parameter.q)
     return drawn
 
 
 def drawn_cell(sweep: Sweep, number: int, drawn: Mapping[str, Any]) -> Cell:
     """The cell of a draw from `distributions`, by number and name, since draws may look alike."""
-    values = {name: json.loads(drawn[name]) if "min" not in parameter else drawn[name]
+    values = {name: drawn[name] if parameter.is_range else json.loads(drawn[name])
               for name, parameter in sweep.parameters.items()}
     cell = cell_of(sweep, values)
     return Cell(f"{number:03}-{cell.name}", f"{number:03}-{cell.arm}", values)
@@ -70,7 +70,7 @@ def drawn_cell(sweep: Sweep, number: int, drawn: Mapping[str, Any]) -> Cell:
 
 def extremes(sweep: Sweep) -> list[Cell]:
     """Few cells in which every value of the file occurs, and both ends of each range."""
-    choices = [_choices(parameter) for parameter in sweep.parameters.values()]
+    choices = [parameter.choices for parameter in sweep.parameters.values()]
     return [cell_of(sweep, {name: values[min(position, len(values) - 1)]
                             for name, values in zip(sweep.parameters, choices, strict=True)})
             for position in range(max(map(len, choices)))]
@@ -82,17 +82,10 @@ def arguments_of(sweep: Sweep, cell: Cell) -> list[str]:
     return words[words.index("fit") + 1:]
 
 
-def _choices(parameter: Mapping[str, Any]) -> list[Any]:
-    """The values of a parameter, or both ends of its range."""
-    if "min" in parameter:
-        return [parameter["min"], parameter["max"]]
-    return [parameter["value"]] if "value" in parameter else list(parameter["values"])
-
-
 def cell_of(sweep: Sweep, values: dict[str, Any]) -> Cell:
     """The cell with some values, under a name of those that vary."""
     varied = [name for name, parameter in sweep.parameters.items()
-              if name != SEED and len(_choices(parameter)) > 1]
+              if name != SEED and len(parameter.choices) > 1]
     leaves = [leaf for name in varied for leaf in _leaves(name, values[name])]
     short = [name.rpartition(".")[2] for name, _ in leaves]
     parts = [_part(name if short.count(last) > 1 else last, value)

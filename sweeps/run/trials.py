@@ -29,17 +29,28 @@ DRAWS = 100
 """How often a search that draws what it had already draws again."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Open:
-    """A cell that is to be run, or was begun, with its trial."""
+    """A cell that is to be run, or was begun, with its trial.
+
+    Attributes:
+        cell: The cell.
+        trial: Of Optuna.
+        reported: Epochs whose metric the trial has.
+    """
 
     cell: Cell
     trial: optuna.Trial
+    reported: int = 0
 
     def report(self, epoch: int, value: float) -> bool:
-        """Tells the metric after that many epochs; whether the cell lags behind and should stop."""
-        if epoch in self.trial.study.trials[self.trial.number].intermediate_values:
+        """Records the metric after that many epochs; whether the cell lags behind the others.
+
+        Each epoch is compared once, which takes milliseconds however many trials there are.
+        """
+        if epoch <= self.reported:
             return False
+        self.reported = epoch
         self.trial.report(value, epoch)
         return self.trial.should_prune()
 
@@ -71,11 +82,13 @@ class Trials:
             direction=sweep.goal, load_if_exists=True, pruner=_pruner(sweep))
         self.dropped = self._settle()
         self._enqueue()
-        self.begun = [Open(self._cell_of(trial), optuna.Trial(self.study, trial._trial_id))
+        self.begun = [Open(self._cell_of(trial), optuna.Trial(self.study, trial._trial_id),
+                           max(trial.intermediate_values, default=0))
                       for trial in self._all(TrialState.RUNNING)]
 
     def _all(self, *states: TrialState) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=states)
+        """Trials in some states, in all without any; not copies, so they must not be changed."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _settle(self) -> list[str]:
         """Closes begun trials that are no cell of the file (any more); names of such cells."""
@@ -127,7 +140,7 @@ class Trials:
             if len(kept) >= self.planned:
                 return None
             # Seeded by their number, so that a resumed search draws what another would have.
-            self.study.sampler = _sampler(self.sweep, len(self.study.trials))
+            self.study.sampler = _sampler(self.sweep, len(self._all()))
             trial = self.study.ask(self.space)
             if json.dumps(trial.params, sort_keys=True) not in drawn:
                 return Open(self._cell_of(trial), trial)
@@ -166,7 +179,7 @@ def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     if sweep.halving is None:
         return optuna.pruners.NopPruner()
     return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=sweep.halving.first, reduction_factor=sweep.halving.factor)
+        min_resource=sweep.halving.first, reduction_factor=sweep.halving.eta)
 
 
 def _sampler(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:

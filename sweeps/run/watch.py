@@ -1,12 +1,13 @@
-"""How a training does, from what it leaves in its run folder."""
+"""How a training is doing, from what it leaves in its run folder."""
 
 from __future__ import annotations
 
+import csv
 import signal
 from pathlib import Path
 from typing import Any
 
-from ptl_skel.runs.record import read_metrics, read_result
+from ptl_skel.runs.record import read_result
 from sweeps.run.process import LOG
 
 
@@ -29,12 +30,45 @@ def logged_by(run_dir: Path) -> dict[str, float]:
     return {**result["metrics"], **cost}
 
 
-def metrics_so_far(run_dir: Path) -> list[dict[str, float]]:
-    """Rows of the learning curve; empty where the training is just writing them."""
-    try:
-        return read_metrics(run_dir)
-    except (ValueError, TypeError, KeyError):
-        return []
+class Curve:
+    """The learning curve of a run, read while it is written.
+
+    Args:
+        run_dir: Folder of the run.
+
+    Attributes:
+        rows: Of ``metrics.csv`` so far, of those that are written to their end.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "metrics.csv"
+        self.rows: list[dict[str, float]] = []
+        self._text = ""
+        self._seen: tuple[int, ...] = ()
+
+    def update(self) -> None:
+        """Reads what is new; nothing where the file is as it was, all where it was rewritten."""
+        try:
+            status = self.path.stat()
+            seen = status.st_mtime_ns, status.st_size, status.st_ino
+            if seen == self._seen:
+                return
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:  # not begun, or begun anew
+            return
+        self._seen = seen
+        text = text[: text.rfind("\n") + 1]
+        if not (self._text and text.startswith(self._text)):
+            self.rows, self._text = [], text.partition("\n")[0] + "\n" if text else ""
+        names = next(csv.reader(self._text.splitlines()), [])
+        self.rows += [{name: float(value) for name, value in row.items() if value}
+                      for row in csv.DictReader(text[len(self._text):].splitlines(), names)]
+        self._text = text
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs have come to their end."""
+        return max((int(row["epoch"]) + 1 for row in self.rows if "epoch" in row), default=0)
 
 
 def reason(run_dir: Path, code: int) -> str:

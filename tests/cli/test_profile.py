@@ -10,6 +10,7 @@ from ptl_skel.cost.complexity import measure
 from ptl_skel.errors import UserError
 from ptl_skel.training.module import classifier
 
+NOT_ONE = "own.yaml does not describe a backbone"
 SMALL = ("--input", "13", "4", "16", "16", "--seconds", "0")
 
 
@@ -37,11 +38,11 @@ def test_a_backbone_of_ones_own(capsys):
 
 @pytest.mark.parametrize(("text", "said"), [
     (None, "backbone file own.yaml does not exist; shipped ones"),
-    ("", "own.yaml does not describe a backbone"), ("[1, 2]", "own.yaml describes no backbone"),
-    ("class_path: torch.nn.Linear\ninit_args: {out_features: 2}", "does not describe a backbone"),
-    ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", "does not describe a backbone"),
-    ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", "not describe a backbone"),
-    ("a: [", "own.yaml does not describe a backbone")])
+    ("", NOT_ONE), ("[1, 2]", NOT_ONE),
+    ("class_path: torch.nn.Linear\ninit_args: {out_features: 2}", NOT_ONE),
+    ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", NOT_ONE),
+    ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", NOT_ONE),
+    ("a: [", NOT_ONE)])
 def test_a_file_that_describes_none(capsys, text, said):
     if text is not None:
         Path("own.yaml").write_text(text)

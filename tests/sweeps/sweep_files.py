@@ -43,14 +43,14 @@ class Script:
     """An executor whose trainings are functions in this process.
 
     Args:
-        train: Takes values, run folder and the number of the look that is taken at the training;
-            returns its exit code, or None while it goes on.
+        train: Takes values, run folder and how often this start was looked at; returns the exit
+            code, or None while the training continues.
         slots: See `sweeps.run.jobs.Executor`.
     """
 
     def __init__(self, train: Callable[[dict[str, Any], Path, int], int | None],
                  slots: int = 1) -> None:
-        self.train, self.slots = train, slots
+        self.train, self.slots, self.tasks = train, slots, (1, 1)
         self.started: list[str] = []
         self.stopped: list[str] = []
         self.most = self.now = 0
@@ -80,6 +80,9 @@ class Training:
             self.code = self.script.train(self.values, self.run_dir, self.looks)
             self.script.now -= self.code is not None
         return self.code
+
+    def note(self) -> str:
+        return ""
 
     def stop(self) -> None:
         if self.code is None:

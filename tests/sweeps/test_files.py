@@ -11,8 +11,9 @@ import sweeps
 from ptl_skel.cli import lightning as cli
 from ptl_skel.configs import CONFIGS
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import AT_THE_END, EVERY_EPOCH
 from ptl_skel.runs.record import read_metrics, read_result
-from sweeps.run.files import AT_THE_END, EVERY_EPOCH, Halving, read_sweep
+from sweeps.run.files import read_sweep
 from sweeps.run.space import arguments_of, extremes, grid
 from sweeps.run.watch import logged_by
 
@@ -36,7 +37,7 @@ class TestShipped:
         assert "# Hypothesis: " in text
         assert f"wandb sweep sweeps/{path.name}\n" in text
         assert f"python -m sweeps run sweeps/{path.name}" in text
-        assert len(read_sweep(path).parameters["seed_everything"]["values"]) >= 3
+        assert len(read_sweep(path).parameters["seed_everything"].values) >= 3
 
     def test_every_value_goes_through_the_parser_and_arrives(self):
         self.check([(sweep, cell) for sweep in map(read_sweep, SHIPPED)
@@ -60,7 +61,7 @@ class TestShipped:
             sweep = read_sweep(path)
             for name, parameter in sweep.parameters.items():
                 seen = [cell.values[name] for cell in extremes(sweep)]
-                assert all(value in seen for value in parameter["values"])
+                assert all(value in seen for value in parameter.choices)
 
     def test_cells(self):
         names = {path.stem: [cell.name for cell in grid(read_sweep(path))] for path in SHIPPED}
@@ -126,39 +127,61 @@ def test_the_metrics_are_those_that_a_run_logs(finished_run):
 
 
 @pytest.mark.parametrize(("changes", "settings", "said"), [
-    ({"metod": "grid"}, [], "unknown key: 'metod', perhaps 'method'"),
-    ({"method": "gird"}, [], "`method` must be one of grid, random, bayes, got 'gird'"),
+    ({"metod": "grid"}, [], "unknown key 'metod', perhaps 'method'"),
+    ({"method": "gird"}, [], "`method` must be grid, random or bayes, got 'gird', perhaps 'grid'"),
     ({"method": None}, [], "`method` is missing"),
     ({"project": None}, [], "`wandb sweep` needs a `project`"),
     ({"parameters": {}}, [], "`parameters` is empty"),
-    ({"parameters": [1]}, [], "`parameters` maps the names of flags"),
-    ({"parameters": {"a": 3}}, [], "parameter `a` needs `value: 3`"),
+    ({"parameters": [1]}, [], "`parameters` must be {key: value, ...}, got [1]"),
+    ({"parameters": {"a": 3}}, [], "parameter `a`: must be {key: value, ...}, got 3"),
     ({"parameters": {"a": {"valeus": [3]}}}, [],
-     "unknown key of parameter `a`: 'valeus', perhaps 'values'"),
-    ({"parameters": {"a": {"values": []}}}, [], "at least one value"),
-    ({"parameters": {"a": {"values": [1, 1]}}}, [], "the value 1 twice"),
+     "parameter `a`: unknown key 'valeus', perhaps 'values'"),
+    ({"parameters": {"a": {"values": []}}}, [], "parameter `a`: `values` is empty"),
+    ({"parameters": {"a": {"values": [1, 1]}}}, [], "parameter `a`: the value 1 is there twice"),
     ({"parameters": {"a": {"values": ["None"]}}}, [], "None is a word in YAML, write null"),
-    ({"parameters": {"a": {"min": 1}}}, [], "parameter `a` says not what it takes"),
-    ({"parameters": {"a": {"distribution": "beta", "min": 1}}}, [], "distribution 'beta'"),
+    ({"parameters": {"a": {"min": 1}}}, [], "parameter `a`: uniform takes max, min, got min"),
+    ({"parameters": {"a": {"distribution": "beta", "min": 1}}}, [],
+     "`distribution` must be constant, categorical, int_uniform"),
     ({"parameters": {"a": {"parameters": {"b": {"value": 1}}}}}, [], "dotted names"),
-    ({"parameters": {"a": {"min": 1, "max": 3}}}, [], "which method grid cannot go through"),
+    ({"parameters": {"a": {"min": 1, "max": 3}}}, [], "which method grid cannot list"),
     ({"method": "random", "parameters": {"a": {"min": 3, "max": 1}}}, [], "`min` must be below"),
     ({"method": "random", "parameters": {"a": {"min": "1e-4", "max": 1}}}, [],
-     "`min` must be a number, got '1e-4'; YAML wants a point, 1.0e-4"),
+     "`min` must be a number, got '1e-4'; YAML needs a point, 1.0e-4"),
     ({"method": "random", "parameters": {"a": {"distribution": "log_uniform_values", "min": 0,
                                                "max": 1}}}, [], "`min` must be positive"),
-    ({"method": "random", "parameters": {"a": {"min": 1, "max": 3}}}, [], "go on for ever"),
+    ({"method": "random", "parameters": {"a": {"min": 1, "max": 3}}}, [],
+     "method random would never end"),
     ({"method": "bayes", "metric": None}, [], "method bayes needs a `metric`"),
-    ({"metric": {"name": "val/los"}}, [], "no run logs the metric 'val/los', perhaps 'val/loss'"),
-    ({"metric": {"name": "val/top1", "goal": "max"}}, [], "`goal` must be one of"),
-    ({"run_cap": 0}, [], "`run_cap` must be a whole number >= 1"),
-    ({"early_terminate": {"type": "hyperband", "min_iter": 2}}, [], "test/top1 comes at the end"),
-    ({"early_terminate": {"type": "median"}}, [], "`early_terminate` is {type: hyperband"),
+    ({"metric": {"name": "val/los"}}, [], "got 'val/los', perhaps 'val/loss'"),
+    ({"metric": {"name": "val/top1", "goal": "max"}}, [],
+     "`metric`: `goal` must be maximize or minimize, got 'max'"),
+    ({"method": "random", "run_cap": 1,
+      "parameters": {"a": {"distribution": "int_uniform", "min": 1, "max": 2.5}}}, [],
+     "int_uniform needs whole numbers"),
+    ({"method": "random", "run_cap": 1,
+      "parameters": {"a": {"distribution": "q_uniform", "min": 1, "max": 2, "q": 3}}}, [],
+     "`q` must lie in the range, got 3"),
+    ({"parameters": {"a": {"value": 1, "values": [2]}}}, [], "constant takes value, got value, "),
+    ({"parameters": {"a": {"values": [1], "q": 2}}}, [], "categorical takes values, got q, "),
+    ({"parameters": {"a": {}}}, [], "parameter `a`: give `value`, `values`, or `min` and `max`"),
+    ({"run_cap": "3"}, [], "`run_cap` must be a valid integer, got '3'"),
+    ({"command": "python -m ptl_skel fit"}, [], "`command` must be a valid list"),
+    ({"metric": "val/top1"}, [], "`metric` must be {key: value, ...}, got 'val/top1'"),
+    ({"metric": {"goal": "maximize"}}, [], "`metric`: `name` is missing"),
+    ({"metric": {"name": "val/top1"}, "early_terminate": {"type": "hyperband", "eta": 1}}, [],
+     "`early_terminate`: `eta` must be greater than or equal to 2, got 1"),
+    ({"metric": {"name": "val/top1"}, "early_terminate": {"type": "hyperband", "s": 1}}, [],
+     "`early_terminate` needs `min_iter`, or `max_iter` and `s`"),
+    ({"run_cap": 0}, [], "`run_cap` must be greater than 0, got 0"),
+    ({"early_terminate": {"type": "hyperband", "min_iter": 2}}, [],
+     "it needs a `metric` of every epoch"),
+    ({"early_terminate": {"type": "median"}}, [],
+     "`early_terminate`: `type` must be hyperband, got 'median'"),
     ({"command": ["python", "train.py"]}, [], "does not run `ptl_skel fit`"),
     ({"command": [*COMMAND[:5], "${args}"]}, [], "${args} writes null as the word None"),
-    ({"command": [*COMMAND, "${args_no_hyphens}"]}, [], "hand the values over twice"),
+    ({"command": [*COMMAND, "${args_no_hyphens}"]}, [], "pass the values twice"),
     ({}, ["model.backbone=backbone/full3d.yaml", "model.backbone.init_args.stem_width=8"],
-     "the class and its argument cannot be given apart: take `model.backbone.class_path`"),
+     "a class and its argument cannot be given apart: use `model.backbone.class_path`"),
     ({}, ["data={size: 24}", "data.eval_size=24"], "`data.clip_len` lies inside `data`"),
     ({}, ["wandb"], "--set takes NAME=VALUE, got 'wandb'"),
     ({}, ["a=2026-01-01"], "is a date in YAML; put it in quotes"),
@@ -166,15 +189,16 @@ def test_the_metrics_are_those_that_a_run_logs(finished_run):
 def test_what_cannot_work_ends_in_a_sentence(changes, settings, said):
     with pytest.raises(UserError) as raised:
         read_sweep(write_sweep(**changes), settings=settings)
-    assert str(raised.value).startswith("sweep.yaml: ")
-    assert said in str(raised.value)
+    message = str(raised.value)
+    assert said in message
+    assert message.startswith(("sweep.yaml: ", "--set ")), message
 
 
 def test_files_that_are_none():
     Path("broken.yaml").write_text("a: [1,\n")
     Path("list.yaml").write_text("- 1\n")
-    for name, said in (("absent.yaml", "No such file"), ("broken.yaml", "is no YAML"),
-                       ("list.yaml", "a sweep has `method`")):
+    for name, said in (("absent.yaml", "No such file"), ("broken.yaml", "is not YAML"),
+                       ("list.yaml", "`a sweep file` must be {key")):
         with pytest.raises(UserError, match=said):
             read_sweep(Path(name))
 
@@ -192,17 +216,19 @@ def test_settings_are_parameters():
     sweep = read_sweep(write_sweep(), settings=[
         "wandb=off", "data.clip_len={values: [4, 6]}", "model.lr_batch_size=null",
         "seed_everything=7", "data.test_flip=true", "data.augment={flip: 0.0}"])
-    assert sweep.parameters == {
+    assert {name: one.model_dump(exclude_unset=True)
+            for name, one in sweep.parameters.items()} == {
         "wandb": {"value": "off"}, "data.clip_len": {"values": [4, 6]},
         "model.lr_batch_size": {"value": None}, "seed_everything": {"value": 7},
         "data.test_flip": {"value": True}, "data.augment": {"value": {"flip": 0.0}}}
     assert [cell.name for cell in grid(sweep)] == ["clip_len=4-seed7", "clip_len=6-seed7"]
 
 
-@pytest.mark.parametrize(("given", "halving"), [
-    ({"min_iter": 3}, Halving(3, 3)), ({"min_iter": 2, "eta": 4}, Halving(2, 4)),
-    ({"max_iter": 27, "s": 2}, Halving(3, 3)), ({"max_iter": 4, "s": 3, "eta": 2}, Halving(1, 2))])
-def test_halving(given, halving):
+@pytest.mark.parametrize(("given", "first", "eta"), [
+    ({"min_iter": 3}, 3, 3), ({"min_iter": 2, "eta": 4}, 2, 4),
+    ({"max_iter": 27, "s": 2}, 3, 3), ({"max_iter": 4, "s": 3, "eta": 2}, 1, 2)])
+def test_halving(given, first, eta):
     path = write_sweep(metric={"name": "val/top1", "goal": "maximize"},
                        early_terminate={"type": "hyperband", **given})
-    assert read_sweep(path).halving == halving
+    halving = read_sweep(path).halving
+    assert (halving.first, halving.eta) == (first, eta)

@@ -1,13 +1,15 @@
-"""The HTML report in a real browser: without one on PATH these tests are skipped."""
+"""The HTML report in a real browser: without Chromium on PATH these tests are skipped."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Page, browser
+from playwright.sync_api import Page, sync_playwright
+from plotly.offline import get_plotlyjs
 from records import LABEL, config_of, write_run
 
 from sweeps.report import write_report
@@ -26,94 +28,117 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 write_run(folder / "runs" / f"{arm}-{seed}", config=config_of(arm), seed=seed,
                           names=NAMES, gmacs=0.3 + number, predicted=(seed, *LABEL[1:-1], number))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sweeps.report._pictures", lambda *_: {})
+        patch.setattr("sweeps.report.write_pictures", lambda *_: True)
         write_report([folder / "runs"], folder, "full3d")
     return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    if CHROMIUM is None:
+def browser_page() -> Iterator[Page]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
         pytest.skip("no chromium on PATH; apt-get install chromium, as .ci/run does")
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser.new_page()
+        browser.close()
 
 
-def count(page: Page, selector: str) -> int:
-    return int(page.run(f"document.querySelectorAll({selector!r}).length"))
+@pytest.fixture
+def page(browser_page: Page) -> Iterator[Page]:
+    """A page that must not complain in its console, raise, or ask for another file."""
+    complaints: list[str] = []
+    listeners = {"console": lambda message: complaints.append(message.text)
+                 if message.type in {"error", "warning"} else None,
+                 "pageerror": lambda error: complaints.append(str(error)),
+                 "request": lambda request: complaints.append(request.url)
+                 if not request.url.startswith(("data:", "blob:"))
+                 and not request.is_navigation_request() else None}
+    for event, listener in listeners.items():
+        browser_page.on(event, listener)
+    yield browser_page
+    for event, listener in listeners.items():
+        browser_page.remove_listener(event, listener)
+    assert complaints == []
 
 
-def click(page: Page, section: str, text: str) -> None:
-    page.run(f"[...document.querySelectorAll('#{section} button')]"
-             f".find(button => button.textContent === {text!r}).click()")
+def show(page: Page, report: Path, width: int = 1280) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(report.resolve().as_uri())
+    page.wait_for_function("[...document.querySelectorAll('.plot')]"
+                           ".every(plot => plot.querySelector('.trace, .hm'))")
 
 
-def test_it_asks_for_nothing(report):
-    """The one address in it is the name of SVG, and names of classes cannot end its script."""
+def section(page: Page, title: str):
+    return page.locator(".plots").filter(has=page.get_by_role("heading", name=title))
+
+
+def test_nothing_but_the_library_names_an_address(report):
     text = report.read_text()
-    assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
-    assert not re.search(r"<link(?! rel=\"icon\" href=\"data:)|src=|@import|url\(", text)
-    assert text.count("</script>") == 2
+    assert text.count(get_plotlyjs()) == 1
+    own = text.replace(get_plotlyjs(), "")
+    assert not re.search(r"https?://|<link(?! rel=\"icon\" href=\"data:)|src=|@import|url\(", own)
+    assert own.count("</script>") == 3  # names of classes cannot end one
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_everything_is_drawn_and_fits(report, page, width):
-    page.open(report, width)
-    assert page.complaints == []
-    assert page.run("innerWidth") == width
-    assert page.run("document.documentElement.scrollWidth") <= width
-    assert page.run("document.title") == "synthetic, xsub"
-    assert count(page, "#table tbody tr") == 3
-    assert count(page, "#cost .point") == 3
-    assert count(page, "#difference .point") == 2
-    assert count(page, "#classes .bar") == 3
-    assert count(page, "#confusion .cell") == 4  # of full3d, whose first clip is missed once
-    assert count(page, "#curves .curve") == 3
-    assert count(page, "#commands pre") == 5
-    assert page.run("document.querySelector('#gaps li').textContent") == (
-        "slowonly, seed 1: missing")
-    assert "</script><b>kick" in page.run("document.querySelector('#classes svg').textContent")
-    # What is drawn lies inside of its picture, and has a size.
-    assert page.run("""[...document.querySelectorAll('svg')].every(picture => {
-        const outer = picture.getBoundingClientRect();
-        return outer.width > 100 && outer.height > 60 && outer.right <= innerWidth
-            && [...picture.querySelectorAll('.point, .bar, .cell, .curve')].every(mark => {
-                const inner = mark.getBoundingClientRect();
-                return inner.left >= outer.left - 1 && inner.right <= outer.right + 1
-                    && inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1; }); })""")
+def test_everything_is_there_and_fits(report, page, width):
+    show(page, report, width)
+    assert page.title() == "synthetic, xsub"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("table tr").count() == 4
+    assert page.locator(".gaps li").all_text_contents() == ["slowonly, seed 1: missing"]
+    assert page.locator("#commands pre").count() == 5
+    headings = page.locator(".plots h2").all_text_contents()
+    assert headings == ["Accuracy against cost", "Difference to full3d, 95 % interval",
+                        "Accuracy of classes, in points above full3d", "Confusion matrix",
+                        "Learning curves"]
+    for title, marks, count in (("cost", ".point", 3), ("Difference", ".point", 2),
+                                ("of classes", ".hm image", 1), ("Confusion", ".hm image", 1),
+                                ("Learning", ".lines .js-line", 6)):  # with the bands
+        found = section(page, title).locator(f".overplot {marks}")
+        assert found.count() == count, title
+        plot = section(page, title).locator(".main-svg").first.bounding_box()
+        for mark in (one.bounding_box() for one in found.all()):
+            assert plot["x"] - 1 <= mark["x"], title
+            assert mark["x"] + mark["width"] <= plot["x"] + plot["width"] + 1, title
+
+
+def test_names_are_shown_letter_by_letter(report, page):
+    show(page, report)
+    ticks = section(page, "Confusion").locator(".ytick text")
+    assert set(ticks.all_text_contents()) == set(NAMES)
+    assert section(page, "Confusion").locator("b").count() == 0
 
 
 def test_plots_answer(report, page):
-    page.open(report, 1280)
-    page.point_at("#cost .point")
-    shown = page.run("document.getElementById('tip').textContent")
-    assert shown.startswith("full3d\ntop-1 70.00 % ± 14.14\nGMACs of one clip: 0.3")
-    place = "document.querySelector('#cost .point').getAttribute('cy')"
-    axis = "document.querySelector('#cost svg').textContent"
-    before = page.run(place)
-    click(page, "cost", "parameters")
-    assert "parameters, millions" in page.run(axis)
-    assert page.run(place) == before
-    click(page, "cost", "full3d")  # hides an arm in all plots, and brings it back
-    assert count(page, "#cost .point") == count(page, "#curves .curve") == 2
-    click(page, "curves", "full3d")
-    assert count(page, "#cost .point") == count(page, "#curves .curve") == 3
-    click(page, "curves", "val/top1")
-    assert "%" in page.run("document.querySelector('#curves svg').textContent")
-    page.run("""(() => { const arms = document.querySelector('#confusion select');
-        arms.selectedIndex = 1; arms.dispatchEvent(new Event('change')); })()""")
-    assert page.run("document.querySelector('#confusion svg').getAttribute('aria-label')") == (
-        "confusion of reduced")
-    assert page.complaints == []
+    show(page, report)
+    cost = section(page, "cost")
+    cost.scroll_into_view_if_needed()
+    place = cost.locator(".scatterlayer .point").last.bounding_box()
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    hover = cost.locator(".hoverlayer")
+    page.wait_for_function("document.querySelector('.hoverlayer').textContent")
+    assert re.match(r"slowonly ?top-1 100.00 % ?GMACs of one clip: 2.3", hover.text_content())
+    cost.locator("select").select_option("parameters")
+    assert "parameters, millions" in cost.locator(".infolayer").all_text_contents()[0]
+    curves = section(page, "Learning")
+    curves.locator("select").select_option("val/top1")
+    assert "val/top1, %" in curves.locator(".infolayer").all_text_contents()[0]
+    curves.locator(".legendtoggle").first.click()  # hides an arm
+    page.wait_for_function("[...document.querySelectorAll('.legend .traces')]"
+                           ".some(one => one.style.opacity === '0.5')")
+    confusion = section(page, "Confusion")
+    confusion.locator("select").select_option("reduced")
+    assert "reduced: top-1" in confusion.locator(".infolayer").all_text_contents()[0]
 
 
-def test_one_arm_alone(tmp_path, page, monkeypatch):
-    monkeypatch.setattr("sweeps.report._pictures", lambda *_: {})
+def test_a_single_arm(tmp_path, page, monkeypatch):
+    monkeypatch.setattr("sweeps.report.write_pictures", lambda *_: True)
     run = write_run(tmp_path / "run")
     (run / "metrics.csv").unlink()
     write_report([run], tmp_path)
-    page.open(tmp_path / "report.html", 390)
-    assert page.complaints == []
-    assert count(page, "#cost .point") == 1
-    assert count(page, "#difference") == count(page, "#curves") == count(page, "#gaps") == 0
-    assert page.run("document.querySelector('#classes h2').textContent") == "Accuracy of classes"
+    show(page, tmp_path / "report.html", 390)
+    assert page.locator(".plots h2").all_text_contents() == [
+        "Accuracy against cost", "Accuracy of classes", "Confusion matrix"]
+    assert page.locator(".gaps").count() == 0

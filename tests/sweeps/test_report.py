@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,13 +38,15 @@ def sweep(make_run: MakeRun, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pictures() -> None:
-    """Asked for by a test that wants them; others do without, for they take a second each."""
+    """Asked for by a test that needs pictures; the others do without, since a browser is slow."""
+    if not (shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("no chromium on PATH; apt-get install chromium, as .ci/run does")
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr("sweeps.report._pictures", lambda *_: {})
+        monkeypatch.setattr("sweeps.report.write_pictures", lambda *_: True)
 
 
 @pytest.fixture(autouse=True)
@@ -249,11 +252,22 @@ class TestGaps:
 class TestFiles:
     def test_pictures(self, sweep, pictures):
         report(sweep, "--baseline", "full3d")
-        for name in ("accuracy_vs_gmacs", "accuracy_vs_parameters", "accuracy_vs_latency",
-                     "confusion_full3d", "confusion_reduced", "class_differences",
-                     "learning_curves"):
+        names = {"accuracy_vs_gmacs", "accuracy_vs_parameters", "accuracy_vs_latency",
+                 "confusion_full3d", "confusion_reduced", "class_differences", "differences",
+                 "curves_train_loss", "curves_train_top1", "curves_val_top1"}
+        assert {path.stem for path in (sweep / "report").glob("*.png")} == names
+        for name in names:
             with Image.open(sweep / "report" / f"{name}.png") as picture:
-                assert min(picture.size) > 300
+                assert min(picture.size) > 180
+                assert len(picture.convert("RGB").getcolors(1 << 20)) > 20  # not an empty sheet
+
+    @pytest.mark.parametrize("browser", ["/absent", "/bin/false"])
+    def test_no_browser_no_pictures(self, sweep, pictures, monkeypatch, capsys, browser):
+        monkeypatch.setenv("BROWSER_PATH", browser)
+        report(sweep)
+        assert "no pictures: they need a working Chrome or Chromium" in capsys.readouterr().out
+        assert not list((sweep / "report").glob("*.png"))
+        assert (sweep / "report" / "report.html").is_file()
 
     def test_out(self, make_run, tmp_path):
         report(make_run("a"), "--out", tmp_path / "x" / "y")

@@ -91,7 +91,7 @@ def test_a_sweep_by_submitits_local_executor(monkeypatch):
         "if values['seed_everything'] == 1:\n"
         "    sys.exit('ptl-skel: no')\n"
         "pathlib.Path(value('--run_dir'), 'result.json').write_text(json.dumps(result))\n")
-    monkeypatch.setattr(runner, "check", lambda sweep: None)
+    monkeypatch.setattr(runner, "check", lambda *_: None)
     monkeypatch.setattr(runner, "command_of", lambda sweep, cell, run_dir: [
         sys.executable, str(script.absolute()), *command_of(sweep, cell, run_dir)])
     sweep = read_sweep(write_sweep(parameters={"seed_everything": {"values": [0, 1]}}))

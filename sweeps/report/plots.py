@@ -1,0 +1,286 @@
+"""The plots of a report, each specified once: the page and the pictures show the same figures.
+
+Plotly reads the text of a figure as a kind of HTML; names pass through `escape` before they get in.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from sweeps.report.study import Study
+from sweeps.report.summary import (
+    COST_UNITS,
+    Summary,
+    arm_confusion,
+    class_recalls,
+    costs_of,
+    curves_of,
+)
+from sweeps.report.tables import p_text
+
+MAX_NUMBERS = 25
+"""Classes up to which the cells of a confusion matrix show their number."""
+LETTERS = 30
+"""Longer names are shortened beside an axis; pointing at a mark shows them whole."""
+COLOURS = ("#0b62a4", "#d95f02", "#2b8a3e", "#c2255c", "#6741d9", "#8a5a00", "#0c8599", "#5d6875",
+           "#e03131", "#74b816")
+BLUES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c",
+         "#08306b")
+AXIS = {"gridcolor": "#e3e6ea", "zeroline": False, "automargin": True, "ticks": "",
+        "title": {"standoff": 8}}
+STYLE = go.layout.Template(layout={
+    "font": {"family": "system-ui, 'DejaVu Sans', sans-serif", "size": 12, "color": "#20252c"},
+    "title": {"font": {"size": 14}, "x": 0, "xref": "container", "pad": {"l": 12}},
+    "colorway": COLOURS, "plot_bgcolor": "#fff", "paper_bgcolor": "#fff", "xaxis": AXIS,
+    "yaxis": AXIS, "margin": {"l": 12, "r": 16, "t": 40, "b": 12}, "hoverlabel": {"align": "left"},
+    "legend": {"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0}})
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot.
+
+    Attributes:
+        name: Of its picture, without the ending.
+        label: What a reader chooses it by within its group.
+        figure: Its specification; as wide as the page allows.
+        width: Of the picture, px.
+    """
+
+    name: str
+    label: str
+    figure: go.Figure
+    width: int = 830
+
+
+@dataclass(frozen=True)
+class Group:
+    """Plots that take turns in one place of the page.
+
+    Attributes:
+        title: Heading of the place.
+        caption: How to read the plots.
+        plots: One or more.
+        min_width: Narrower screens scroll, px.
+    """
+
+    title: str
+    caption: str
+    plots: tuple[Plot, ...]
+    min_width: int = 0
+
+
+def plots_of(study: Study, summaries: Sequence[Summary]) -> list[Group]:
+    """All plots of a report, in the order of the page."""
+    metrics = dict.fromkeys(name for arm in study.arms for name in curves_of(arm))
+    several = any(summary.top1.deviation is not None for summary in summaries)
+    groups = [
+        Group("Accuracy against cost", "Dashed: the arms for which no other arm is as accurate and "
+              "cheaper." + " Bars: standard deviation over seeds." * several,
+              tuple(Plot(f"accuracy_vs_{cost.lower()}", cost,
+                         accuracy_plot(summaries, costs, cost))
+                    for cost in COST_UNITS if (costs := costs_of(study.arms, cost)))),
+        _differences(study, summaries), _classes(study),
+        Group("Confusion matrix", "Of the clips of a class (row), the share that was assigned to "
+              "each class (column), over all runs.",
+              tuple(Plot(f"confusion_{file_name(summary.arm.name)}", summary.arm.name,
+                         confusion_plot(study, summary), 260 + _cell(study) * len(
+                             study.class_names)) for summary in summaries),
+              220 + _cell(study) * len(study.class_names) * 2 // 3),
+        Group("Learning curves", "Line: mean of the runs. Band: from the lowest to the highest.",
+              tuple(Plot(f"curves_{name.replace('/', '_')}", name, curves_plot(study, name))
+                    for name in metrics))]
+    return [group for group in groups if group.plots]
+
+
+def _differences(study: Study, summaries: Sequence[Summary]) -> Group:
+    if study.baseline is None or not any(summary.difference for summary in summaries):
+        return Group("", "", ())
+    name = study.baseline.name
+    return Group(f"Difference to {name}, 95 % interval", "",
+                 (Plot("differences", "", differences_plot(summaries, name)),))
+
+
+def _classes(study: Study) -> Group:
+    figure = classes_plot(study)
+    width, min_width = 420 + 60 * len(study.arms), 220 + 32 * len(study.arms)
+    if _compares(study):
+        assert study.baseline is not None
+        return Group(f"Accuracy of classes, in points above {study.baseline.name}", "",
+                     (Plot("class_differences", "", figure, width),), min_width)
+    return Group("Accuracy of classes", "", (Plot("classes", "", figure, width),), min_width)
+
+
+def accuracy_plot(summaries: Sequence[Summary], costs: Sequence[float], cost: str) -> go.Figure:
+    """Accuracy of the arms against one of `COST_UNITS`, with the front of the best."""
+    figure = _figure(f"top-1 accuracy against {cost}", 430)
+    points = sorted(zip(costs, summaries, range(len(costs)), strict=True),
+                    key=lambda point: (point[0], point[1].top1.mean))
+    front = [(value, 100 * summary.top1.mean) for value, summary, _ in points
+             if cost in summary.fronts]
+    figure.add_scatter(x=[x for x, _ in front], y=[y for _, y in front], mode="lines",
+                       line={"dash": "dash", "color": "#9aa5b1", "width": 1, "shape": "hv"},
+                       hoverinfo="skip", showlegend=False)
+    middle = np.sqrt(points[0][0] * points[-1][0])
+    for place, (value, summary, number) in enumerate(points):
+        name, deviation = escape(summary.arm.name), summary.top1.deviation
+        spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+        side = "left" if value > middle else "right"  # else names leave the plot
+        figure.add_scatter(
+            x=[value], y=[100 * summary.top1.mean], name=name, text=[_short(summary.arm.name)],
+            mode="markers+text", textposition=f"{('top', 'bottom')[place % 2]} {side}",
+            marker={"size": 11, "color": COLOURS[number % len(COLOURS)]}, showlegend=False,
+            error_y={"array": [100 * (deviation or 0)], "thickness": 1},
+            hovertemplate=f"<b>{name}</b><br>top-1 %{{y:.2f}} %{spread}<br>"
+                          f"{COST_UNITS[cost]}: %{{x:.4g}}<extra></extra>")
+    ends = points[0][0] / 1.4, points[-1][0] * 1.4
+    ticks = [factor * 10**power for power in range(-4, 6) for factor in (1, 2, 5)
+             if ends[0] <= factor * 10**power <= ends[1]]
+    figure.update_xaxes(type="log", range=np.log10(ends).tolist(), tickvals=ticks,
+                        ticktext=[f"{tick:g}" for tick in ticks], title_text=COST_UNITS[cost])
+    figure.update_yaxes(ticksuffix=" %", title_text="top-1 accuracy")
+    return figure
+
+
+def differences_plot(summaries: Sequence[Summary], baseline: str) -> go.Figure:
+    """Difference of each arm to the baseline with its interval, the first arm on top."""
+    figure = _figure("", 90 + 46 * len(summaries))
+    for number, summary in enumerate(summaries):
+        found, name = summary.difference, escape(summary.arm.name)
+        if found is None:  # the baseline itself
+            continue
+        value, low, high = (100 * number for number in (found.value, found.low, found.high))
+        covers = "clips and seeds" if found.covers_seeds else "clips"
+        figure.add_scatter(
+            x=[value], y=[name], mode="markers+text", showlegend=False,
+            marker={"size": 10, "color": COLOURS[number % len(COLOURS)]},
+            text=[f"{value:+.2f}, p {p_text(summary.p)}"], textposition="top center",
+            error_x={"array": [high - value], "arrayminus": [value - low], "thickness": 2},
+            hovertemplate=f"<b>{name}</b><br>{value:+.2f} [{low:+.2f}, {high:+.2f}] points<br>"
+                          f"p {p_text(summary.p)}<br>covers {covers}<extra></extra>")
+    figure.add_vline(0, line={"color": "#5d6875", "width": 1})
+    figure.update_xaxes(title_text=f"top-1, points above {_short(baseline)}", tickformat="+")
+    names = [summary.arm.name for summary in summaries if summary.difference]
+    figure.update_yaxes(**_categories(names), autorange="reversed")
+    return figure
+
+
+def classes_plot(study: Study) -> go.Figure:
+    """Accuracy of each class in each arm, or how much it differs from that of the baseline."""
+    recalls = 100 * np.stack([class_recalls(study, arm) for arm in study.arms], 1)
+    arms, title, points = study.arms, "accuracy of classes, %", "%{z:.0f}"
+    style: dict[str, object] = {"zmin": 0, "zmax": 100, "colorscale": "Blues"}
+    if _compares(study):
+        assert study.baseline is not None
+        place = study.arms.index(study.baseline)
+        recalls = np.delete(recalls - recalls[:, [place]], place, 1)
+        arms = tuple(arm for arm in arms if arm is not study.baseline)
+        title = f"points above {_short(study.baseline.name)}"
+        reach = max(1.0, float(np.nanmax(np.abs(recalls), initial=0)))
+        points = "%{z:+.0f}"
+        style = {"zmin": -reach, "zmax": reach, "colorscale": "RdBu"}
+    present = np.flatnonzero(~np.isnan(recalls[:, 0]))
+    order = present[np.argsort(-recalls[present].mean(1), kind="stable")]  # best first
+    names = [study.class_names[number] for number in order.tolist()]
+    figure = _figure(title, 130 + 19 * len(names))
+    figure.add_heatmap(
+        z=np.round(recalls[order], 2), x=[escape(arm.name) for arm in arms],
+        y=[escape(name) for name in names], xgap=1, ygap=1, showscale=False,
+        textfont={"size": 10}, texttemplate=points, **style,
+        hovertemplate=f"<b>%{{y}}</b><br>%{{x}}: {points.replace('.0', '.1')}<extra></extra>")
+    figure.update_xaxes(**_categories([arm.name for arm in arms]), dtick=1)
+    figure.update_yaxes(**_categories(names), autorange="reversed", dtick=1)
+    return figure
+
+
+def confusion_plot(study: Study, summary: Summary) -> go.Figure:
+    """The confusion matrix of an arm; classes without a clip stay grey."""
+    shares = 100 * arm_confusion(study, summary.arm)
+    names = [escape(name) for name in study.class_names]
+    top1, mean_class = 100 * summary.top1.mean, 100 * summary.mean_class.mean
+    figure = _figure(f"{_short(summary.arm.name)}: top-1 {top1:.2f} %, mean-class "
+                     f"{mean_class:.2f} %", 210 + _cell(study) * len(names))
+    figure.add_heatmap(
+        z=np.round(shares, 1), x=names, y=names, zmin=0, zmax=100, xgap=1, ygap=1,
+        colorscale=_rare_shown(), colorbar={"title": {"text": "%"}, "thickness": 10},
+        hovertemplate="%{y}<br>→ %{x}<br><b>%{z:.1f} %</b><extra></extra>")
+    if len(names) <= MAX_NUMBERS:
+        figure.update_traces(text=_numbers(shares), texttemplate="%{text}", textfont={"size": 10})
+    figure.update_layout(plot_bgcolor="#eceff2")
+    figure.update_xaxes(**_categories(study.class_names), title_text="predicted class",
+                        tickangle=-90, showgrid=False)
+    figure.update_yaxes(**_categories(study.class_names), title_text="true class",
+                        autorange="reversed", showgrid=False)
+    return figure
+
+
+def curves_plot(study: Study, metric: str) -> go.Figure:
+    """A metric over the epochs: mean and range over the runs of each arm."""
+    scale = 1 if metric.endswith("loss") else 100
+    figure = _figure(metric + ", %" * (scale == 100), 400)
+    for number, arm in enumerate(study.arms):
+        curve = curves_of(arm).get(metric)
+        if curve is None:
+            continue
+        colour, name = COLOURS[number % len(COLOURS)], escape(arm.name)
+        epoch, mean = curve["epoch"], scale * curve["mean"]
+        band = np.concatenate([scale * curve["high"], scale * curve["low"][::-1]])
+        figure.add_scatter(x=np.concatenate([epoch, epoch[::-1]]), y=np.round(band, 4),
+                           fill="toself", fillcolor=colour, opacity=0.15, line={"width": 0},
+                           mode="lines", hoverinfo="skip", legendgroup=name, showlegend=False)
+        figure.add_scatter(x=epoch, y=np.round(mean, 4), name=name, legendgroup=name,
+                           mode="lines", line={"color": colour, "width": 1.8},
+                           hovertemplate="%{y:.4g}")
+    figure.update_layout(hovermode="x unified")
+    last = max(row["epoch"] for arm in study.arms for run in arm.runs for row in run.curve)
+    figure.update_xaxes(title_text="epoch", dtick=max(1, round(last / 8)))
+    return figure
+
+
+def escape(name: str) -> str:
+    """A name as Plotly shows it letter by letter."""
+    return html.escape(name, quote=False)
+
+
+def file_name(arm: str) -> str:
+    """The name of an arm as a part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "._=-" else "-" for letter in arm)
+
+
+def _figure(title: str, height: int) -> go.Figure:
+    return go.Figure(layout={"template": STYLE, "title": {"text": title}, "height": height})
+
+
+def _compares(study: Study) -> bool:
+    return study.baseline is not None and len(study.arms) > 1
+
+
+def _cell(study: Study) -> int:
+    """Side of a cell of a confusion matrix in a picture, px."""
+    return 30 if len(study.class_names) <= MAX_NUMBERS else 15
+
+
+def _short(name: str) -> str:
+    return escape(name if len(name) <= LETTERS else f"{name[:LETTERS - 1]}…")
+
+
+def _categories(names: Sequence[str]) -> dict[str, object]:
+    """An axis of names, which are not numbers or dates whatever they look like."""
+    return {"type": "category", "labelalias": {escape(name): _short(name) for name in names
+                                               if len(name) > LETTERS}}
+
+
+def _rare_shown() -> list[tuple[float, str]]:
+    """Blues that grow with a power below one: a few confused clips show, too."""
+    return [((number / (len(BLUES) - 1)) ** (1 / 0.6), colour)
+            for number, colour in enumerate(BLUES)]
+
+
+def _numbers(shares: NDArray[np.float64]) -> list[list[str]]:
+    return [[f"{share:.0f}" if share >= 0.5 else "" for share in row] for row in shares.tolist()]
