@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from ptl_skel.errors import MissingFileError, UserError
+
 
 @dataclass(frozen=True)
 class SkeletonLayout:
@@ -159,20 +161,20 @@ def get_layout(name: str | Path) -> SkeletonLayout:
         name: One of `LAYOUTS`, or the path of a ``.yaml`` file.
 
     Raises:
-        FileNotFoundError: A YAML path that does not exist.
-        ValueError: No layout of that name, or a declaration that is not consistent.
+        MissingFileError: A YAML path that does not exist.
+        UserError: No layout of that name, or a declaration that is not consistent.
     """
     if str(name) in LAYOUTS:
         return LAYOUTS[str(name)]
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
-            raise FileNotFoundError(f"layout file {path} does not exist")
+            raise MissingFileError(f"layout file {path} does not exist")
         try:
             return SkeletonLayout.from_mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (ValueError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: {error}") from error
-    raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)} or a .yaml file, got {name!r}")
+            raise UserError(f"{path}: {error}") from error
+    raise UserError(f"`layout` must be one of {', '.join(LAYOUTS)} or a .yaml file, got {name!r}")
 
 
 def _layout(name: str, joints: str, limbs: str) -> SkeletonLayout:

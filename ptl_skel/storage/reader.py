@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptl_skel.errors import MissingFileError
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage.schema import (
     FORMAT,
@@ -46,7 +47,7 @@ class KeypointFile:
         start: First row of each clip; the frames of its persons follow each other.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        MissingFileError: There is no such file.
         KeypointFileError: The file is damaged, unfinished, of another program or version.
     """
 
@@ -66,8 +67,8 @@ class KeypointFile:
         self._handle: tuple[int, h5py.Dataset, h5py.Dataset] | None = None
         self._memory: tuple[Floats, Floats] | None = None
         if not self.path.is_file():
-            raise FileNotFoundError(f"keypoint file {self.path} does not exist; "
-                                    "`python -m preprocessing` makes one")
+            raise MissingFileError(f"keypoint file {self.path} does not exist; "
+                                   "`python -m preprocessing` makes one")
         try:
             with h5py.File(self.path) as file:
                 self._read_header(file)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import errno
 import hashlib
 import importlib.metadata
 import json
@@ -19,6 +19,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from ptl_skel.errors import UserError
 from ptl_skel.storage.reader import KeypointFile
 from ptl_skel.storage.schema import (
     FORMAT,
@@ -38,25 +39,27 @@ if sys.platform != "win32":
 
 _COPY_BYTES = 16 * 2**20
 
+
 class ClipWriter:
     """Streams clips into a keypoint file; memory does not grow with their number.
 
     The clips of one input (say, one ``.skeleton`` file) are added under its key. Until `finish`,
-    everything lies in the folder ``<path>.partial``; a writer with the same header and job goes on
-    from there after an interruption, and `done` tells which inputs it may pass over. The finished
-    file appears under its name at once and complete, and is the same as without interruption.
+    everything lies in the folder ``<path>.partial``; a writer with the same header and job resumes
+    from there after an interruption or an error, and `done` lists the inputs it may skip. The
+    finished file appears under its name at once and complete, and is the same as without
+    interruption.
 
     Args:
         path: The HDF5 file to write.
         header: What holds for all clips.
-        job: What else decides the content (input, options); another job is not continued. The
+        job: What else decides the content (input, options); another job is not resumed. The
             finished file remembers it.
         overwrite: Replace an existing file or an unfinished one of another job.
 
     Raises:
         UpToDate: The file exists, and the same job made it.
-        FileExistsError: The file exists, or an unfinished one of another job does, or another
-            process is writing it.
+        UserError: The file exists, or an unfinished one of another job does, or another process
+            is writing it.
         KeypointFileError: The unfinished work is damaged.
     """
 
@@ -73,7 +76,7 @@ class ClipWriter:
         self._rows = 0
         self._partial = self.path.with_name(self.path.name + ".partial")
         if self.path.is_dir():
-            raise FileExistsError(f"{self.path} is a folder; give the name of a file")
+            raise UserError(f"{self.path} is a folder; give the name of a file")
         fingerprint = json.dumps({"schema_version": SCHEMA_VERSION, "version": _version(),
                                   "header": asdict(header), "job": dict(job or {})},
                                  sort_keys=True, default=str)
@@ -83,11 +86,11 @@ class ClipWriter:
                 self._discard()  # what is left if the process was killed while it tidied up
                 raise UpToDate(f"{self.path} is complete, and made from the same input with the "
                                "same options: nothing to do; --overwrite makes it again")
-            raise FileExistsError(f"{self.path} exists; give another --out, or --overwrite")
+            raise UserError(f"{self.path} exists; give another --out, or --overwrite")
         started = self._partial / "job.json"
         if started.exists() and started.read_text(encoding="utf-8") != fingerprint:
             if not overwrite:
-                raise FileExistsError(f"{self._partial} holds the unfinished work of another job; "
+                raise UserError(f"{self._partial} holds the unfinished work of another job; "
                                       "remove it, give another --out, or --overwrite")
             self._discard()
         self._partial.mkdir(parents=True, exist_ok=True)
@@ -104,12 +107,12 @@ class ClipWriter:
         self._resume()
 
     def _lock(self) -> None:
-        """Keeps a second process from going on with the same work at the same time."""
+        """Keeps a second process from doing the same work at the same time."""
         if sys.platform != "win32":
             try:
                 fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise FileExistsError(f"another process is writing {self.path}; wait for it, or "
+                raise UserError(f"another process is writing {self.path}; wait for it, or "
                                       "give another --out") from error
 
     def _discard(self) -> None:
@@ -143,26 +146,21 @@ class ClipWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         for file in (self._keypoints, self._scores, self._journal):
-            try:
+            with contextlib.suppress(OSError):  # a full disk; the journal confirms what is there
                 file.close()
-            except OSError:  # a full disk refuses the last bytes; they are given up below
-                continue
-        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-        if full or isinstance(error, ValueError):  # going on would lead to the same refusal
-            self._discard()
 
     def add(self, key: str, clips: Sequence[Clip]) -> None:
         """Adds the clips of one input, valid as `valid_clip` returns them.
 
         Raises:
-            ValueError: A clip does not fit the header, or its id is taken.
+            UserError: A clip does not fit the header, or its id is taken.
             OSError: The disk is full.
         """
         clips = [valid_clip(clip, self.header) for clip in clips]
         ids = [clip.id for clip in clips]
         taken = sorted(self._ids.intersection(ids)) or [i for i in ids if ids.count(i) > 1]
         if taken:
-            raise ValueError(f"a clip named {taken[0]} is already in the file")
+            raise UserError(f"a clip named {taken[0]} is already in the file")
         entry: dict[str, Any] = {"key": key, "clips": []}
         repairs = "; ".join(clip.repairs for clip in clips if clip.repairs)
         if repairs:
@@ -214,16 +212,17 @@ class ClipWriter:
         """Writes the keypoint file under its name and removes the unfinished work.
 
         Args:
-            splits: Clip ids of each part of each protocol; ids of skipped inputs are passed over.
+            splits: Clip ids of each part of each protocol; ids of skipped inputs are ignored.
 
         Raises:
-            ValueError: There is no clip, or a split names a clip that was neither added nor
-                skipped, or names it in two parts.
-            OSError: The disk is full.
+            UserError: There is no clip, or a split names a clip that was neither added nor
+                skipped, or names it in two parts. What was added is kept.
+            OSError: The disk is full. What was added is kept.
         """
         if not self.index:
+            self._discard()  # there is nothing to keep
             reasons = sorted(set(self.skipped.values()))[:3]
-            raise ValueError(f"{self.path} is not written, no usable clip was found: "
+            raise UserError(f"{self.path} is not written, no usable clip was found: "
                              + ("; ".join(reasons) or "no input"))
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
@@ -248,19 +247,19 @@ class ClipWriter:
         for protocol, parts in splits.items():
             resolved[protocol], seen = {}, set[str]()
             if not protocol or protocol == "." or set(protocol) & {"/", "\0"}:
-                raise ValueError(f"{protocol!r} is no name for a split")
+                raise UserError(f"{protocol!r} cannot be the name of a split")
             for part, ids in parts.items():
                 if part not in PARTS:
-                    raise ValueError(f"split {protocol}: the part must be one of {PARTS}, "
+                    raise UserError(f"split {protocol}: the part must be one of {PARTS}, "
                                      f"got {part!r}")
                 named = list(ids)
                 unknown = [i for i in named if i not in position and i not in self.skipped]
                 if unknown:
-                    raise ValueError(f"{self.path} is not written, the split {protocol}/{part} "
+                    raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
                                      f"names {len(unknown)} unknown clips, among them "
                                      f"{unknown[0]!r}")
                 if len(seen.intersection(named)) or len(set(named)) != len(named):
-                    raise ValueError(f"{self.path} is not written, the split {protocol}/{part} "
+                    raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
                                      "names a clip twice, or one of another part")
                 seen.update(named)
                 resolved[protocol][part] = np.array(
@@ -326,7 +325,7 @@ def _version() -> str:
 
 
 def _job_of(path: Path) -> str:
-    """What job made a file; empty where it is no usable keypoint file or knows of none."""
+    """The job that made a file; empty if the file is not usable or does not know its job."""
     try:
         return KeypointFile(path).job
     except KeypointFileError:

@@ -71,9 +71,9 @@ def test_the_folder_above_the_labels_will_do(tmp_path):
     ({"action": None}, "`action` is missing"),
     ({"train": None}, "`train` is missing"),
     ({"x": None}, "`x` is missing"),
-    ({"y": np.zeros((3, 12))}, r"`y` is missing or no numbers of shape \(frames, 13\)"),
+    ({"y": np.zeros((3, 12))}, r"`y` is missing or not numbers of shape \(frames, 13\)"),
     ({"y": np.zeros((2, 13))}, "`x` and `y` differ"),
-    ({"x": np.full((3, 13), "a")}, "`x` is missing or no numbers"),
+    ({"x": np.full((3, 13), "a")}, "`x` is missing or not numbers"),
     ({"visibility": np.ones((2, 13))}, "`visibility` is missing or does not have the shape"),
     ({"dimensions": 5}, "`dimensions`"),
     ({"dimensions": np.array(["a", "b"], object)}, "`dimensions`"),
@@ -87,7 +87,7 @@ def test_flawed_files_are_refused(tmp_path, changes, message):
 def test_truncated_files_are_refused(tmp_path, keep):
     path = put(tmp_path, "0001", label()) / "0001.mat"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"no readable \.mat file|is missing"):
+    with pytest.raises(ValueError, match=r"cannot be read as a \.mat file|is missing"):
         PennActionSource(tmp_path).read("0001")
 
 
