@@ -323,6 +323,16 @@ class TestFullDisk:
                 write(tmp_path / "file.h5", [make_clip()])
         self.assert_it_resumes(tmp_path)
 
+    def test_while_the_file_is_closed(self, tmp_path, monkeypatch):
+        def full(*_):  # as h5py does it
+            raise RuntimeError("flush failed (file write failed: errno = 28, error message = '')")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ClipWriter, "_copy_frames", full)
+            with pytest.raises(OSError, match="No space left"):
+                write(tmp_path / "file.h5", [make_clip()])
+        self.assert_it_resumes(tmp_path)
+
     def assert_it_resumes(self, folder):
         assert [path.name for path in folder.iterdir()] == ["file.h5.partial"]
         with ClipWriter(folder / "file.h5", HEADER) as writer:

@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -236,8 +237,11 @@ class ClipWriter:
             self._write_report("skipped", self.skipped)
             self._write_report("repaired", self.repaired)
             temporary.replace(self.path)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            number = re.search(r"errno = (\d+)", str(error))
+            if isinstance(error, RuntimeError) and number:  # a full disk when h5py closes a file
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
             raise
         self._discard()
 
