@@ -121,7 +121,12 @@ def check(args: Sequence[str]) -> int | None:
     options = parser.parse_args(args)
     from preprocessing.inspect.check import check_file
 
-    check_file(options.file, options.html)
+    checked = check_file(options.file)
+    if options.html is not None:
+        from preprocessing.inspect.page import write_page
+
+        write_page(options.html, *checked)
+        print(f"The page: {options.html}")
     return None
 
 

@@ -149,17 +149,15 @@ def parts_of(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.in
     return [(part, file.splits[protocol][part]) for part in PARTS if part in file.splits[protocol]]
 
 
-def check_file(path: Path, page: Path | None = None) -> None:
-    """Prints what is in a keypoint file, after reading all of it.
+def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
+    """Reads all of a keypoint file and prints what is in it.
 
-    Args:
-        path: The keypoint file.
-        page: HTML page to write, with interactive plots.
+    Returns:
+        The file, what its frames show, and facts about both, by name.
 
     Raises:
         MissingFileError: There is no such file.
         KeypointFileError: The file is damaged, unfinished, of another program or version.
-        UserError: The page cannot be written.
     """
     file = KeypointFile(path)
     findings = examine(file)
@@ -171,11 +169,7 @@ def check_file(path: Path, page: Path | None = None) -> None:
     console = Console()
     console.print(tabulate(file, facts))
     console.print(_classes(file))
-    if page is not None:
-        from preprocessing.inspect.page import write_page  # plots take a second to import
-
-        write_page(page, file, findings, facts)
-        print(f"The page: {page}")
+    return file, findings, facts
 
 
 def _some(clips: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from preprocessing.__main__ import main
 from preprocessing.inspect.check import Findings, check_file, examine
+from preprocessing.inspect.page import write_page
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile, KeypointFileError
 
@@ -105,7 +106,7 @@ def test_class_names_do_no_harm_on_the_page(tmp_path):
     evil = "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"
     path = write(tmp_path / "toys.h5", make_clip("<script>a", 1, label=0), make_clip(label=1),
                  classes=evil)
-    check_file(path, tmp_path / "page.html")
+    write_page(tmp_path / "page.html", *check_file(path))
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert Strict(text).open == []
     assert "alert(1)" in text
@@ -137,8 +138,8 @@ def test_a_page_that_cannot_be_written(tmp_path, capsys):
 
 
 def test_a_page_without_splits_or_classes(tmp_path):
-    check_file(write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3),
-          tmp_path / "page.html")
+    path = write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3)
+    write_page(tmp_path / "page.html", *check_file(path))
     assert "Clips per class, all" in (tmp_path / "page.html").read_text()
 
 
