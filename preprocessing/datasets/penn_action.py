@@ -28,6 +28,7 @@ CLASS_NAMES = (
     "tennis_forehand", "tennis_serve",
 )
 _NUM_JOINTS = LAYOUTS["penn13"].num_joints
+_NAMES = ("action", "train", "dimensions", "visibility", "x", "y")
 _OCCLUDED = 0.5
 _CORNER = 2.0
 """Invisible joints nearer to the corner than this many pixels were not annotated. The largest
@@ -103,7 +104,7 @@ class PennActionSource:
     def _load(self, key: str) -> dict[str, Any]:
         data = read_bytes(self.root / f"{key}.mat")
         try:
-            content = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # stub: paths only
+            content = loadmat(io.BytesIO(data), variable_names=_NAMES)  # type: ignore[arg-type]
         except Exception as error:  # a damaged file can raise anything
             raise Unusable(f"it cannot be read as a .mat file ({error or type(error).__name__})"
                            ) from error

@@ -65,7 +65,7 @@ class PysklSource:
             raise UserError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
                             "does, whose keypoints lie in files of their own; "
                             "give a pickle whose annotations have `keypoint`")
-        self._splits = _splits(path, content.get("split") or {})
+        self._splits = _splits(path, content.get("split"))
         # The shape of most annotations; those of another one are skipped when they are stored.
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
         self.header = Header(
@@ -157,8 +157,11 @@ def _default_class_names(path: Path, annotations: Sequence[Mapping[str, Any]]) -
 
 def _splits(path: Path, named: Any) -> dict[str, dict[str, list[str]]]:
     """Protocol -> part -> clips from names like ``xsub_train``, ``train`` and ``test1``."""
+    if named is None:
+        return {}
     if not isinstance(named, dict) or not all(
-            isinstance(clips, list | tuple | np.ndarray) for clips in named.values()):
+            isinstance(clips, list | tuple) or (isinstance(clips, np.ndarray) and clips.ndim == 1)
+            for clips in named.values()):
         raise UserError(f"{path} has a `split` that is not a dictionary of lists of clips")
     found: dict[str, dict[str, list[str]]] = {}
     for name, clips in named.items():

@@ -81,8 +81,8 @@ class PoseList:
         scores = np.stack([np.ones(len(row[2])) if row[3] is None else row[3]
                            for row in self._rows])
         looked_at = list(frames)
-        if any(abs(row[0]) > _MAX_NUMBER or row[1] > _MAX_NUMBER for row in self._rows) or any(
-                abs(number) > _MAX_NUMBER for number in looked_at):
+        if max(map(abs, [*looked_at, *(number for row in self._rows for number in row[:2])])
+               ) > _MAX_NUMBER:
             raise Unusable("the number of a frame or of a person is absurdly large")
         frame, person = (np.array([row[i] for row in self._rows], np.int64) for i in (0, 1))
         return Poses(keypoints, scores, frame, np.maximum(person, -1),

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
+from scipy.sparse import csr_matrix
 
 from preprocessing.core import runner
 from preprocessing.datasets.penn_action import CLASS_NAMES, PennActionSource
@@ -76,6 +77,9 @@ def test_the_folder_above_the_labels_will_do(tmp_path):
     ({"x": np.full((3, 13), "a")}, "`x` is missing or not numbers"),
     ({"visibility": np.ones((2, 13))}, "`visibility` is missing or does not have the shape"),
     ({"dimensions": 5}, "`dimensions`"),
+    ({"dimensions": np.array([np.nan, 5.0])}, "`dimensions`"),
+    ({"dimensions": np.array([np.inf, 5.0])}, "`dimensions`"),
+    ({"train": csr_matrix([[1]])}, "`train` is missing"),
     ({"dimensions": np.array(["a", "b"], object)}, "`dimensions`"),
 ])
 def test_flawed_files_are_refused(tmp_path, changes, message):

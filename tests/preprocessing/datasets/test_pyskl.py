@@ -168,6 +168,8 @@ def test_class_names_from_a_file(path, tmp_path):
     ([annotate(label=10**9)], "label 1000000000, which looks damaged"),
     ({"annotations": [annotate()], "split": [1]}, "`split` that is not a dictionary"),
     ({"annotations": [annotate()], "split": {"all": ["a"]}}, "a split 'all'"),
+    ({"annotations": [annotate()], "split": np.zeros(2)}, "`split` that is not a dictionary"),
+    ({"annotations": [annotate()], "split": {"x_train": np.array(1)}}, "`split` that is not a"),
 ])
 def test_what_is_no_such_pickle_is_refused(path, content, message):
     path.write_bytes(pickle.dumps(content))
@@ -184,12 +186,15 @@ def test_flawed_annotations_are_skipped_with_their_reason(path, tmp_path):
         "short": ({"keypoint": np.ones((1, 0, 17, 2)), "keypoint_score": np.ones((1, 0, 17))},
                   "no frame"),
         "joints": ({"keypoint": np.ones((1, 4, 25, 2))}, "for layout coco17"),
-        "nan": ({"keypoint": np.full((2, 4, 17, 2), np.nan)}, "no joint is visible"),
+        "nowhere": ({"keypoint": np.full((2, 4, 17, 2), np.nan)}, "no joint is visible"),
         "scores": ({"keypoint_score": np.ones((1, 1, 1))}, "scores have the shape"),
         "texts": ({"keypoint_score": np.array(["a"])}, "not an array of numbers"),
         "label": ({"label": "wave"}, "label 'wave', which is not an integer"),
         "negative": ({"label": -7}, "label -7 is out of range"),
         "size": ({"img_shape": (0, 0)}, "frame size"),
+        "large": ({"img_shape": (480, 2**25)}, "frame size"),
+        **{name: ({"img_shape": size, "original_shape": None}, "no `img_shape`") for name, size in (
+            ("endless", (480, 10**400)), ("nan", np.array([np.nan, 5])), ("ragged", [[1, 2], 3]))},
     }
     dump(path, annotate("good"), *(annotate(name, **changes)
                                    for name, (changes, _) in flaws.items()),

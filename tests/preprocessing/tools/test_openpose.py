@@ -151,6 +151,8 @@ def test_numbers_of_any_length(tmp_path):
     ('{"people": [{"pose_keypoints_2d": [1, 2, 1]}]}', "persons have 25 joints, but .* has 1"),
     ('{"people": [{"person_id": [1' + "0" * 30 + '], "pose_keypoints_2d": ' + str([1] * 75)
      + "}]}", "absurdly large"),
+    ('{"people": [{"person_id": -1' + "0" * 30 + ', "pose_keypoints_2d": ' + str([1] * 75)
+     + "}]}", "absurdly large"),
 ])
 def test_flawed_files_are_refused_by_name(tmp_path, content, message):
     put(tmp_path, "fine", 0, person())
