@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ LIBRARIES = {
     "cost": {"torch"},
     "runs.record": set(),
     "runs.predictions": {"numpy"},
+}
+# What a room of preprocessing may import of preprocessing; only `commands` is bound by nothing.
+ROOMS = {
+    "core": {"core"},
+    "tools": {"core", "tools"},
+    "datasets": {"core", "datasets"},
+    "synthetic": {"synthetic", "datasets.ntu"},  # it writes that format
+    "inspect": {"inspect"},
+    "__main__": {"commands"},
 }
 # What the other packages may know of the framework.
 OUTSIDE = {
@@ -128,6 +138,30 @@ def test_only_the_command_line_ties_data_and_model():
                    for room in ("data.datamodule", "training.module"))]
     assert both
     assert all(module.startswith("ptl_skel.cli.") for module in both)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_of_preprocessing_imports_only_what_it_stands_on(room):
+    inside = {name: file for name, file in modules("preprocessing").items()
+              if within(name.removeprefix("preprocessing."), [room])}
+    assert inside
+    for file in inside.values():
+        found = {name.removeprefix("preprocessing.") for name in imports(file)
+                 if name.startswith("preprocessing.")}
+        assert not {name for name in found if not within(name, ROOMS[room])}, file
+
+
+def test_every_module_of_preprocessing_has_a_room():
+    rooms = {name.split(".")[1] for name in modules("preprocessing")}
+    assert rooms == {*ROOMS, "__init__", "commands"}
+
+
+@pytest.mark.parametrize("package", ["preprocessing"])
+def test_there_are_no_import_circles(package):
+    files = modules(package)
+    TopologicalSorter({name: {other for other in files for imported in imports(file)
+                              if within(imported, [other])}
+                       for name, file in files.items()}).prepare()
 
 
 @pytest.mark.parametrize("package", OUTSIDE)

@@ -166,9 +166,10 @@ class TestValidClip:
         ({"label": 2}, "label 2 is out of range: the classes are 0 to 1"),
         ({"label": -2}, "label -2 is out of range"),
         ({"frame_size": (0, 10)}, "frame size"),
-        ({"id": ""}, "no name"),
-        ({"id": "a\0b"}, "no name"),
-        ({"id": "\udcff"}, "no name"),
+        ({"frame_size": (10, 2**40)}, "frame size"),
+        ({"id": ""}, "cannot be the name"),
+        ({"id": "a\0b"}, "cannot be the name"),
+        ({"id": "\udcff"}, "cannot be the name"),
     ])
     def test_a_clip_that_does_not_fit_is_refused(self, changes, message):
         with pytest.raises(ValueError, match=message):
@@ -178,7 +179,7 @@ class TestValidClip:
 class TestWriter:
     def test_an_existing_file_is_kept(self, stored):
         before = stored.read_bytes()
-        with pytest.raises(FileExistsError, match="--overwrite"):
+        with pytest.raises(UserError, match="--overwrite"):
             ClipWriter(stored, HEADER)
         assert stored.read_bytes() == before
         assert not stored.with_name("stored.h5.partial").exists()
@@ -192,13 +193,13 @@ class TestWriter:
         assert KeypointFile(stored).ids == ["new"]
 
     def test_a_folder_is_refused(self, tmp_path):
-        with pytest.raises(FileExistsError, match="is a folder"):
+        with pytest.raises(UserError, match="is a folder"):
             ClipWriter(tmp_path, HEADER, overwrite=True)
 
     def test_unfinished_work_of_another_job_is_kept(self, tmp_path):
         with ClipWriter(tmp_path / "file.h5", HEADER, {"input": "one"}) as writer:
             writer.add("a", [make_clip()])
-        with pytest.raises(FileExistsError, match="unfinished work of another job"):
+        with pytest.raises(UserError, match="unfinished work of another job"):
             ClipWriter(tmp_path / "file.h5", HEADER, {"input": "two"})
         with ClipWriter(tmp_path / "file.h5", HEADER, {"input": "one"}) as writer:
             assert writer.done == {"a"}
@@ -207,7 +208,7 @@ class TestWriter:
 
     def test_a_second_writer_of_the_same_file_is_refused(self, tmp_path):
         with (ClipWriter(tmp_path / "file.h5", HEADER),
-              pytest.raises(FileExistsError, match="another process is writing")):
+              pytest.raises(UserError, match="another process is writing")):
             ClipWriter(tmp_path / "file.h5", HEADER)
 
     @USES_TMP_PATH
@@ -267,12 +268,16 @@ class TestWriter:
         ({"own": {"train": ["a"], "test": ["a"]}}, "own/test names a clip twice"),
         ({"own": {"train": ["a", "a"]}}, "own/train names a clip twice"),
         ({"own": {"training": ["a"]}}, "got 'training'"),
-        ({"a/b": {"train": ["a"]}}, "'a/b' is no name"),
+        ({"a/b": {"train": ["a"]}}, "'a/b' cannot be the name"),
     ])
     def test_a_split_that_does_not_fit_the_clips_is_refused(self, tmp_path, splits, message):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             write(tmp_path / "file.h5", [make_clip()], splits)
-        assert not list(tmp_path.iterdir())
+        assert not (tmp_path / "file.h5").exists()
+        with ClipWriter(tmp_path / "file.h5", HEADER) as writer:
+            assert writer.done == {"a"}
+            writer.finish({})
+        assert KeypointFile(tmp_path / "file.h5").ids == ["a"]
 
     def test_a_file_without_clips_is_refused_with_the_reasons(self, tmp_path):
         def skip_all():
@@ -308,16 +313,34 @@ class TestFullDisk:
 
         with pytest.raises(OSError, match="No space left"):
             fill()
-        assert not list(tmp_path.iterdir())
+        self.assert_it_resumes(tmp_path)
 
     def test_while_the_file_is_put_together(self, tmp_path, monkeypatch):
         def full(*_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
-        with pytest.raises(OSError, match="No space left"):
-            write(tmp_path / "file.h5", [make_clip()])
-        assert not list(tmp_path.iterdir())
+        with monkeypatch.context() as patch:
+            patch.setattr(h5py.Dataset, "__setitem__", full)
+            with pytest.raises(OSError, match="No space left"):
+                write(tmp_path / "file.h5", [make_clip()])
+        self.assert_it_resumes(tmp_path)
+
+    def test_while_the_file_is_closed(self, tmp_path, monkeypatch):
+        def full(*_):  # as h5py does it
+            raise RuntimeError("flush failed (file write failed: errno = 28, error message = '')")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ClipWriter, "_copy_frames", full)
+            with pytest.raises(OSError, match="No space left"):
+                write(tmp_path / "file.h5", [make_clip()])
+        self.assert_it_resumes(tmp_path)
+
+    def assert_it_resumes(self, folder):
+        assert [path.name for path in folder.iterdir()] == ["file.h5.partial"]
+        with ClipWriter(folder / "file.h5", HEADER) as writer:
+            assert writer.done == {"a"}
+            writer.finish({})
+        assert KeypointFile(folder / "file.h5").ids == ["a"]
 
 
 def set_attribute(name, value):

@@ -1,4 +1,7 @@
-"""Files that other tools left: found in a folder, read within limits, turned into numbers."""
+"""Files of others: found in a folder, read within limits, turned into numbers.
+
+These functions are the guard against what strangers send: absurd sizes, pipes, damaged text.
+"""
 
 from __future__ import annotations
 
@@ -12,48 +15,73 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.core.source import Unusable
+from ptl_skel.errors import MissingFileError, UserError
+
 MAX_BYTES = 200_000_000
 """Largest file that is read as one clip. As JSON, 100,000 frames of a person take less."""
 
 
-def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder below `root`, itself included, with its file names; both in a fixed order."""
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        yield Path(folder), sorted(names)
+def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder in `root`, itself included, with the names of its files; both sorted.
+
+    Links are followed, except those that lead back to a folder which is being walked through.
+
+    Raises:
+        UserError: A folder cannot be listed.
+    """
+    here = root.resolve()
+    if here in _above:
+        return
+    folders: list[str] = []
+    names: list[str] = []
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                (folders if entry.is_dir() else names).append(entry.name)
+    except OSError as error:
+        raise UserError(f"{root} cannot be listed: {error.strerror}") from error
+    yield root, sorted(names)
+    for name in sorted(folders):
+        yield from walk(root / name, (*_above, here))
 
 
 def find_clips(root: Path, suffix: str) -> dict[str, Path]:
-    """Files of a clip each: clip name, which is the path below `root` without `suffix` -> path.
+    """Files of one clip each: clip name, which is the path in `root` without `suffix` -> path.
 
     Args:
         root: A folder, or the file of a single clip.
         suffix: Ending of the names, e.g. ``.json``.
 
     Raises:
-        FileNotFoundError: There is no such file or folder.
-        ValueError: There is no file with that ending.
+        MissingFileError: There is no such file or folder.
+        UserError: There is no file with that ending.
     """
     if not root.exists():
-        raise FileNotFoundError(f"{root} does not exist; give a {suffix} file, or a folder of them")
+        raise MissingFileError(f"{root} does not exist; give a {suffix} file, or a folder of them")
     if not root.is_dir():
         return {root.stem: root}
     found = [folder / name for folder, names in walk(root) for name in names
              if name.lower().endswith(suffix)]
     if not found:
-        raise ValueError(f"{root} holds no {suffix} file; give the folder that holds one per clip")
+        raise UserError(f"{root} holds no {suffix} file; give the folder that holds one per clip")
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in found}
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """A text that changes when one of the files does, by its size and the time it was written."""
+    """A text that changes when one of the files does: its name, its size or its time of change.
+
+    Where the files lie does not matter, so moved files, and copies that keep the times, count as
+    the same.
+    """
     digest = hashlib.sha256()
     for path in paths:
         try:
             status = path.stat()
-        except OSError:  # told when it is read
+        except OSError:  # reported when it is read
             continue
-        digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+        line = f"{path.name}\0{status.st_size} {status.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))  # names of files can be any bytes
     return digest.hexdigest()
 
 
@@ -61,42 +89,65 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a file.
 
     Raises:
-        ValueError: The file is gone, may not be read, is no regular file, or is too large.
-        OSError: The disk or the network fails.
+        Unusable: The file is gone, may not be read, is not a regular file, or is too large.
+        UserError: The disk or the network fails, which concerns more than this file.
     """
     try:
+        if not path.is_file() and path.exists():  # reading a pipe would wait for ever
+            raise Unusable(f"{path.name} is not a regular file")
         size = path.stat().st_size
-        if not path.is_file():  # a pipe would be waited for
-            raise ValueError(f"{path.name} is no regular file")
         if size > limit:
-            raise ValueError(f"{path.name} has {size:,} bytes, more than the {limit:,} that a "
-                             "clip can take")
+            raise Unusable(f"{path.name} has {size:,} bytes, more than the {limit:,} that a "
+                           "clip can take")
         return path.read_bytes()
-    except (FileNotFoundError, PermissionError) as error:  # others concern more than this file
-        raise ValueError(f"{path.name} cannot be read: {error.strerror}") from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise Unusable(f"{path.name} cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; the same command resumes "
+                        "from there") from error
 
 
 def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
     """The content of a JSON file.
 
     Raises:
-        ValueError: The file cannot be read or is no JSON.
-        OSError: The disk or the network fails.
+        Unusable: The file cannot be read, or is not JSON.
     """
     data = read_bytes(path, limit)
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is no JSON: {error}") from error
+        raise Unusable(f"{path.name} is not JSON: {error}") from error
 
 
-def numbers(value: Any, what: str) -> NDArray[np.float64]:
+def to_numbers(value: Any, what: str) -> NDArray[np.float64]:
     """An array of what should be numbers in lists of equal length.
 
     Raises:
-        ValueError: It is anything else; the message calls it by `what`.
+        Unusable: It is anything else; the message calls it `what`.
     """
     try:
         return np.asarray(value, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{what} is no list of numbers") from error
+        raise Unusable(f"{what} is not a list of numbers") from error
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The names in a text file with one class name per line.
+
+    Raises:
+        MissingFileError: There is no such file.
+        UserError: It is not such a file, or has an empty line or the same name twice.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"the file of class names {path} does not exist; it has one name "
+                               "per line")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"the file of class names {path} is not UTF-8 text") from error
+    names = tuple(line.strip() for line in lines)
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise UserError(f"the file of class names {path} must have one name per line; none of them "
+                        "may be empty, or there twice")
+    return names

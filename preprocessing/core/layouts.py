@@ -1,4 +1,4 @@
-"""The joint layout of an input that tells no more than the number of its joints."""
+"""The joint layout of an input that only shows how many joints there are."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from ptl_skel.errors import UserError
 from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
 
 _COUNTS = Counter(layout.num_joints for layout in LAYOUTS.values())
 
 UNIQUE_LAYOUTS: Mapping[int, str] = {
     layout.num_joints: name for name, layout in LAYOUTS.items() if _COUNTS[layout.num_joints] == 1}
-"""Number of joints -> layout, where only one of the built-in layouts has as many."""
+"""Number of joints -> layout, where only one of the built-in layouts has that many."""
 
 
 def choose_layout(path: Path, name: str | None, joints: int,
                   usual: Mapping[int, str]) -> SkeletonLayout:
-    """The layout of that name, or the usual one of as many joints.
+    """The layout of that name, or the usual one with that many joints.
 
     Args:
         path: The input, for the message.
@@ -26,14 +27,13 @@ def choose_layout(path: Path, name: str | None, joints: int,
         usual: Number of joints -> name of the usual layout, e.g. `UNIQUE_LAYOUTS`.
 
     Raises:
-        FileNotFoundError: There is no such YAML file.
-        ValueError: No layout is usual, or the named one has another number of joints.
+        MissingFileError: There is no such YAML file.
+        UserError: No layout is usual, or the named one has another number of joints.
     """
     if name is None and joints not in usual:
-        raise ValueError(f"{path} has {joints} joints, which fit none or several layouts; "
-                         "name it with --layout")
+        raise UserError(f"{path} has {joints} joints, which is the number of no layout or of "
+                        "several; name the layout with --layout")
     chosen = get_layout(name or usual[joints])
     if chosen.num_joints != joints:
-        raise ValueError(f"{path} has {joints} joints, but --layout {name} has "
-                         f"{chosen.num_joints}")
+        raise UserError(f"{path} has {joints} joints, but --layout {name} has {chosen.num_joints}")
     return chosen

@@ -1,4 +1,4 @@
-"""Runs a source: reads its inputs in worker processes, stores their clips in order, reports."""
+"""Runs a source: reads its inputs in worker processes and stores their clips in order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -21,15 +22,18 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from preprocessing.core.source import LeftOut, Source
-from preprocessing.inspect.check import overview
-from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
+from preprocessing.core.files import fingerprint
+from preprocessing.core.source import LeftOut, Source, Unusable
+from ptl_skel.errors import UserError
+from ptl_skel.storage import Clip, ClipWriter, UpToDate
 
-# Inputs a worker reads before it hands over: evens out long and short ones, bounds the memory.
+# Inputs that a worker reads before it sends them: evens out long and short ones, bounds the memory.
 _CHUNK = 16
-_REASONS = 5
+_SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger
 _NUMBER = re.compile(r"\d+")
+
+
 class Skipped(NamedTuple):
     """An input that gave no clip."""
 
@@ -37,14 +41,15 @@ class Skipped(NamedTuple):
     is_loss: bool
 
 
-Outcome = list[Clip] | Skipped | OSError
-"""What became of an input: its clips, why it gave none, or why the run cannot go on."""
+Outcome = list[Clip] | Skipped | Exception
+"""What became of an input: its clips, why it gave none, or what stops the run."""
 
 
-def run(source: Source, out: Path, *, workers: int | None = None, overwrite: bool = False) -> None:
-    """Writes the keypoint file of a source, or goes on where the same run was interrupted.
+def run(source: Source, out: Path, *, workers: int | None = None,
+        overwrite: bool = False) -> dict[str, str]:
+    """Writes the keypoint file of a source, or resumes the same run where it was interrupted.
 
-    The file is the same whatever the number of workers and however often it was interrupted. Where
+    The file is the same whatever the number of workers and however often it was interrupted. If
     the same run has finished it, nothing is done.
 
     Args:
@@ -53,23 +58,29 @@ def run(source: Source, out: Path, *, workers: int | None = None, overwrite: boo
         workers: Processes that read; 0 or 1 reads in this one, None takes one per CPU.
         overwrite: Replace an existing `out`.
 
+    Returns:
+        What a summary should report, by name; empty where there was nothing to do.
+
     Raises:
-        FileExistsError: `out` exists, or an unfinished file of another job does.
-        ValueError: Nothing usable was found, or a split names an unknown clip.
-        OSError: An input cannot be read, or `out` cannot be written.
+        UserError: `out` exists or cannot be written, an unfinished file of another job exists, or
+            nothing usable was found.
+        Exception: A bug in the source. It names the input; the finished part is kept.
     """
     try:
-        _write(source, out, workers, overwrite)
+        return _write(source, out, workers, overwrite)
     except UpToDate as done:
         print(done)
+        return {}
 
 
-def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> None:
+def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> dict[str, str]:
     began = time.monotonic()
     keys = source.keys()
     # Other inputs than last time are another job: their clips would end up in another order.
-    job = {**source.job, "keys": _digest(keys)}
-    with ClipWriter(out, source.header, job, overwrite=overwrite) as writer:
+    job = {**source.options, "files": fingerprint(source.files), "keys": _digest(keys)}
+    with _writing(out):
+        writer = ClipWriter(out, source.header, job, overwrite=overwrite)
+    with writer:
         remaining = [key for key in keys if key not in writer.done]
         count = os.cpu_count() or 1 if workers is None else workers
         with (_progress() as progress,
@@ -77,32 +88,35 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> N
             task = progress.add_task(source.header.dataset, total=len(keys),
                                      completed=len(keys) - len(remaining))
             for key, outcome in zip(remaining, outcomes, strict=True):
-                _store(writer, key, outcome)
+                if isinstance(outcome, Exception):
+                    raise outcome
+                with _writing(out):
+                    _store(writer, key, outcome)
                 progress.advance(task)
-        writer.finish(source.splits([clip["id"] for clip in writer.index]))
-    _print_summary(out, writer, time.monotonic() - began)
+        ids = [clip["id"] for clip in writer.index]
+        splits, unknown = _known_clips(source.splits(ids), {*ids, *writer.skipped})
+        with _writing(out):
+            writer.finish(splits)
+    facts = {"skipped": _counted(writer.skipped), "repaired": _counted(writer.repaired),
+             "flawed": f"{writer.num_lost:,} of {writer.num_inputs:,}"}
+    if unknown:
+        facts["unknown clips in splits, ignored"] = "\n".join(unknown)
+    return {**facts, "time": f"{time.monotonic() - began:.1f} s"}
 
 
-def check_loss(out: Path, max_loss: float, *, strict: bool = False) -> None:
-    """Warns where many inputs of a keypoint file were flawed.
-
-    Args:
-        out: The keypoint file.
-        max_loss: The most, in percent.
-        strict: Raise instead.
-
-    Raises:
-        ValueError: With `strict`, there are more.
-    """
-    file = KeypointFile(out)
-    if file.num_lost * 100 <= max_loss * file.num_inputs:
-        return
-    told = (f"{file.num_lost:,} of {file.num_inputs:,} inputs "
-            f"({file.num_lost / file.num_inputs:.1%}) are flawed, more than --max_loss "
-            f"{max_loss:g} %; {out.with_suffix('.skipped.csv')} says why")
-    if strict:
-        raise ValueError(told)
-    print(f"warning: {told}", file=sys.stderr)
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Reports a full disk or a missing permission as a `UserError`."""
+    try:
+        yield
+    except UpToDate:
+        raise
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{error.filename or out} cannot be written: {error.strerror or error}; "
+                        "what is finished is kept, so the same command resumes from there"
+                        ) from error
 
 
 def _digest(keys: Sequence[str]) -> str:
@@ -110,25 +124,38 @@ def _digest(keys: Sequence[str]) -> str:
     return hashlib.sha256(names).hexdigest()
 
 
-def _store(writer: ClipWriter, key: str, outcome: Outcome) -> None:
-    if isinstance(outcome, OSError):
-        raise outcome
+def _store(writer: ClipWriter, key: str, outcome: list[Clip] | Skipped) -> None:
     if isinstance(outcome, Skipped):
         writer.skip(key, outcome.reason, is_loss=outcome.is_loss)
         return
     try:
         writer.add(key, outcome)
-    except ValueError as error:
+    except UserError as error:  # a clip that may not enter the file
         writer.skip(key, str(error))
+
+
+def _known_clips(splits: Mapping[str, Mapping[str, Sequence[str]]], known: set[str]
+                 ) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
+    """The splits without clips that do not exist, and a line about those for each part."""
+    kept = {protocol: {part: [clip for clip in clips if clip in known]
+                       for part, clips in parts.items()} for protocol, parts in splits.items()}
+    lines = []
+    for protocol, parts in splits.items():
+        for part, clips in parts.items():
+            unknown = [clip for clip in clips if clip not in known]
+            if unknown:
+                lines.append(f"{protocol}/{part}: {len(unknown):,}, the first is {unknown[0]!r}")
+    return kept, lines
 
 
 def _read(source: Source, key: str) -> Outcome:
     try:
         return source.read(key) or Skipped("it holds no clip", is_loss=True)
-    except OSError as error:
-        return error
-    except ValueError as error:
+    except Unusable as error:
         return Skipped(str(error), is_loss=not isinstance(error, LeftOut))
+    except Exception as error:  # raised again where the outcomes are stored
+        error.add_note(f"The input was {key!r}.")
+        return error
 
 
 def _outcomes(source: Source, keys: Sequence[str], workers: int) -> Generator[Outcome, None, None]:
@@ -164,10 +191,10 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> 
         for number, chunk in enumerate(chunks):
             try:
                 outcomes = receivers[number % workers].recv()
-            except (EOFError, OSError) as error:
-                raise ChildProcessError(
+            except (EOFError, ConnectionError) as error:
+                raise UserError(
                     f"a worker process ended while it read {chunk[0]} to {chunk[-1]}, perhaps for "
-                    "want of memory; the same command with --workers 1 goes on from there"
+                    "lack of memory; the same command with --workers 1 resumes from there"
                 ) from error
             yield from outcomes
     finally:
@@ -178,9 +205,9 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> 
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc reuse the blocks that one input took for the next one.
+    """Lets glibc reuse the blocks of one input for the next one.
 
-    Otherwise the kernel maps and clears fresh pages for each: a fourth of the time of NTU files.
+    Otherwise the kernel maps and clears new pages for each: a fourth of the time of NTU files.
     Does nothing on other systems.
     """
     if sys.platform.startswith("linux"):
@@ -195,12 +222,20 @@ def _work(source: Source, chunks: Sequence[Sequence[str]], sender: Connection) -
     keep_freed_memory()
     with contextlib.suppress(BrokenPipeError):
         for chunk in chunks:
-            sender.send([_read(source, key) for key in chunk])
+            sender.send([_portable(_read(source, key)) for key in chunk])
+
+
+def _portable(outcome: Outcome) -> Outcome:
+    """The outcome without a traceback, which cannot be pickled: that of a bug becomes text."""
+    if isinstance(outcome, Exception) and not isinstance(outcome, UserError):
+        return RuntimeError("reading failed in a worker process:\n\n"
+                            + "".join(traceback.format_exception(outcome)))
+    return outcome
 
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C: they end silently when their parent says so."""
+    """Processes started meanwhile ignore Ctrl-C: their parent ends them without a message."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -216,21 +251,8 @@ def _progress() -> Progress:
                     TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def _print_summary(out: Path, writer: ClipWriter, seconds: float) -> None:
-    table = overview(KeypointFile(out))
-    reports = {"skipped": writer.skipped, "repaired": writer.repaired}
-    for what, reasons in reports.items():
-        table.add_row(what, _counted(reasons))
-    table.add_row("flawed", f"{writer.num_lost:,} of {writer.num_inputs:,}")
-    table.add_row("time", f"{seconds:.1f} s")
-    Console().print(table)
-    for what, reasons in reports.items():
-        if reasons:
-            print(f"What was {what} and why: {out.with_suffix(f'.{what}.csv')}")
-
-
 def _counted(reasons: Mapping[str, str]) -> str:
-    """How many, and the most frequent reasons; those that differ in numbers alone are one."""
+    """How many, and the most frequent reasons; those that differ only in numbers are one."""
     counts = Counter(_NUMBER.sub("N", reason) for reason in reasons.values())
     return "\n".join([f"{len(reasons):,}", *(f"{count:,}: {reason}" for reason, count
-                                             in counts.most_common(_REASONS))])
+                                             in counts.most_common(_SHOWN))])

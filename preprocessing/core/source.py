@@ -1,25 +1,37 @@
 """What a source of keypoints has to offer.
 
-Adding a source: 1. write a class with the members of `Source` in a module of its own; 2. list it
-in ``__main__.py`` with the arguments it takes; 3. test it on a small input in its real format.
+Adding a source, say of a data set called toy:
+
+1. write a class with the members of `Source` in ``preprocessing/datasets/toy.py``; its constructor
+   takes the path of the input, and as keywords the options that it has;
+2. add a row to `SOURCES` in ``preprocessing/commands.py``, with the names of these options;
+3. test it on a small input in its real format.
+
+A format that a pose estimator writes takes less: see `preprocessing.tools.source`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Header
 
 
-class LeftOut(ValueError):  # noqa: N818  # no error: it is as it should be
+class Unusable(UserError):  # noqa: N818  # the run continues without the input
+    """An input should give a clip, but cannot; the message says why."""
+
+
+class LeftOut(Unusable):
     """An input gives no clip, and is not meant to give one; the message says why."""
 
 
 class Source(Protocol):
     """A reader of one kind of input, e.g. a folder of NTU ``.skeleton`` files.
 
-    Instances travel to worker processes: they pickle, and stay small or are read in one process.
+    Instances are pickled to worker processes, so they stay small or are read in one process.
     """
 
     @property
@@ -27,8 +39,12 @@ class Source(Protocol):
         """What holds for all clips."""
 
     @property
-    def job(self) -> Mapping[str, Any]:
-        """Input and options that decide the content; a run is resumed only for the same job."""
+    def files(self) -> Iterable[Path]:
+        """All files that are read: when one of them changes, nothing is resumed."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What else decides the content of the clips and is not in the header."""
 
     def keys(self) -> Sequence[str]:
         """Names of the inputs (say, files) in the order in which they are to be stored."""
@@ -38,9 +54,12 @@ class Source(Protocol):
 
         Raises:
             LeftOut: The input is not meant to give a clip; it is listed as skipped.
-            ValueError: The input gives no clip; the message says why, it is listed as skipped,
-                and counts as a loss.
+            Unusable: The input should give a clip, but cannot; it is listed as skipped and counted
+                as flawed. Only this error skips an input: any other one stops the run.
         """
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """Protocol -> train, val or test -> ids of clips, given the ids that were stored."""
+        """Protocol -> train, val or test -> ids of clips, given the ids that were stored.
+
+        Nothing is lost where a split names clips that do not exist: they are reported and ignored.
+        """

@@ -10,12 +10,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
+from preprocessing.core.files import read_bytes
+from preprocessing.core.source import Unusable
+from ptl_skel.errors import MissingFileError
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, Header
 
@@ -25,6 +28,7 @@ CLASS_NAMES = (
     "tennis_forehand", "tennis_serve",
 )
 _NUM_JOINTS = LAYOUTS["penn13"].num_joints
+_NAMES = ("action", "train", "dimensions", "visibility", "x", "y")
 _OCCLUDED = 0.5
 _CORNER = 2.0
 """Invisible joints nearer to the corner than this many pixels were not annotated. The largest
@@ -44,7 +48,7 @@ class PennActionSource:
         root: The folder with the ``.mat`` files, or the one above it.
 
     Raises:
-        FileNotFoundError: There are no ``.mat`` files.
+        MissingFileError: There are no ``.mat`` files.
     """
 
     header = Header("penn_action", LAYOUTS["penn13"], CLASS_NAMES, "penn_action labels")
@@ -52,33 +56,38 @@ class PennActionSource:
     def __init__(self, root: Path) -> None:
         self.root = root / "labels" if (root / "labels").is_dir() else root
         if not any(self.root.glob("*.mat")):
-            raise FileNotFoundError(f"no .mat files in {self.root}; give the folder `labels` of "
-                                    "the unpacked Penn_Action.tar.gz")
+            raise MissingFileError(f"no .mat files in {self.root}; give the folder `labels` of "
+                                   "the unpacked Penn_Action.tar.gz")
 
     @property
-    def job(self) -> Mapping[str, Any]:
-        """The folder."""
-        return {"input": str(self.root.resolve())}
+    def files(self) -> Sequence[Path]:
+        """The ``.mat`` files."""
+        return sorted(self.root.glob("*.mat"))
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
 
     def keys(self) -> Sequence[str]:
         """Names of the files, ``0001`` and so on."""
-        return sorted(path.stem for path in self.root.glob("*.mat"))
+        return [path.stem for path in self.files]
 
     def read(self, key: str) -> list[Clip]:
         """The clip of one file.
 
         Raises:
-            ValueError: The file is damaged or does not fit Penn Action.
+            Unusable: The file is damaged or does not fit Penn Action.
         """
         content = self._load(key)
         x, y = _coordinate(content, "x"), _coordinate(content, "y")
         if x.shape != y.shape:
-            raise ValueError("`x` and `y` differ in their number of frames")
+            raise Unusable("`x` and `y` differ in their number of frames")
         joints = np.stack([x, y], -1)  # (T, V, 2)
         action = str(content["action"].item())
         if action not in CLASS_NAMES:
-            raise ValueError(f"the action {action!r} is not one of Penn Action's")
-        height, width = (int(size) for size in content["dimensions"].ravel()[:2])
+            raise Unusable(f"the action {action!r} is not one of Penn Action's")
+        height, width = (int(side) for side in content["dimensions"].ravel()[:2])
         at_corner = ((joints >= 0) & (joints < _CORNER)).all(-1)
         occluded = _visibility(content, x.shape) == 0
         scores = np.where(occluded, np.where(at_corner, 0.0, _OCCLUDED), 1.0)
@@ -86,39 +95,44 @@ class PennActionSource:
                      (height, width), CLASS_NAMES.index(action))]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """The official split, which each file tells of itself: 1,258 train and 1,068 test."""
+        """The official split, which each file names itself: 1,258 train and 1,068 test."""
         is_train = [self._load(clip)["train"].item() == 1 for clip in ids]
         return {"official": {
             "train": [clip for clip, train in zip(ids, is_train, strict=True) if train],
             "test": [clip for clip, train in zip(ids, is_train, strict=True) if not train]}}
 
     def _load(self, key: str) -> dict[str, Any]:
-        data = (self.root / f"{key}.mat").read_bytes()
+        data = read_bytes(self.root / f"{key}.mat")
         try:
-            content = loadmat(io.BytesIO(data))  # type: ignore[arg-type]  # stub: paths only
+            content = loadmat(io.BytesIO(data), variable_names=_NAMES)  # type: ignore[arg-type]
         except Exception as error:  # a damaged file can raise anything
-            raise ValueError(f"no readable .mat file ({error or type(error).__name__})") from error
+            raise Unusable(f"it cannot be read as a .mat file ({error or type(error).__name__})"
+                           ) from error
         for name in ("action", "train"):
-            if name not in content or content[name].size != 1:
-                raise ValueError(f"`{name}` is missing or not one value")
+            if not isinstance(content.get(name), np.ndarray) or content[name].size != 1:
+                raise Unusable(f"`{name}` is missing or not one value")
         dimensions = content.get("dimensions")
-        if dimensions is None or dimensions.size < 2 or dimensions.dtype.kind not in "iuf":
-            raise ValueError("`dimensions` does not give height and width")
+        if (not _are_numbers(dimensions) or dimensions.size < 2
+                or not np.isfinite(dimensions.ravel()[:2]).all()):
+            raise Unusable("`dimensions` does not give height and width")
         return content
+
+
+def _are_numbers(values: Any) -> TypeGuard[NDArray[Any]]:
+    return isinstance(values, np.ndarray) and values.dtype.kind in "iuf"
 
 
 def _coordinate(content: Mapping[str, Any], name: str) -> NDArray[np.float64]:
     """One coordinate of all joints, ``(T, V)``, in pixels from 1."""
     values = content.get(name)
-    if (values is None or values.dtype.kind not in "iuf" or values.ndim != 2
-            or values.shape[1] != _NUM_JOINTS):
-        raise ValueError(f"`{name}` is missing or no numbers of shape (frames, {_NUM_JOINTS})")
+    if not _are_numbers(values) or values.ndim != 2 or values.shape[1] != _NUM_JOINTS:
+        raise Unusable(f"`{name}` is missing or not numbers of shape (frames, {_NUM_JOINTS})")
     return np.asarray(values, np.float64)
 
 
 def _visibility(content: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """1 where a joint can be seen, ``(T, V)``."""
     values = content.get("visibility")
-    if values is None or values.dtype.kind not in "iuf" or values.shape != shape:
-        raise ValueError(f"`visibility` is missing or does not have the shape {shape} of `x`")
+    if not _are_numbers(values) or values.shape != shape:
+        raise Unusable(f"`visibility` is missing or does not have the shape {shape} of `x`")
     return np.asarray(values)

@@ -1,4 +1,4 @@
-"""Loads pickles from strangers: arrays and plain containers, and nothing that could run code.
+"""Loads pickles from strangers: arrays and plain containers, nothing that could run code.
 
 NumPy's own ``__setstate__`` trusts what a pickle says about an array's memory, so not even that is
 called: stand-ins collect what describes an array, and `load` builds it from checked bytes.
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ptl_skel.errors import MissingFileError, UserError
 
 _KINDS = "biufSU"  # booleans, integers, floats, texts
 
@@ -87,17 +89,17 @@ def load(path: Path) -> Any:
     """The content of a pickle of NumPy arrays, numbers, texts and plain containers.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no pickle, is damaged, or holds anything else.
+        MissingFileError: There is no such file.
+        UserError: The file is not a pickle, is damaged, or holds anything else.
     """
-    with path.open("rb") as file:
-        try:
+    if not path.is_file():
+        raise MissingFileError(f"{path} does not exist, or is not a file; give a .pkl file")
+    try:
+        with path.open("rb") as file:
             return _finished(_Unpickler(file, encoding="latin1").load())
-        except OSError:
-            raise
-        except Exception as error:  # a damaged pickle can raise anything
-            raise ValueError(f"{path} cannot be loaded as a pickle: "
-                             f"{error or type(error).__name__}") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise UserError(f"{path} cannot be loaded as a pickle: "
+                        f"{error or type(error).__name__}") from error
 
 
 def _finished(loaded: Any) -> Any:

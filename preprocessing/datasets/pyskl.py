@@ -9,36 +9,40 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from preprocessing.core.files import read_class_names
 from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
+from preprocessing.core.source import Unusable
 from preprocessing.datasets import pickles
 from preprocessing.datasets.ntu.protocols import parse_name
-from preprocessing.tools.labels import read_class_names
+from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Floats, Header
 
 # What such pickles hold by convention; 15 joints may be SBU or JHMDB.
 _USUAL_LAYOUTS = {**UNIQUE_LAYOUTS, 25: "ntu25"}
-_SPLIT_NAME = re.compile(r"(.*?)_?(train|val|test)_?(\d*)")
+_SPLIT_NAME = re.compile(r"([^/\0]*?)_?(train|val|test)_?(\d*)")
 _MAX_CLASSES = 100_000
+_ABSURD = 10**9  # pixels
 
 
 class PysklSource:
     """Reads a pickle in the PYSKL schema.
 
-    It stays in memory, so reading it in worker processes gains nothing.
+    It stays in memory, so worker processes would not make it faster.
 
     Args:
-        path: The pickle. Nothing but arrays and plain containers is loaded from it.
+        path: The pickle. Only arrays and plain containers are loaded from it.
         layout: Name or YAML file of the layout; by default inferred from the number of joints.
         classes: Text file with one class name per line; by default labels are their own names.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is no such pickle, or holds no keypoints.
+        MissingFileError: There is no such file.
+        UserError: The file is not such a pickle, holds no keypoints, or a split is not clear.
     """
 
     def __init__(self, path: Path, *, layout: str | None = None,
@@ -49,19 +53,19 @@ class PysklSource:
         annotations = content.get("annotations") if isinstance(content, dict) else None
         if not isinstance(annotations, list) or not all(
                 isinstance(a, dict) and isinstance(a.get("frame_dir"), str) for a in annotations):
-            raise ValueError(f"{path} has no `annotations` with a `frame_dir` each; "
-                             "is it a pickle in the PYSKL schema?")
+            raise UserError(f"{path} has no `annotations` with a `frame_dir` each; "
+                            "is it a pickle in the PYSKL schema?")
         self._annotations = {str(a["frame_dir"]): a for a in annotations}
         if len(self._annotations) < len(annotations):
             name, count = Counter(a["frame_dir"] for a in annotations).most_common(1)[0]
-            raise ValueError(f"{path} has {count} annotations of the clip {name!r}; "
-                             "keep one of them")
+            raise UserError(f"{path} has {count} annotations of the clip {name!r}; "
+                            "keep one of them")
         keypoints = [a["keypoint"] for a in annotations if _is_keypoints(a.get("keypoint"))]
         if not keypoints:
-            raise ValueError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
-                             "does, whose keypoints lie in files of their own; "
-                             "give a pickle whose annotations have `keypoint`")
-        self._splits = _splits(path, content.get("split") or {})
+            raise UserError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
+                            "does, whose keypoints lie in files of their own; "
+                            "give a pickle whose annotations have `keypoint`")
+        self._splits = _splits(path, content.get("split"))
         # The shape of most annotations; those of another one are skipped when they are stored.
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
         self.header = Header(
@@ -73,9 +77,8 @@ class PysklSource:
             num_coordinates=coordinates,
             dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
         )
-        status = path.stat()
-        self.job = {"input": str(path.resolve()), "size": status.st_size,
-                    "modified": status.st_mtime_ns}
+        self.files = (path,)
+        self.options: Mapping[str, Any] = {}
 
     def keys(self) -> Sequence[str]:
         """The `frame_dir` of each annotation."""
@@ -85,20 +88,20 @@ class PysklSource:
         """The clip of one annotation.
 
         Raises:
-            ValueError: It has no keypoints or no frame size, or what it has is of a wrong type.
+            Unusable: It has no keypoints or no frame size, or they are of a wrong type.
         """
         annotation = self._annotations[key]
         keypoints = annotation.get("keypoint")
         if not _is_keypoints(keypoints):
-            raise ValueError("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
+            raise Unusable("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
         scores = annotation.get("keypoint_score")
         if scores is None:
             scores = _scores(keypoints)
         elif not isinstance(scores, np.ndarray) or scores.dtype.kind not in "biuf":
-            raise ValueError("the annotation has a `keypoint_score` that is no array of numbers")
+            raise Unusable("the annotation has a `keypoint_score` that is not an array of numbers")
         label = annotation.get("label", -1)
         if not isinstance(label, int | np.integer):
-            raise ValueError(f"the annotation has the label {label!r}, which is no integer")
+            raise Unusable(f"the annotation has the label {label!r}, which is not an integer")
         return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
                      *_known_from_name(key))]
 
@@ -111,19 +114,23 @@ class PysklSource:
 
     def _frame_size(self, annotation: Mapping[str, Any]) -> tuple[int, int]:
         for name in ("img_shape", "original_shape"):
-            size = np.asarray(annotation.get(name, ()))
-            if size.ndim == 1 and size.size >= 2 and size.dtype.kind in "iuf":
+            size = annotation.get(name)
+            if isinstance(size, np.ndarray):
+                size = size.tolist()
+            if (isinstance(size, list | tuple) and len(size) >= 2
+                    and all(isinstance(side, int | float | np.integer | np.floating)
+                            and -_ABSURD < side < _ABSURD for side in size[:2])):
                 return int(size[0]), int(size[1])
         if self.header.num_coordinates == 3:
             return 1, 1  # metres have no frame
-        raise ValueError("the annotation has no `img_shape`")
+        raise Unusable("the annotation has no `img_shape`")
 
 
 def _known_from_name(name: str) -> tuple[int, int, int, int]:
     """Subject, camera, setup and replication, where the clip is named like an NTU sample."""
     try:
         sample = parse_name(name)
-    except ValueError:
+    except Unusable:
         return -1, -1, -1, -1
     return sample.subject, sample.camera, sample.setup, sample.replication
 
@@ -143,25 +150,32 @@ def _default_class_names(path: Path, annotations: Sequence[Mapping[str, Any]]) -
     labels = [a["label"] for a in annotations if isinstance(a.get("label"), int | np.integer)]
     last = max(labels, default=-1)
     if last >= _MAX_CLASSES:
-        raise ValueError(f"{path} has the label {last}, which looks damaged; if there are that "
-                         "many classes, name them with --classes")
+        raise UserError(f"{path} has the label {last}, which looks damaged; if there are that "
+                        "many classes, name them with --classes")
     return tuple(str(label) for label in range(last + 1))
 
 
 def _splits(path: Path, named: Any) -> dict[str, dict[str, list[str]]]:
     """Protocol -> part -> clips from names like ``xsub_train``, ``train`` and ``test1``."""
-    if not isinstance(named, dict):
-        raise ValueError(f"{path} has a `split` that is no dictionary of lists of clips")
+    if named is None:
+        return {}
+    if not isinstance(named, dict) or not all(
+            isinstance(clips, list | tuple) or (isinstance(clips, np.ndarray) and clips.ndim == 1)
+            for clips in named.values()):
+        raise UserError(f"{path} has a `split` that is not a dictionary of lists of clips")
     found: dict[str, dict[str, list[str]]] = {}
     for name, clips in named.items():
         parts = _SPLIT_NAME.fullmatch(str(name))
-        if parts is None:
-            raise ValueError(f"{path} has a split {name!r}, but the names of splits have to end "
-                             "in train, val or test")
+        if parts is None or set(parts[1]) == {"."}:
+            raise UserError(f"{path} has a split {name!r}, but the names of splits must consist of "
+                            "letters, digits and the like, and end in train, val or test")
         prefix, part, number = parts.groups()
         protocol = prefix + number if prefix else f"split{number}" if number else "default"
         found.setdefault(protocol, {})[part] = [str(clip) for clip in clips]
-    for protocol in found.values():
-        if "test" not in protocol and "val" in protocol:
-            protocol["test"] = protocol.pop("val")
+    for name, protocol_parts in found.items():
+        clip, count = Counter(chain(*protocol_parts.values(), [""])).most_common(1)[0]
+        if count > 1:
+            raise UserError(f"{path} has the clip {clip!r} twice in the split {name}")
+        if "test" not in protocol_parts and "val" in protocol_parts:
+            protocol_parts["test"] = protocol_parts.pop("val")
     return found

@@ -1,4 +1,4 @@
-"""Looks at every frame of a keypoint file and tells what is in it."""
+"""Looks at every frame of a keypoint file and reports what is in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Findings:
     Attributes:
         joints: Number of joints of all persons in all frames.
         missing_of_joint: How many of each joint have score 0, ``(V,)``.
-        outside_of_joint: How many are present but beyond the edge of the frame, ``(V,)``; 2D only.
+        outside_of_joint: How many are present but outside the frame, ``(V,)``; 2D only.
         missing_shares: Share of missing joints of each clip.
         single: Ids of clips of one frame.
         still: Ids of clips of several frames in which no joint moves.
@@ -48,17 +48,17 @@ class Findings:
 
     @property
     def outside(self) -> int:
-        """How many joints are present but beyond the edge of the frame."""
+        """How many joints are present but outside the frame."""
         return int(self.outside_of_joint.sum())
 
     @property
     def suspicious(self) -> dict[str, list[str]]:
-        """Clips that are hardly what they should be, by what is strange about them."""
+        """Clips that are probably not what they should be, by what is strange about them."""
         return {"clips of one frame": self.single, "clips without motion": self.still,
                 "clips at the origin": self.zero}
 
     def add(self, clip: Clip) -> None:
-        """Counts a clip in."""
+        """Adds a clip to the counts."""
         present = clip.scores > 0
         self.joints += present.size
         self.missing_of_joint = self.missing_of_joint + (~present).sum((0, 1))
@@ -77,7 +77,7 @@ class Findings:
 
 
 def _extent(clip: Clip) -> float:
-    """The longest way between two places of one joint along an axis, over all present joints."""
+    """The largest distance along an axis between two places of a joint, over all present joints."""
     present = (clip.scores > 0)[..., None]
     keypoints = clip.keypoints.astype(np.float32)
     highest = np.where(present, keypoints, -np.inf).max(1)
@@ -89,10 +89,10 @@ def examine(file: KeypointFile) -> Findings:
     """Reads all frames.
 
     Raises:
-        KeypointFileError: Frames that cannot be read, numbers that are not finite, scores beyond
+        KeypointFileError: Frames that cannot be read, numbers that are not finite, scores outside
             0 to 1, or a clip twice in a protocol.
     """
-    again = "make it again with `python -m preprocessing`"
+    again = "make it again with `ptl-skel preprocess`"
     for protocol, parts in file.splits.items():
         clips = np.concatenate([np.empty(0, np.int64), *parts.values()])
         twice = np.flatnonzero(np.bincount(clips) > 1)
@@ -109,17 +109,13 @@ def examine(file: KeypointFile) -> Findings:
         in_range = (clip.scores >= 0) & (clip.scores <= 1)  # false for NaN
         if not (in_range.all() and np.isfinite(clip.keypoints).all()):
             raise KeypointFileError(f"{file.path} has coordinates that are not finite or scores "
-                                    f"beyond 0 to 1 in clip {clip.id!r}; {again}")
+                                    f"outside 0 to 1 in clip {clip.id!r}; {again}")
         findings.add(clip)
     return findings
 
 
-def overview(file: KeypointFile) -> Table:
-    """What the index of a file says: one row per fact, with its name and itself."""
-    return _table(file, facts_of(file))
-
-
-def _table(file: KeypointFile, facts: Mapping[str, str]) -> Table:
+def tabulate(file: KeypointFile, facts: Mapping[str, str]) -> Table:
+    """A table with one row per fact, under the path of the file."""
     table = Table("fact", Column("value", overflow="fold"), show_header=False,
                   title=str(file.path), title_justify="left")
     for name, fact in facts.items():
@@ -128,7 +124,7 @@ def _table(file: KeypointFile, facts: Mapping[str, str]) -> Table:
 
 
 def facts_of(file: KeypointFile) -> dict[str, str]:
-    """What the index of a file says, by name."""
+    """What the index of a file contains, by name."""
     header, lengths, persons = file.header, file.num_frames, file.num_persons
     facts = {
         "data set": f"{header.dataset}, from {header.source}",
@@ -153,17 +149,15 @@ def parts_of(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.in
     return [(part, file.splits[protocol][part]) for part in PARTS if part in file.splits[protocol]]
 
 
-def check(path: Path, page: Path | None = None) -> None:
-    """Prints what is in a keypoint file, after a look at all of it.
+def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
+    """Reads all of a keypoint file and prints what is in it.
 
-    Args:
-        path: The keypoint file.
-        page: HTML page to write, with plots of the same.
+    Returns:
+        The file, what its frames show, and facts about both, by name.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        MissingFileError: There is no such file.
         KeypointFileError: The file is damaged, unfinished, of another program or version.
-        OSError: The page cannot be written.
     """
     file = KeypointFile(path)
     findings = examine(file)
@@ -173,13 +167,9 @@ def check(path: Path, page: Path | None = None) -> None:
         facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
     facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
     console = Console()
-    console.print(_table(file, facts))
+    console.print(tabulate(file, facts))
     console.print(_classes(file))
-    if page is not None:
-        from preprocessing.inspect.page import write_page  # plots take a second to import
-
-        write_page(page, file, findings, facts)
-        print(f"The same with plots: {page}")
+    return file, findings, facts
 
 
 def _some(clips: Sequence[str]) -> str:

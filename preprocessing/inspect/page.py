@@ -1,33 +1,30 @@
-"""A keypoint file on a page: what `inspect.check` found, as HTML with plots.
+"""A keypoint file on a page: what `inspect.check` found, as HTML with interactive plots.
 
-The page is one file that asks for no other, so it can be sent and kept.
+The page is one file that asks for no other, so it can be sent and kept: plotly.js lies in it.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from numpy.typing import ArrayLike, NDArray
+import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from preprocessing.inspect.check import Findings, class_counts, parts_of
+from ptl_skel.errors import UserError
 from ptl_skel.storage import KeypointFile
 
 _COLOURS = {"train": "#0072b2", "val": "#e69f00", "test": "#d55e00"}  # Okabe and Ito's
 _PLAIN = "#56789a"
-_WIDTH, _ROW, _FRAME = 9.0, 0.17, 1.1  # inches: of a figure; of a bar; around the bars
-_DPI, _DENSE = 100, 2  # pixels of the page for an inch; of the picture for one of those
-_BINS = 50
-_FEW = 4  # so many bars get a width at least
-_MAX_NAME = 45  # characters of a class name beside its bar
+_BAR, _FRAME = 18, 110  # px: height of a bar, and of what is around the bars
+# No dragging, and few buttons: on a phone a finger scrolls, and the legend stays free.
+_CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": True,
+           "modeBarButtons": [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]]}
+_MAX_NAME = 30  # characters of a class name beside its bar; all of it appears on hovering
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -39,9 +36,8 @@ _PAGE = """<!DOCTYPE html>
 body {{ font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }}
 table {{ border-collapse: collapse; }}
 td, th {{ padding: 0.2em 1em 0.2em 0; text-align: left; vertical-align: top;
-         border-bottom: 1px solid #ddd; }}
-.plot {{ overflow-x: auto; }}  /* on a phone it is pushed aside rather than made too small */
-.plot img {{ display: block; width: {width}px; max-width: 100%; min-width: 600px; }}
+         border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }}
+th {{ min-width: 6em; }}
 .many {{ font-family: monospace; overflow-wrap: anywhere; }}
 </style>
 </head>
@@ -62,37 +58,39 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
         path: The HTML file, replaced if it is there.
         file: The keypoint file.
         findings: What its frames show.
-        facts: What is said first, by name.
+        facts: What comes first, by name.
+
+    Raises:
+        UserError: The page cannot be written.
     """
-    sections = [_section(f"Clips per class, {protocol or 'all'}", _classes(file, protocol))
-                for protocol in file.splits or [""]]
-    sections += [
-        _section("Length of clips", _histogram(
-            file.num_frames, "frames", _whole_bins(file.num_frames))),
-        _section("Persons in clips", _persons(file)),
-        _section("Joints that are missing or out of frame", _joints(file, findings)),
-        _section("Share of missing joints in clips", _histogram(
-            100 * np.array(findings.missing_shares), "% of the joints of all persons",
-            np.linspace(0, 100, _BINS + 1))),
-    ]
+    joints = file.header.layout.joints
+    frames = findings.joints // len(joints) / 100
+    outside = {"outside the frame": findings.outside_of_joint / frames}
+    figures = {f"Clips per class, {protocol or 'all'}": _classes(file, protocol)
+               for protocol in file.splits or [""]}
+    figures |= {
+        "Length of clips": _histogram(file.num_frames, "frames"),
+        "Persons in clips": _persons(file),
+        "Joints that are missing or outside the frame": _bars(
+            joints, {"missing": findings.missing_of_joint / frames,
+                     **(outside if file.header.num_coordinates == 2 else {})}, "% of frames"),
+        "Share of missing joints in clips": _histogram(
+            100 * np.array(findings.missing_shares), "% of the joints of all persons"),
+    }
+    sections = [f"<h2>{html.escape(title)}</h2>\n" + figure.to_html(
+                    full_html=False, include_plotlyjs=number == 0, config=_CONFIG)
+                for number, (title, figure) in enumerate(figures.items())]
     sections += [_suspicious(what, clips) for what, clips in findings.suspicious.items()]
     rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>\n"
                    for name, fact in facts.items())
     draft = path.with_name(path.name + ".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft.write_text(_PAGE.format(title=html.escape(file.path.name), facts=rows,
-                                  sections="\n".join(sections), width=f"{_WIDTH * _DPI:.0f}"),
-                     encoding="utf-8")
-    draft.replace(path)
-
-
-def _section(title: str, figure: Figure) -> str:
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=_DPI * _DENSE)
-    data = base64.b64encode(picture.getvalue()).decode()
-    title = html.escape(title)
-    image = f'<img alt="{title}" src="data:image/png;base64,{data}">'
-    return f'<h2>{title}</h2>\n<div class="plot" tabindex="0">{image}</div>'
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(_PAGE.format(title=html.escape(file.path.name), facts=rows,
+                                      sections="\n".join(sections)), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _suspicious(what: str, clips: Sequence[str]) -> str:
@@ -100,81 +98,48 @@ def _suspicious(what: str, clips: Sequence[str]) -> str:
     return f"<h2>{html.escape(what.capitalize())}: {len(clips):,}</h2>\n{listed}"
 
 
-def _axes(height: float, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure((_WIDTH, height), layout=ConstrainedLayoutEngine(wspace=0.05))
-    axes = figure.subplots(1, columns, squeeze=False, sharey=columns > 1)[0]
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
+def _figure(bars: Sequence[Any], x: str, y: str = "", height: int = 300) -> go.Figure:
+    return go.Figure(bars, {
+        "xaxis": {"title": x}, "yaxis": {"title": y, "automargin": True}, "height": height,
+        "margin": {"l": 10, "r": 10, "t": 30, "b": 50}, "template": "simple_white",
+        "showlegend": len(bars) > 1, "bargap": 0.1, "dragmode": False,
+        "legend": {"orientation": "h", "y": 1, "yanchor": "bottom", "traceorder": "normal"}})
 
 
-def _bars(axes: Axes, names: Sequence[str], values: ArrayLike, **options: Any) -> None:
-    """Bars to the right, the first on top."""
-    axes.barh(range(len(names)), values, **options)
-    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=8)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-
-
-def _short(name: str) -> str:
-    # Dollars would be read as formulas.
-    name = name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "..."
-    return name.replace("$", r"\$")
-
-
-def _classes(file: KeypointFile, protocol: str) -> Figure:
-    names, counts = class_counts(file, file.label)
-    figure, (axes,) = _axes(_ROW * len(names) + _FRAME)
-    if not protocol:
-        _bars(axes, names, counts, color=_PLAIN)
-        axes.set_xlabel("clips")
-        return figure
-    left = np.zeros(len(names), np.int64)
-    for part, positions in parts_of(file, protocol):
-        counts = class_counts(file, file.label[positions])[1]
-        _bars(axes, names, counts, left=left, color=_COLOURS[part],
-              label=f"{part} {positions.size:,}")
-        left += counts
-    axes.set_xlabel("clips")
-    figure.legend(loc="outside upper right", ncols=len(_COLOURS), frameon=False)
+def _bars(names: Sequence[str], values: Mapping[str, NDArray[Any]], unit: str,
+          stack: bool = False) -> go.Figure:
+    """Bars to the right, the first name on top, for each kind of value."""
+    whole = [html.escape(name) for name in names]
+    short = [html.escape(name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "...")
+             for name in names]
+    figure = _figure(
+        [go.Bar(x=of_kind, y=list(range(len(names))), name=kind, orientation="h", customdata=whole,
+                marker_color=_COLOURS.get(kind, _PLAIN if number == 0 else _COLOURS["test"]),
+                hovertemplate=f"%{{customdata}}: %{{x:.4~g}} {unit}<extra>{kind}</extra>")
+         for number, (kind, of_kind) in enumerate(values.items())],
+        unit, height=_FRAME + _BAR * len(names) * (1 if stack else len(values)))
+    figure.update_layout(barmode="stack" if stack else "group")
+    figure.update_yaxes(autorange="reversed", tickvals=list(range(len(names))), ticktext=short)
     return figure
 
 
-def _histogram(values: NDArray[Any], unit: str, bins: NDArray[Any]) -> Figure:
-    figure, (axes,) = _axes(2.8)
-    axes.hist(values, bins.tolist(), color=_PLAIN)
-    axes.axvline(float(np.median(values)), color="black", linewidth=1)
-    axes.set_title(f"median {np.median(values):.3g}", loc="right", fontsize=10)
-    axes.set_xlabel(unit)
-    axes.set_ylabel("clips")
+def _classes(file: KeypointFile, protocol: str) -> go.Figure:
+    parts = parts_of(file, protocol) if protocol else [("all", np.arange(len(file)))]
+    counts = {part: class_counts(file, file.label[positions])[1] for part, positions in parts}
+    return _bars(class_counts(file, file.label)[0], counts, "clips", stack=True)
+
+
+def _histogram(values: NDArray[Any], unit: str) -> go.Figure:
+    figure = _figure([go.Histogram(x=values, nbinsx=50, marker_color=_PLAIN)], unit, "clips")
+    median = float(np.median(values))
+    figure.add_vline(median, line_width=1, annotation_text=f"median {median:.3g}")
     return figure
 
 
-def _whole_bins(values: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
-    """Edges of about `_BINS` bins that hold equally many whole numbers each."""
-    first, last = int(values.min()), int(values.max())
-    step = (last - first) // _BINS + 1
-    return np.arange(first, last + step + 1, step)
-
-
-def _persons(file: KeypointFile) -> Figure:
-    figure, (axes,) = _axes(2.8)
+def _persons(file: KeypointFile) -> go.Figure:
     numbers, counts = np.unique(file.num_persons, return_counts=True)
-    axes.bar_label(axes.bar(numbers.astype(str), counts, color=_PLAIN, width=0.5),
-                   [f"{count:,}" for count in counts])
-    axes.set_xlim(-0.5, max(len(numbers), _FEW) - 0.5)
-    axes.set_xlabel("persons")
-    axes.set_ylabel("clips")
-    return figure
-
-
-def _joints(file: KeypointFile, findings: Findings) -> Figure:
-    joints = file.header.layout.joints
-    shown = {"missing": findings.missing_of_joint}
-    if file.header.num_coordinates == 2:
-        shown["out of frame"] = findings.outside_of_joint
-    figure, axes = _axes(_ROW * len(joints) + _FRAME, columns=len(shown))
-    observed = findings.joints // len(joints)
-    for one, (what, counts) in zip(axes, shown.items(), strict=True):
-        _bars(one, joints, 100 * counts / observed, color=_PLAIN)
-        one.set_xlabel(f"{what}, % of frames")
+    figure = _figure([go.Bar(x=numbers.astype(str), y=counts, text=counts, marker_color=_PLAIN,
+                             width=min(0.8, 0.2 * len(counts)))],
+                     "persons", "clips")
+    figure.update_xaxes(type="category")
     return figure

@@ -18,6 +18,7 @@ from preprocessing.datasets.ntu.protocols import Sample
 from preprocessing.synthetic.actions import ACTIONS, Action, Style
 from preprocessing.synthetic.body import Build, Floats, Motion, move_body
 from preprocessing.synthetic.sensor import Camera, record, write_skeletons
+from ptl_skel.errors import UserError
 
 CLASS_FILE = "class_names.txt"
 _ANGLES = (-45, 0, 45)  # degrees; camera 1 to 3
@@ -39,31 +40,34 @@ def write_dataset(folder: Path | str, *, seed: int = 0, subjects: int = 12,
         Number of clips: 14 classes x 3 cameras x subjects x replications.
 
     Raises:
-        FileExistsError: The folder exists and is not empty.
-        ValueError: A number is out of range.
+        UserError: The folder exists and is not empty or cannot be written, or a number is out of
+            range.
     """
     folder = Path(folder)
     if not 3 <= subjects <= _MAX_SUBJECTS:
-        raise ValueError(f"`subjects` must be 3 to {_MAX_SUBJECTS}, got {subjects}")
+        raise UserError(f"`subjects` must be 3 to {_MAX_SUBJECTS}, got {subjects}")
     if not 1 <= replications <= 999:
-        raise ValueError(f"`replications` must be 1 to 999, got {replications}")
+        raise UserError(f"`replications` must be 1 to 999, got {replications}")
     if seed < 0:
-        raise ValueError(f"`seed` must be >= 0, got {seed}")
+        raise UserError(f"`seed` must be >= 0, got {seed}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not empty; give another folder, or remove "
-                              "it first")
+        raise UserError(f"{folder} exists and is not empty; give another folder, or remove it "
+                        "first")
     unfinished = folder.with_name(folder.name + ".partial")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for subject in _performers(subjects):
-        for replication in range(1, replications + 1):
-            for action in range(1, len(ACTIONS) + 1):
-                _write_performance(unfinished, seed, subject, replication, action)
-    names = "\n".join(action.name for action in ACTIONS) + "\n"
-    (unfinished / CLASS_FILE).write_text(names, encoding="utf-8")
-    if folder.exists():
-        folder.rmdir()
-    unfinished.rename(folder)
+    try:
+        unfinished.mkdir(parents=True)
+        for subject in _performers(subjects):
+            for replication in range(1, replications + 1):
+                for action in range(1, len(ACTIONS) + 1):
+                    _write_performance(unfinished, seed, subject, replication, action)
+        names = "\n".join(action.name for action in ACTIONS) + "\n"
+        (unfinished / CLASS_FILE).write_text(names, encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from error
     return subjects * replications * len(ACTIONS) * len(_ANGLES)
 
 

@@ -1,1 +1,1 @@
-"""Keypoints that pose estimators wrote, one reader per format."""
+"""Keypoints of pose tools: one reader for each tool's format, tracks and labels for all."""

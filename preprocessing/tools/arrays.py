@@ -1,14 +1,16 @@
-"""Arrays of one's own, an NPZ file per clip, of which all but `keypoints` may be left out.
+"""Arrays and tables of your own: NPZ files, one per clip, or the CSV files of `tools.tables`.
+
+All arrays of an NPZ file except `keypoints` may be left out.
 
 =============  ==================================  ============================================
 ``keypoints``  ``(M, T, V, 2)`` or ``(T, V, 2)``   x, y in pixels of the frame; or 3: metres
 ``scores``     ``(M, T, V)`` or ``(T, V)``         0..1; without it 1, or 0 where all else is 0
-``label``      one text or integer                 what ``--labels`` would say; may be left out
-``height``     one integer                         of the frame, pixels; may be left out for
+``label``      one text or integer                 used where there is no ``--labels``
+``height``     one integer                         of the frame, pixels; without both of them
 ``width``      one integer                         ``--frame_size``
 =============  ==================================  ============================================
 
-Persons keep their index where there are no more of them than ``--max_persons``.
+Persons keep their index where there are at most ``--max_persons`` of them.
 """
 
 from __future__ import annotations
@@ -24,87 +26,93 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from preprocessing.core.files import MAX_BYTES, find_clips, read_bytes
-from preprocessing.core.layouts import UNIQUE_LAYOUTS
+from preprocessing.core.files import MAX_BYTES, find_clips, read_bytes, walk
+from preprocessing.core.source import Unusable
 from preprocessing.tools.labels import Row
 from preprocessing.tools.poses import Poses
+from preprocessing.tools.source import PoseSource
+from preprocessing.tools.tables import Part, find_parts, read_part
+from ptl_skel.errors import UserError
 
-_ROOM = 50  # metres; further than that nobody is measured, but pixels are
+_ROOM = 50  # metres; nobody is measured further away than that, but pixels are larger
 
 
-class NpzReader:
-    """Reads NPZ files.
-
-    Args:
-        root: A file, or a folder with a file per clip; a clip is named by its path in there.
-
-    Raises:
-        FileNotFoundError: There is no such file or folder.
-        ValueError: There is no NPZ file in it.
-    """
+class ArraysSource(PoseSource[Path | Part]):
+    """Reads NPZ or CSV files: one, or a folder of them. An NPZ file is named by its path there."""
 
     tool = "arrays"
-    usual_layouts: Mapping[int, str] = UNIQUE_LAYOUTS
-    flawed: Mapping[str, ValueError] = {}
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._files = find_clips(root, ".npz")
+    def find(self) -> Mapping[str, Path | Part | Unusable]:
+        """The NPZ files, or the clips in the CSV files."""
+        if _is_table(self.root):
+            return find_parts(self.root, self.num_joints)
+        return find_clips(self.root, ".npz")
 
-    @property
-    def clips(self) -> list[str]:
-        """Names of the clips."""
-        return list(self._files)
+    def paths(self, place: Path | Part) -> Iterable[Path]:
+        """The file in which the clip lies."""
+        return (place if isinstance(place, Path) else place.path,)
 
-    @property
-    def files(self) -> Iterable[Path]:
-        """All files that are read."""
-        return self._files.values()
+    def read_poses(self, place: Path | Part) -> Poses:
+        """The persons in an NPZ file or in the lines of a table."""
+        return read_npz(place) if isinstance(place, Path) else read_part(place)
 
-    def labels(self) -> Mapping[str, Row]:
-        """The ``label`` of each file that has one."""
-        labels = {}
-        for clip, path in self._files.items():
-            try:
-                text = _label(_open(path.open("rb"), ("label",))) if path.is_file() else ""
-            except (ValueError, OSError):  # found again, and told, when the clip is read
-                continue
-            if text:
-                labels[clip] = Row(text)
-        return labels
+    def find_labels(self) -> Mapping[str, Row]:
+        """The ``label`` of each NPZ file that has one."""
+        labels = {clip: read_label(place) for clip, place in self._clips.items()
+                  if isinstance(place, Path)}
+        return {clip: Row(label) for clip, label in labels.items() if label}
 
-    def read(self, clip: str) -> Poses:
-        """What the arrays of a clip hold.
 
-        Raises:
-            ValueError: The file is damaged, or has no arrays of the right shapes.
-        """
-        arrays = _open(io.BytesIO(read_bytes(self._files[clip])),
-                       ("keypoints", "scores", "height", "width"))
-        if "keypoints" not in arrays:
-            raise ValueError("it has no array `keypoints`")
-        keypoints = arrays["keypoints"]
-        if keypoints.ndim not in {3, 4} or keypoints.shape[-1] not in {2, 3}:
-            raise ValueError(f"`keypoints` have the shape {keypoints.shape}, expected "
-                             "(M, T, V, 2), (T, V, 2), or 3 at the end")
-        scores = arrays.get("scores", (keypoints != 0).any(-1))
-        if scores.shape != keypoints.shape[:-1]:
-            raise ValueError(f"`scores` have the shape {scores.shape}, expected "
-                             f"{keypoints.shape[:-1]}")
-        for name, array in (("keypoints", keypoints), ("scores", scores)):
-            if array.dtype.kind not in "biuf":
-                raise ValueError(f"`{name}` are no numbers")
-        if keypoints.shape[-1] == 3 and "scores" not in arrays and _ends_in_scores(keypoints):
-            raise ValueError("`keypoints` look like x, y and score; give the scores as `scores`, "
-                             "since a third coordinate is one in metres")
-        persons, frames = (1, *keypoints.shape[:-2])[-2:]
-        rows = keypoints.reshape(-1, *keypoints.shape[-2:])
-        return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
-                     np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays))
+def _is_table(root: Path) -> bool:
+    """Whether the input is CSV, not NPZ."""
+    if not root.is_dir():
+        return root.suffix.lower() == ".csv"
+    endings = {Path(name).suffix.lower() for _, names in walk(root) for name in names}
+    if endings >= {".csv", ".npz"}:
+        raise UserError(f"{root} holds both .csv and .npz files; keep one kind, and the labels "
+                        "elsewhere")
+    return ".csv" in endings
+
+
+def read_label(path: Path) -> str:
+    """The label in an NPZ file; empty where there is none, or the file is damaged."""
+    try:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            return _label(_open(file, ("label",)))
+    except (Unusable, OSError):  # found again and reported when the clip is read
+        return ""
+
+
+def read_npz(path: Path) -> Poses:
+    """The persons in an NPZ file.
+
+    Raises:
+        Unusable: The file is damaged, or has no arrays of the right shapes.
+    """
+    arrays = _open(io.BytesIO(read_bytes(path)), ("keypoints", "scores", "height", "width"))
+    if "keypoints" not in arrays:
+        raise Unusable("it has no array `keypoints`")
+    keypoints = arrays["keypoints"]
+    if keypoints.ndim not in {3, 4} or keypoints.shape[-1] not in {2, 3}:
+        raise Unusable(f"`keypoints` have the shape {keypoints.shape}, expected "
+                       "(M, T, V, 2), (T, V, 2), or 3 at the end")
+    scores = arrays.get("scores", (keypoints != 0).any(-1))
+    if scores.shape != keypoints.shape[:-1]:
+        raise Unusable(f"`scores` have the shape {scores.shape}, expected {keypoints.shape[:-1]}")
+    for name, array in (("keypoints", keypoints), ("scores", scores)):
+        if array.dtype.kind not in "biuf":
+            raise Unusable(f"`{name}` are not numbers")
+    if keypoints.shape[-1] == 3 and "scores" not in arrays and _ends_in_scores(keypoints):
+        raise Unusable("`keypoints` look like x, y and score; give the scores as `scores`, "
+                       "since a third coordinate is in metres")
+    persons, frames = (1, *keypoints.shape[:-2])[-2:]
+    rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
+    return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
+                 np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays))
 
 
 def _ends_in_scores(keypoints: NDArray[Any]) -> bool:
-    """Whether x and y can be no metres, and what follows lies in 0 to 1."""
+    """Whether x and y cannot be metres, and the third column lies in 0 to 1."""
     known = keypoints[np.isfinite(keypoints).all(-1)]
     return bool(known.size and np.abs(known[:, :2]).max() > _ROOM
                 and ((known[:, 2] >= 0) & (known[:, 2] <= 1)).all())
@@ -115,7 +123,7 @@ def _frame_size(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
         return None
     sides = [arrays.get(name, np.empty(0)) for name in ("height", "width")]
     if any(side.size != 1 or side.dtype.kind not in "iu" for side in sides):
-        raise ValueError("`height` and `width` are not an integer each")
+        raise Unusable("`height` and `width` must be one integer each")
     return int(sides[0].item()), int(sides[1].item())
 
 
@@ -128,29 +136,30 @@ def _label(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _open(file: IO[bytes], names: Collection[str]) -> dict[str, NDArray[Any]]:
-    """Those arrays of an NPZ file that it has; nothing is unpickled.
+    """Those of the named arrays that an NPZ file has; nothing is unpickled.
 
     Raises:
-        ValueError: The file is damaged.
+        Unusable: The file is damaged.
     """
     try:
         with file, zipfile.ZipFile(file) as archive:
             found = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             return {name: _array(archive, found[name]) for name in names if name in found}
     except Exception as error:  # a damaged archive can raise anything
-        raise ValueError(f"it is no readable NPZ file ({error or type(error).__name__})") from error
+        raise Unusable(f"it cannot be read as an NPZ file ({error or type(error).__name__})"
+                       ) from error
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """An array whose size is checked before memory is taken for it."""
     if info.file_size > MAX_BYTES:
-        raise ValueError(f"{info.filename} has {info.file_size:,} bytes, more than the "
+        raise Unusable(f"{info.filename} has {info.file_size:,} bytes, more than the "
                          f"{MAX_BYTES:,} that a clip can take")
     stream = io.BytesIO(archive.read(info))
     reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     shape, in_fortran_order, dtype = reads_header[npy.read_magic(stream)](stream)
     values = stream.read()
     if dtype.hasobject or len(values) != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{info.filename} does not hold what it says")
+        raise Unusable(f"{info.filename} does not hold what its header says")
     array: NDArray[Any] = np.frombuffer(values, dtype)
     return array.reshape(shape, order="F" if in_fortran_order else "C")

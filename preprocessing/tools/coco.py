@@ -3,9 +3,9 @@
 - COCO results, as many tools write them, AlphaPose among them: a list of persons, ``[{"image_id",
   "keypoints": [x, y, score, ...]}, ...]``, with ``file_name`` instead of ``image_id`` as well.
 - COCO annotations: ``{"images": [{"id", "file_name", "height", "width"}, ...], "annotations":
-  [{"image_id", "keypoints": [x, y, v, ...]}, ...]}``. A joint is there where v is not 0.
+  [{"image_id", "keypoints": [x, y, v, ...]}, ...]}``. A joint is present where v is not 0.
 - MMPose's predictions of a video: ``{"meta_info", "instance_info": [{"frame_id", "instances":
-  [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or that list alone.
+  [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list.
 
 The number of a frame is ``frame_id``, or the number at the end of ``file_name`` or ``image_id``;
 the number of a person is ``track_id``, or ``idx`` as AlphaPose has it.
@@ -21,54 +21,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from preprocessing.core.files import find_clips, numbers, read_json
-from preprocessing.core.layouts import UNIQUE_LAYOUTS
-from preprocessing.tools.labels import Row
+from preprocessing.core.files import find_clips, read_json, to_numbers
+from preprocessing.core.source import Unusable
 from preprocessing.tools.poses import Floats, PoseList, Poses
+from preprocessing.tools.source import PoseSource
 
 _LAST_NUMBER = re.compile(r"(\d{1,18})\D*$", re.ASCII)
 
 
-class CocoReader:
-    """Reads JSON files of COCO's kind or of MMPose.
-
-    Args:
-        root: A file, or a folder with a file per clip; a clip is named by its path in there.
-
-    Raises:
-        FileNotFoundError: There is no such file or folder.
-        ValueError: There is no JSON file in it.
-    """
+class CocoSource(PoseSource[Path]):
+    """Reads a JSON file of these kinds, or a folder with one per clip, named by its path there."""
 
     tool = "coco"
-    usual_layouts: Mapping[int, str] = UNIQUE_LAYOUTS
-    flawed: Mapping[str, ValueError] = {}
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._files = find_clips(root, ".json")
+    def find(self) -> Mapping[str, Path]:
+        """The JSON files."""
+        return find_clips(self.root, ".json")
 
-    @property
-    def clips(self) -> list[str]:
-        """Names of the clips."""
-        return list(self._files)
+    def paths(self, place: Path) -> Iterable[Path]:
+        """The file itself."""
+        return (place,)
 
-    @property
-    def files(self) -> Iterable[Path]:
-        """All files that are read."""
-        return self._files.values()
-
-    def labels(self) -> Mapping[str, Row]:
-        """Nothing: categories are of persons, not of clips."""
-        return {}
-
-    def read(self, clip: str) -> Poses:
-        """What was found in a clip.
-
-        Raises:
-            ValueError: The file is damaged, of another kind, or shows nobody.
-        """
-        content = read_json(self._files[clip])
+    def read_poses(self, place: Path) -> Poses:
+        """The persons in a file."""
+        content = read_json(place)
         if isinstance(content, dict) and "annotations" in content:
             return _read_annotations(content)
         if isinstance(content, dict):
@@ -85,18 +61,19 @@ def _read_annotations(content: Mapping[str, Any]) -> Poses:
     frames = dict(zip((repr(image.get("id")) for image in images),
                       _frame_numbers(images, "frame_id", "file_name", "id"), strict=True))
     if len(set(frames.values())) < len(images):
-        raise ValueError("two of its `images` have the same number; a file must hold one clip")
-    sizes = {(image.get("height"), image.get("width")) for image in images}
-    if len(sizes) > 1 or not all(isinstance(side, int | None) for size in sizes for side in size):
-        raise ValueError("its images have no common `height` and `width`")
+        raise Unusable("two of its `images` have the same number; a file must hold one clip")
+    sides = [(image.get("height"), image.get("width")) for image in images]
+    if (not all(isinstance(side, int | None) for size in sides for side in size)
+            or len(set(sides)) > 1):
+        raise Unusable("its images have no common `height` and `width`")
     found = PoseList()
     for annotation in annotations:
         image = repr(annotation.get("image_id"))
         if image not in frames:
-            raise ValueError(f"an annotation is of the image {image}, which is not in `images`")
+            raise Unusable(f"an annotation is of the image {image}, which is not in `images`")
         if annotation.get("keypoints"):
             found.add(frames[image], *_pose(annotation), _person(annotation))
-    height, width = next(iter(sizes), (None, None))
+    height, width = next(iter(sides), (None, None))
     size = None if height is None or width is None else (height, width)
     return found.finish(frames.values(), size)
 
@@ -120,7 +97,7 @@ def _read_results(persons: Sequence[Mapping[str, Any]]) -> Poses:
 
 def _dicts(value: Any, what: str) -> list[Mapping[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise ValueError(f"it does not have {what}")
+        raise Unusable(f"it does not have {what}")
     return value
 
 
@@ -134,10 +111,10 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
         named = dict[int, Any]()
         for number, entry in zip(found, entries, strict=True):
             if named.setdefault(number, entry[key]) != entry[key]:
-                raise ValueError(f"{named[number]!r} and {entry[key]!r} are of the same number; a "
+                raise Unusable(f"{named[number]!r} and {entry[key]!r} have the same number; a "
                                  "file must hold one clip")
         return found
-    raise ValueError(f"there is no number of a frame in {' or '.join(keys)} of each entry")
+    raise Unusable(f"there is no number of a frame in {' or '.join(keys)} of each entry")
 
 
 def _last_number(value: Any) -> int | None:
@@ -150,17 +127,17 @@ def _last_number(value: Any) -> int | None:
 
 def _pose(person: Mapping[str, Any]) -> tuple[Floats, Floats | None]:
     """Keypoints ``(V, 2)`` and scores ``(V,)``."""
-    keypoints = numbers(person.get("keypoints"), "`keypoints`")
+    keypoints = to_numbers(person.get("keypoints"), "`keypoints`")
     scores = person.get("keypoint_scores")
     if keypoints.ndim == 1:
         columns = 3 if scores is None else 2
         if keypoints.size % columns == 0:
             keypoints = keypoints.reshape(-1, columns)
     if keypoints.ndim != 2 or keypoints.shape[1] not in ({2, 3} if scores is None else {2}):
-        raise ValueError("`keypoints` are no list of x, y and score, nor of [x, y] or "
+        raise Unusable("`keypoints` are not a list of x, y and score, nor of [x, y] or "
                          "[x, y, score]")
     if scores is not None:
-        return keypoints, numbers(scores, "`keypoint_scores`")
+        return keypoints, to_numbers(scores, "`keypoint_scores`")
     return keypoints[:, :2], keypoints[:, 2] if keypoints.shape[1] == 3 else None
 
 

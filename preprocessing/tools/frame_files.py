@@ -1,9 +1,9 @@
 """Clips that lie in a file per frame, as OpenPose and Ultralytics write them.
 
 The name of a file ends in the number of its frame: ``jump_000000000012_keypoints.json`` is frame
-12 of the video ``jump``. A clip is named as its video; where the names hold no more than numbers,
-or the same video is in several folders, as its folder below the root, and where several such
-videos are in the folder, as both: ``folder/video``.
+12 of the video ``jump``. A clip is named as its video; where the names hold only numbers, or
+the same video is in several folders, as its folder below the root, and where several such videos
+are in the folder, as both: ``folder/video``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from preprocessing.core.files import walk
-from preprocessing.core.source import LeftOut
+from preprocessing.core.source import LeftOut, Unusable
 from preprocessing.tools.poses import Integers
+from ptl_skel.errors import MissingFileError, UserError
 
 _MAX_DIGITS = 18  # what 64 bits can hold
 
@@ -47,22 +48,22 @@ class FrameFiles:
             yield frame, self.folder / f"{self.head}{frame:0{self.digits}}{self.tail}"
 
 
-def find_frame_files(root: Path, tail: str) -> tuple[dict[str, FrameFiles], dict[str, ValueError]]:
-    """The clips in a folder and the folders in it, by name; and files of none, with the reason.
+def find_frame_files(root: Path, tail: str) -> dict[str, FrameFiles | Unusable]:
+    """The clips in a folder and in the folders below it, and files that belong to none.
 
     Args:
         root: The folder.
         tail: What the names of the files end with, after the number.
 
     Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: There is no such file in it, or two clips would have the same name.
+        MissingFileError: There is no such folder.
+        UserError: There is no such file in it, or two clips would have the same name.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder; give the one that holds the files "
-                                f"<video>_<frame>{tail}")
+        raise MissingFileError(f"{root} is not a folder; give the one that holds the files "
+                               f"<video>_<frame>{tail}")
     videos: dict[tuple[str, str], FrameFiles] = {}
-    flawed: dict[str, ValueError] = {}
+    flawed: dict[str, Unusable] = {}
     for folder, names in walk(root):
         place = folder.relative_to(root).as_posix()
         found, others = _videos(folder, names, tail)
@@ -70,7 +71,7 @@ def find_frame_files(root: Path, tail: str) -> tuple[dict[str, FrameFiles], dict
         flawed |= {(folder / name).relative_to(root).as_posix(): reason
                    for name, reason in others.items()}
     if not videos:
-        raise ValueError(f"{root} holds no file <video>_<frame>{tail}")
+        raise UserError(f"{root} holds no file <video>_<frame>{tail}")
     same_video = Counter(video for _, video in videos)
     same_place = Counter(place for place, _ in videos)
     clips: dict[str, FrameFiles] = {}
@@ -80,18 +81,18 @@ def find_frame_files(root: Path, tail: str) -> tuple[dict[str, FrameFiles], dict
             name = f"{place}/{video}" if video and same_place[place] > 1 else place
         name = root.resolve().name if name == "." else name.removeprefix("./")
         if name in clips:
-            raise ValueError(f"{files.folder} and {clips[name].folder} both hold a clip that would "
-                             f"be named {name!r}; rename one of the folders")
+            raise UserError(f"{files.folder} and {clips[name].folder} both hold a clip that would "
+                            f"be named {name!r}; rename one of the folders")
         clips[name] = files
-    return dict(sorted(clips.items())), flawed
+    return {**dict(sorted(clips.items())), **flawed}
 
 
 def _videos(folder: Path, names: list[str],
-            tail: str) -> tuple[dict[str, FrameFiles], dict[str, ValueError]]:
-    """The files of each video in a folder; and files of none, with the reason."""
+            tail: str) -> tuple[dict[str, FrameFiles], dict[str, Unusable]]:
+    """The files of each video in a folder; and files that belong to none, with the reason."""
     pattern = re.compile(rf"(.*?)(\d{{1,{_MAX_DIGITS}}}){re.escape(tail)}", re.ASCII | re.DOTALL)
     numbered: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    flawed: dict[str, ValueError] = {}
+    flawed: dict[str, Unusable] = {}
     for name in names:
         parts = pattern.fullmatch(name)
         if parts is not None:
@@ -106,7 +107,6 @@ def _videos(folder: Path, names: list[str],
             if name == f"{head}{int(number):0{digits}}{tail}":
                 frames.append(int(number))
             else:
-                flawed[name] = ValueError(f"it is not numbered like {found[0][0]}, of the same "
-                                          "clip")
+                flawed[name] = Unusable(f"it is not numbered like {found[0][0]}, of the same clip")
         videos[video] = FrameFiles(folder, head, digits, tail, np.sort(np.array(frames, np.int64)))
     return videos, flawed

@@ -1,18 +1,18 @@
-"""Labels, splits and subjects of one's own clips: a CSV file beside the keypoints.
+"""Labels, splits and subjects of your own clips: a CSV file beside the keypoints.
 
 ``clip,label[,split][,subject]``, a line per clip: the label is the name of a class or its index,
-the split train, val or test, the subject a number. Only `clip` and `label` have to be there, and
-any but the clip may be left empty where it is not known.
+the split train, val or test, the subject a number. Only `clip` and `label` are required columns,
+and all values except the clip may be empty where they are not known.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.storage import PARTS
 
 PROTOCOL = "own"
@@ -61,12 +61,6 @@ class Labels:
                 parts.setdefault(split, []).append(clip)
         return {PROTOCOL: parts} if parts else {}
 
-    @property
-    def digest(self) -> str:
-        """Changes with the content."""
-        return hashlib.sha256(repr((sorted(self.rows.items()), self.class_names)).encode()
-                              ).hexdigest()
-
 
 def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, where: str) -> Labels:
     """The labels with their classes.
@@ -78,7 +72,7 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
         where: Where the rows come from, for the message.
 
     Raises:
-        ValueError: A label is no class.
+        UserError: A label is not one of the classes.
     """
     texts = {row.label for row in rows.values() if row.label}
     if class_names is None:
@@ -86,13 +80,13 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
         if texts and all(map(_is_number, texts)):
             last = max(map(int, texts))
             if last >= _MAX_CLASSES:
-                raise ValueError(f"{where} has the label {last}, which looks wrong; if there are "
+                raise UserError(f"{where} has the label {last}, which looks wrong; if there are "
                                  "that many classes, name them with --classes")
             class_names = [str(label) for label in range(last + 1)]
     names = tuple(class_names)
     for clip, row in rows.items():
         if row.label and _index(row.label, names) < 0:
-            raise ValueError(f"{where} gives {clip!r} the label {row.label!r}, which is neither "
+            raise UserError(f"{where} gives {clip!r} the label {row.label!r}, which is neither "
                              f"the name nor the index of one of the {len(names)} classes in "
                              "--classes")
     return Labels(rows, names)
@@ -112,12 +106,12 @@ def read_labels(path: Path) -> dict[str, Row]:
     """The lines of a CSV file of labels, by clip.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no such file, or has a clip twice, an unknown split, or a subject that is
-            no number.
+        MissingFileError: There is no such file.
+        UserError: It is not such a file, or has a clip twice, an unknown split, or a subject that
+            is not a number.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"--labels {path} does not exist; it is a CSV file with the "
+        raise MissingFileError(f"--labels {path} does not exist; it is a CSV file with the "
                                 f"columns {', '.join(_COLUMNS)}")
     found: dict[str, Row] = {}
     try:
@@ -125,54 +119,34 @@ def read_labels(path: Path) -> dict[str, Row]:
             lines = csv.reader(file, strict=True)
             columns = [name.strip() for name in next(lines, [])]
             if not {"clip", "label"} <= set(columns) <= set(_COLUMNS):
-                raise ValueError(f"--labels {path} must have the columns clip and label, may have "
+                raise UserError(f"--labels {path} must have the columns clip and label, may have "
                                  f"split and subject, but has: {', '.join(columns) or 'nothing'}")
             for cells in lines:
                 where = f"--labels {path}, line {lines.line_num}"
                 if len(cells) != len(columns):
                     if cells:
-                        raise ValueError(f"{where} has {len(cells)} values for {len(columns)} "
+                        raise UserError(f"{where} has {len(cells)} values for {len(columns)} "
                                          f"columns: {','.join(cells)[:80]}")
                     continue
                 clip, row = _row(where, dict(zip(columns, map(str.strip, cells), strict=True)))
                 if clip in found:
-                    raise ValueError(f"{where} names the clip {clip!r} again")
+                    raise UserError(f"{where} names the clip {clip!r} again")
                 found[clip] = row
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"--labels {path} is no CSV file in UTF-8: {error}") from error
+        raise UserError(f"--labels {path} is not a CSV file in UTF-8: {error}") from error
     if not found:
-        raise ValueError(f"--labels {path} names no clip")
+        raise UserError(f"--labels {path} names no clip")
     return found
 
 
 def _row(where: str, values: Mapping[str, str]) -> tuple[str, Row]:
     split, subject = values.get("split", ""), values.get("subject", "")
     if not values["clip"]:
-        raise ValueError(f"{where} names no clip")
+        raise UserError(f"{where} names no clip")
     if split not in {"", *PARTS}:
-        raise ValueError(f"{where} has the split {split!r}, but it must be one of "
+        raise UserError(f"{where} has the split {split!r}, but it must be one of "
                          f"{', '.join(PARTS)}, or empty")
     if subject and not _is_number(subject):
-        raise ValueError(f"{where} has the subject {subject!r}, but it must be a number from 0 "
+        raise UserError(f"{where} has the subject {subject!r}, but it must be a number from 0 "
                          "to 999999999, or empty")
     return values["clip"], Row(values["label"], split, int(subject) if subject else -1)
-
-
-def read_class_names(path: Path) -> tuple[str, ...]:
-    """The names in a file with the name of a class per line.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no such file, or has a name twice.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"--classes {path} does not exist; it has one class name per line")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--classes {path} is no UTF-8 text") from error
-    names = tuple(line.strip() for line in lines)
-    if not names or not all(names) or len(set(names)) < len(names):
-        raise ValueError(f"--classes {path} must have one name per line, none of them empty or "
-                         "twice")
-    return names

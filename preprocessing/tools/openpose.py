@@ -1,8 +1,8 @@
 """The JSON files of OpenPose (``--write_json``): a file per frame, with the persons in it.
 
 ``{"version": 1.3, "people": [{"person_id": [-1], "pose_keypoints_2d": [x, y, c, ...]}, ...]}``,
-with 25 joints (BODY_25) or 18 (COCO); old versions say ``pose_keypoints``. Hands and faces are
-passed over.
+with 25 joints (BODY_25) or 18 (COCO); old versions write ``pose_keypoints``. Hands and faces are
+ignored.
 
 Reference:
     Cao et al.: OpenPose: Realtime Multi-Person 2D Pose Estimation using Part Affinity Fields,
@@ -13,77 +13,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from preprocessing.core.files import numbers, read_json
-from preprocessing.tools.frame_files import find_frame_files
-from preprocessing.tools.labels import Row
+from preprocessing.core.files import read_json, to_numbers
+from preprocessing.core.source import Unusable
+from preprocessing.tools.frame_files import FrameFiles, find_frame_files
 from preprocessing.tools.poses import PoseList, Poses
+from preprocessing.tools.source import PoseSource
 
 TAIL = "_keypoints.json"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few thousand
 _KEYS = ("pose_keypoints_2d", "pose_keypoints")
 
 
-class OpenPoseReader:
-    """Reads a folder of OpenPose JSON, of one clip or many.
-
-    Args:
-        root: The folder; clips are found and named by `preprocessing.tools.frame_files`.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: There is no such file in it, or two clips would have the same name.
-    """
+class OpenPoseSource(PoseSource[FrameFiles]):
+    """Reads a folder of OpenPose JSON, of one clip or many, named as in `tools.frame_files`."""
 
     tool = "openpose"
-    usual_layouts: Mapping[int, str] = {18: "openpose18", 25: "body25"}
+    layouts: ClassVar[Mapping[int, str]] = {18: "openpose18", 25: "body25"}
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._files, self.flawed = find_frame_files(root, TAIL)
+    def find(self) -> Mapping[str, FrameFiles | Unusable]:
+        """The videos in the folder."""
+        return find_frame_files(self.root, TAIL)
 
-    @property
-    def clips(self) -> list[str]:
-        """Names of the clips."""
-        return list(self._files)
+    def paths(self, place: FrameFiles) -> Iterable[Path]:
+        """The files of its frames."""
+        return (path for _, path in place)
 
-    @property
-    def files(self) -> Iterable[Path]:
-        """All files that are read."""
-        return (path for files in self._files.values() for _, path in files)
-
-    def labels(self) -> Mapping[str, Row]:
-        """Nothing: OpenPose knows no labels."""
-        return {}
-
-    def read(self, clip: str) -> Poses:
-        """What was found in a clip.
-
-        Raises:
-            ValueError: A file is damaged, or there is nobody in any of them.
-        """
-        files, found = self._files[clip], PoseList()
-        for frame, path in files:
+    def read_poses(self, place: FrameFiles) -> Poses:
+        """The persons in the files of a clip."""
+        found = PoseList()
+        for frame, path in place:
             content = read_json(path, _MAX_BYTES)
             people = content.get("people") if isinstance(content, dict) else None
             if not isinstance(people, list):
-                raise ValueError(f"{path.name} has no list `people`")
+                raise Unusable(f"{path.name} has no list `people`")
             for person in people:
-                values = numbers(_body(person, path.name), f"{_KEYS[0]} in {path.name}")
+                values = to_numbers(_body(person, path.name), f"{_KEYS[0]} in {path.name}")
                 if values.ndim != 1 or values.size % 3:
-                    raise ValueError(f"{_KEYS[0]} in {path.name} is no list x, y, c, ...")
+                    raise Unusable(f"{_KEYS[0]} in {path.name} is not a list x, y, c, ...")
                 if values.size:
                     joints = values.reshape(-1, 3)
                     found.add(frame, joints[:, :2], joints[:, 2], _number(person))
-        return found.finish(files.frames.tolist())
+        return found.finish(place.frames.tolist())
 
 
 def _body(person: Any, name: str) -> Any:
     for key in _KEYS:
         if isinstance(person, dict) and key in person:
             return person[key]
-    raise ValueError(f"{name} has a person without {_KEYS[0]}")
+    raise Unusable(f"{name} has a person without {_KEYS[0]}")
 
 
 def _number(person: Mapping[str, Any]) -> int:

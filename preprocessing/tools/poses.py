@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.core.source import Unusable
+
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 
@@ -25,7 +27,7 @@ class Poses:
         frame: Number of the frame of each row, ``(R,)``.
         person: Number that the tool gave to the person of each row, ``(R,)``; -1 for none.
         frames: Numbers of all frames the tool looked at, ``(F,)``, with a person in them or not.
-        frame_size: Height and width of the frame in pixels, None where the input does not tell.
+        frame_size: Height and width of the frame in pixels, None where the input does not know.
     """
 
     keypoints: Floats
@@ -52,15 +54,15 @@ class PoseList:
             person: Number of the person, -1 where the tool gives none.
 
         Raises:
-            ValueError: The number of joints is not that of the scores, or of the other persons.
+            Unusable: The number of joints is not that of the scores, or of the other persons.
         """
         joints = len(keypoints)
         if scores is not None and scores.shape != (joints,):
-            raise ValueError(f"frame {frame} has a person with {joints} joints, but "
-                             f"{scores.size} scores")
+            raise Unusable(f"frame {frame} has a person with {joints} joints, but "
+                           f"{scores.size} scores")
         if self._rows and len(self._rows[0][2]) != joints:
-            raise ValueError(f"persons have {len(self._rows[0][2])} joints, but in frame {frame} "
-                             f"one has {joints}")
+            raise Unusable(f"persons have {len(self._rows[0][2])} joints, but in frame {frame} "
+                           f"one has {joints}")
         self._rows.append((frame, person, keypoints, scores))
 
     def finish(self, frames: Iterable[int], frame_size: tuple[int, int] | None = None) -> Poses:
@@ -71,17 +73,17 @@ class PoseList:
             frame_size: Height and width in pixels, if known.
 
         Raises:
-            ValueError: There is no person in any frame, or a number is absurd.
+            Unusable: There is no person in any frame, or a number is absurd.
         """
         if not self._rows:
-            raise ValueError("there is no person in any frame")
+            raise Unusable("there is no person in any frame")
         keypoints = np.stack([row[2] for row in self._rows])
         scores = np.stack([np.ones(len(row[2])) if row[3] is None else row[3]
                            for row in self._rows])
         looked_at = list(frames)
-        if any(abs(row[0]) > _MAX_NUMBER or row[1] > _MAX_NUMBER for row in self._rows) or any(
-                abs(number) > _MAX_NUMBER for number in looked_at):
-            raise ValueError("the number of a frame or of a person is absurdly large")
+        if max(map(abs, [*looked_at, *(number for row in self._rows for number in row[:2])])
+               ) > _MAX_NUMBER:
+            raise Unusable("the number of a frame or of a person is absurdly large")
         frame, person = (np.array([row[i] for row in self._rows], np.int64) for i in (0, 1))
         return Poses(keypoints, scores, frame, np.maximum(person, -1),
                      np.array(looked_at, np.int64), frame_size)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from preprocessing.core.source import Unusable
 from preprocessing.tools.poses import Floats, Integers, Poses
 
 MAX_FRAMES = 100_000  # a clip of an hour; more comes of frame numbers that mean something else
@@ -50,7 +51,7 @@ class _Track:
     speed: Floats
 
 
-def persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
+def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     """Keypoints ``(M, T, V, C)`` and scores ``(M, T, V)`` of the persons that count, M at least 1.
 
     A joint is missing where its score is not positive, its coordinates are not finite, or it lies
@@ -63,7 +64,7 @@ def persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
         max_persons: The most persons in a frame.
 
     Raises:
-        ValueError: No joint is visible, or the numbers of the frames lie too far apart.
+        Unusable: No joint is visible, or the numbers of the frames lie too far apart.
     """
     with np.errstate(over="ignore"):
         keypoints = poses.keypoints.astype(np.float32)
@@ -72,12 +73,12 @@ def persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
         present &= (keypoints != 0).any(-1)
     rows = np.flatnonzero(present.any(1))
     if not rows.size:
-        raise ValueError("no joint is visible in any frame")
+        raise Unusable("no joint is visible in any frame")
     numbers = np.unique(np.concatenate([poses.frame, poses.frames]))
     step = max(1, int(np.gcd.reduce(np.diff(numbers))))
     frame = (poses.frame[rows] - poses.frame[rows].min()) // step
     if frame.max() >= MAX_FRAMES:
-        raise ValueError(f"its frames are numbered {numbers[0]} to {numbers[-1]}, more than the "
+        raise Unusable(f"its frames are numbered {numbers[0]} to {numbers[-1]}, more than the "
                          f"{MAX_FRAMES:,} that a clip can have")
     keypoints = np.where(present[rows, :, None], keypoints[rows].astype(np.float64), 0)
     scores = np.where(present[rows], np.minimum(poses.scores[rows], 1), 0).astype(np.float32)
@@ -87,7 +88,7 @@ def persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     at = place[kept], frame[kept] - frame[kept].min()
     shape = int(at[0].max()) + 1, int(at[1].max()) + 1
     if math.prod(shape) > MAX_FRAMES * _CROWD:
-        raise ValueError(f"it has {shape[0]:,} persons in {shape[1]:,} frames; fewer persons are "
+        raise Unusable(f"it has {shape[0]:,} persons in {shape[1]:,} frames; fewer persons are "
                          "kept with --max_persons")
     chosen = np.zeros((*shape, *keypoints.shape[1:]), np.float32)
     chosen_scores = np.zeros(chosen.shape[:3], np.float32)

@@ -1,9 +1,9 @@
 """The text files of YOLO-pose, as Ultralytics writes them (``save_txt=True``): one per frame.
 
-A line for each person: ``class cx cy w h`` of its box, then ``x y v`` of each joint, or ``x y``; a
-share of the width and height of the frame. Behind them may stand the confidence of the box
+A line for each person: ``class cx cy w h`` of the box, then ``x y v`` of each joint, or ``x y``, as
+shares of the width and height of the frame. After them may come the confidence of the box
 (``save_conf=True``) and the number of the person (``model.track``). A frame without a file is one
-without persons. Ultralytics sets joints it is not sure of to 0, 0, so they are missing.
+without persons. Ultralytics sets joints it is not sure of to 0, 0; they are missing.
 """
 
 from __future__ import annotations
@@ -13,70 +13,48 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.core.files import numbers, read_bytes
-from preprocessing.core.layouts import UNIQUE_LAYOUTS
-from preprocessing.tools.frame_files import find_frame_files
-from preprocessing.tools.labels import Row
+from preprocessing.core.files import read_bytes, to_numbers
+from preprocessing.core.source import Unusable
+from preprocessing.tools.frame_files import FrameFiles, find_frame_files
 from preprocessing.tools.poses import Floats, PoseList, Poses
+from preprocessing.tools.source import PoseSource
 
 TAIL = ".txt"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few hundred
 _BOX = 5  # class and box, before the joints
 _MAX_BEHIND = 2  # confidence and number
-_MAX_SHARE = 3  # joints are found a little beyond the frame, but not as far
+_MAX_SHARE = 3  # joints are found a little outside the frame, but not as far
 
 
-class YoloReader:
-    """Reads a folder of YOLO-pose text, of one clip or many.
+class YoloSource(PoseSource[FrameFiles]):
+    """Reads a folder of YOLO-pose text, of one clip or many, named as in `tools.frame_files`.
 
-    Args:
-        root: The folder; clips are found and named by `preprocessing.tools.frame_files`.
-        frame_size: Height and width of the frames in pixels.
-        num_joints: Number of joints, None to tell it from the length of the lines, which is
-            possible for lines with ``x y v`` and a number of joints among `usual_layouts`.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: There is no such file in it, or two clips would have the same name.
+    Without a layout the number of joints is that of lines with ``x y v``, if it is one of
+    `layouts`.
     """
 
     tool = "yolo"
-    usual_layouts: Mapping[int, str] = UNIQUE_LAYOUTS
 
-    def __init__(self, root: Path, frame_size: tuple[int, int], *,
-                 num_joints: int | None = None) -> None:
-        self.root, self._frame_size, self._num_joints = root, frame_size, num_joints
-        self._files, self.flawed = find_frame_files(root, TAIL)
+    def find(self) -> Mapping[str, FrameFiles | Unusable]:
+        """The videos in the folder."""
+        if self.frame_size is None:
+            raise self._no_frame_size()
+        return find_frame_files(self.root, TAIL)
 
-    @property
-    def clips(self) -> list[str]:
-        """Names of the clips."""
-        return list(self._files)
+    def paths(self, place: FrameFiles) -> Iterable[Path]:
+        """The files of its frames."""
+        return (path for _, path in place)
 
-    @property
-    def files(self) -> Iterable[Path]:
-        """All files that are read."""
-        return (path for files in self._files.values() for _, path in files)
-
-    def labels(self) -> Mapping[str, Row]:
-        """Nothing: the text files know no labels of clips."""
-        return {}
-
-    def read(self, clip: str) -> Poses:
-        """What was found in a clip.
-
-        Raises:
-            ValueError: A file is damaged, or there is nobody in any of them.
-        """
-        files = self._files[clip]
+    def read_poses(self, place: FrameFiles) -> Poses:
+        """The persons in the files of a clip."""
         frames: list[int] = []
         lines: list[Floats] = []
-        for frame, path in files:
+        for frame, path in place:
             for number, text in enumerate(read_bytes(path, _MAX_BYTES).splitlines(), 1):
                 if text.strip():
-                    lines.append(numbers(text.split(), f"line {number} of {path.name}"))
+                    lines.append(to_numbers(text.split(), f"line {number} of {path.name}"))
                     frames.append(frame)
-        height, width = self._frame_size
+        height, width = self.frame_size or (1, 1)
         found, shapes = PoseList(), [self._shape(len(line)) for line in lines]
         persons = _numbers(lines, [len(line) - _BOX - joints * values
                                    for line, (joints, values) in zip(lines, shapes, strict=True)])
@@ -84,23 +62,23 @@ class YoloReader:
                                                          strict=True):
             pose = line[_BOX : _BOX + joints * values].reshape(joints, values)
             if np.abs(pose[:, :2]).max() > _MAX_SHARE:
-                raise ValueError(f"frame {frame} has coordinates beyond {_MAX_SHARE}: they are "
-                                 "no shares of the width and the height")
+                raise Unusable(f"frame {frame} has coordinates beyond {_MAX_SHARE}: they are not "
+                               "shares of the width and the height")
             found.add(frame, pose[:, :2] * (width, height), pose[:, 2] if values == 3 else None,
                       person)
-        return found.finish(files.frames.tolist())
+        return found.finish(place.frames.tolist())
 
     def _shape(self, length: int) -> tuple[int, int]:
         """Number of joints, and of values of each, in a line of that many values."""
-        counts = self.usual_layouts if self._num_joints is None else (self._num_joints,)
-        for values in (3,) if self._num_joints is None else (3, 2):
+        counts = self.layouts if self.num_joints is None else (self.num_joints,)
+        for values in (3,) if self.num_joints is None else (3, 2):
             for joints in counts:
                 if 0 <= length - _BOX - values * joints <= _MAX_BEHIND:
                     return joints, values
         expected = " or ".join(map(str, counts))
-        hint = "; another layout is named with --layout" if self._num_joints is None else ""
-        raise ValueError(f"a line has {length} values, which is no box with {expected} joints"
-                         + hint)
+        hint = "; name another layout with --layout" if self.num_joints is None else ""
+        raise Unusable(f"a line has {length} values, which is not a box with {expected} joints"
+                       + hint)
 
 
 def _numbers(lines: Sequence[Floats], behind: Sequence[int]) -> list[int]:
@@ -108,7 +86,7 @@ def _numbers(lines: Sequence[Floats], behind: Sequence[int]) -> list[int]:
 
     Args:
         lines: The values.
-        behind: How many of them stand behind the joints.
+        behind: How many of them come after the joints.
     """
     last = [float(line[-1]) for line in lines]
     # A single value is the number where some lines have none, and the confidence where some have

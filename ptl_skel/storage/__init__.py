@@ -18,6 +18,7 @@ missing has score 0, and its coordinates carry no meaning. A number that is not 
 
 from ptl_skel.storage.reader import KeypointFile
 from ptl_skel.storage.schema import (
+    MAX_SIDE,
     PARTS,
     Clip,
     FileTakenError,
@@ -29,5 +30,5 @@ from ptl_skel.storage.schema import (
 )
 from ptl_skel.storage.writer import ClipWriter
 
-__all__ = ["PARTS", "Clip", "ClipWriter", "FileTakenError", "Floats", "Header", "KeypointFile",
-           "KeypointFileError", "UpToDate", "valid_clip"]
+__all__ = ["MAX_SIDE", "PARTS", "Clip", "ClipWriter", "FileTakenError", "Floats", "Header",
+           "KeypointFile", "KeypointFileError", "UpToDate", "valid_clip"]

@@ -14,6 +14,7 @@ from ptl_skel.skeletons import SkeletonLayout
 FORMAT = "ptl_skel.keypoints"
 SCHEMA_VERSION = 1
 PARTS = ("train", "val", "test")
+MAX_SIDE = 100_000  # pixels of a frame; more is a mistake
 NUMBERS = ("label", "start", "num_frames", "num_persons", "height", "width",
            "subject", "camera", "setup", "replication")
 
@@ -76,7 +77,7 @@ class FileTakenError(KeypointFileError, FileExistsError):
     """The keypoint file, or unfinished work on it, exists, or another process is writing it."""
 
 
-class UpToDate(FileExistsError):  # noqa: N818  # no error: there is nothing to do
+class UpToDate(UserError):  # noqa: N818  # no error: there is nothing to do
     """The keypoint file that a `ClipWriter` would write is there and complete."""
 
 
@@ -84,34 +85,34 @@ def valid_clip(clip: Clip, header: Header) -> Clip:
     """The clip in the precision of the file, each joint that is not finite with score 0.
 
     Raises:
-        ValueError: The clip has no person, no frame or no visible joint, or its shapes, label,
+        UserError: The clip has no person, no frame or no visible joint, or its shapes, label,
             id or frame size do not fit the header.
     """
     joints, coordinates = header.layout.num_joints, header.num_coordinates
     if clip.keypoints.ndim != 4 or clip.keypoints.shape[2:] != (joints, coordinates):
-        raise ValueError(f"keypoints have the shape {clip.keypoints.shape}, expected (persons, "
+        raise UserError(f"keypoints have the shape {clip.keypoints.shape}, expected (persons, "
                          f"frames, {joints}, {coordinates}) for layout {header.layout.name}")
     if clip.scores.shape != clip.keypoints.shape[:3]:
-        raise ValueError(f"scores have the shape {clip.scores.shape}, expected "
+        raise UserError(f"scores have the shape {clip.scores.shape}, expected "
                          f"{clip.keypoints.shape[:3]}")
     if clip.keypoints.shape[0] == 0:
-        raise ValueError("the clip has no person")
+        raise UserError("the clip has no person")
     if clip.keypoints.shape[1] == 0:
-        raise ValueError("the clip has no frame")
+        raise UserError("the clip has no frame")
     if not -1 <= clip.label < len(header.class_names):
-        raise ValueError(f"label {clip.label} is out of range: the classes are 0 to "
+        raise UserError(f"label {clip.label} is out of range: the classes are 0 to "
                          f"{len(header.class_names) - 1}")
     if not clip.id or "\0" in clip.id or clip.id.encode(errors="replace").decode() != clip.id:
-        raise ValueError(f"{clip.id!r} is no name for a clip")
-    if min(clip.frame_size) < 1:
-        raise ValueError(f"the frame size {clip.frame_size} is not positive")
+        raise UserError(f"{clip.id!r} cannot be the name of a clip")
+    if not 1 <= min(clip.frame_size) <= max(clip.frame_size) <= MAX_SIDE:
+        raise UserError(f"the frame size {clip.frame_size} is not in 1 to {MAX_SIDE}")
     with np.errstate(over="ignore"):
         keypoints = clip.keypoints.astype(header.dtype)
         scores = np.clip(clip.scores, 0, 1).astype(np.float16)
     present = np.isfinite(keypoints).all(-1) & np.isfinite(scores)
     scores = np.where(present, scores, np.float16(0))
     if not scores.any():
-        raise ValueError("no joint is visible in any frame")
+        raise UserError("no joint is visible in any frame")
     keypoints = np.where(present[..., None], keypoints, keypoints.dtype.type(0))
     return Clip(clip.id, keypoints, scores, clip.frame_size, clip.label, clip.subject,
                 clip.camera, clip.setup, clip.replication, clip.repairs)

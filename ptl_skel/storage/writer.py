@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,18 +43,20 @@ if sys.platform != "win32":
 
 _COPY_BYTES = 16 * 2**20
 
+
 class ClipWriter:
     """Streams clips into a keypoint file; memory does not grow with their number.
 
     The clips of one input (say, one ``.skeleton`` file) are added under its key. Until `finish`,
-    everything lies in the folder ``<path>.partial``; a writer with the same header and job goes on
-    from there after an interruption, and `done` tells which inputs it may pass over. The finished
-    file appears under its name at once and complete, and is the same as without interruption.
+    everything lies in the folder ``<path>.partial``; a writer with the same header and job resumes
+    from there after an interruption or an error, and `done` lists the inputs it may skip. The
+    finished file appears under its name at once and complete, and is the same as without
+    interruption.
 
     Args:
         path: The HDF5 file to write.
         header: What holds for all clips.
-        job: What else decides the content (input, options); another job is not continued. The
+        job: What else decides the content (input, options); another job is not resumed. The
             finished file remembers it.
         overwrite: Replace an existing file or an unfinished one of another job.
 
@@ -107,7 +111,7 @@ class ClipWriter:
         self._resume()
 
     def _lock(self) -> None:
-        """Keeps a second process from going on with the same work at the same time."""
+        """Keeps a second process from doing the same work at the same time."""
         if sys.platform != "win32":
             try:
                 fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,21 +154,14 @@ class ClipWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         for file in (self._keypoints, self._scores, self._journal):
-            try:
+            with contextlib.suppress(OSError):  # a full disk; the journal confirms what is there
                 file.close()
-            except OSError:  # a full disk refuses the last bytes; they are given up below
-                continue
-        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-        hopeless = isinstance(error, ValueError) and not isinstance(error, KeypointFileError)
-        if full or hopeless:  # going on would lead to the same refusal
-            self._discard()
 
     def add(self, key: str, clips: Sequence[Clip]) -> None:
         """Adds the clips of one input, valid as `valid_clip` returns them.
 
         Raises:
-            ValueError: A clip does not fit the header.
-            UserError: Its id is taken.
+            UserError: A clip does not fit the header, or its id is taken.
             OSError: The disk is full.
         """
         clips = [valid_clip(clip, self.header) for clip in clips]
@@ -223,17 +220,18 @@ class ClipWriter:
         """Writes the keypoint file under its name and removes the unfinished work.
 
         Args:
-            splits: Clip ids of each part of each protocol; ids of skipped inputs are passed over.
+            splits: Clip ids of each part of each protocol; ids of skipped inputs are ignored.
 
         Raises:
             UserError: There is no clip, or a split names a clip that was neither added nor
-                skipped, or names it in two parts.
-            OSError: The disk is full.
+                skipped, or names it in two parts. What was added is kept.
+            OSError: The disk is full. What was added is kept.
         """
         if not self.index:
+            self._discard()  # there is nothing to keep
             reasons = sorted(set(self.skipped.values()))[:3]
             raise UserError(f"{self.path} is not written, no usable clip was found: "
-                            + ("; ".join(reasons) or "no input"))
+                             + ("; ".join(reasons) or "no input"))
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
@@ -246,8 +244,11 @@ class ClipWriter:
             self._write_report("skipped", self.skipped)
             self._write_report("repaired", self.repaired)
             temporary.replace(self.path)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            number = re.search(r"errno = (\d+)", str(error))
+            if isinstance(error, RuntimeError) and number:  # a full disk when h5py closes a file
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
             raise
         self._discard()
 
@@ -257,7 +258,7 @@ class ClipWriter:
         for protocol, parts in splits.items():
             resolved[protocol], seen = {}, set[str]()
             if not protocol or protocol == "." or set(protocol) & {"/", "\0"}:
-                raise UserError(f"{protocol!r} is no name for a split")
+                raise UserError(f"{protocol!r} cannot be the name of a split")
             for part, ids in parts.items():
                 if part not in PARTS:
                     raise UserError(f"split {protocol}: the part must be one of {PARTS}, "
@@ -266,8 +267,8 @@ class ClipWriter:
                 unknown = [i for i in named if i not in position and i not in self.skipped]
                 if unknown:
                     raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
-                                    f"names {len(unknown)} unknown clips, among them "
-                                    f"{unknown[0]!r}")
+                                     f"names {len(unknown)} unknown clips, among them "
+                                     f"{unknown[0]!r}")
                 if len(seen.intersection(named)) or len(set(named)) != len(named):
                     raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
                                     "names a clip twice, or one of another part")
@@ -335,7 +336,7 @@ def _version() -> str:
 
 
 def _job_of(path: Path) -> str:
-    """What job made a file; empty where it is no usable keypoint file or knows of none."""
+    """The job that made a file; empty if the file is not usable or does not know its job."""
     try:
         return KeypointFile(path).job
     except KeypointFileError:

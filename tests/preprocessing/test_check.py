@@ -1,14 +1,12 @@
-import base64
-import io
-import re
 from html.parser import HTMLParser
 
 import h5py
-import matplotlib.image
 import numpy as np
 import pytest
 
-from preprocessing.inspect.check import Findings, check, examine
+from preprocessing.__main__ import main
+from preprocessing.inspect.check import Findings, check_file, examine
+from preprocessing.inspect.page import write_page
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile, KeypointFileError
 
@@ -20,9 +18,8 @@ def make_clip(name="a", frames=3, *, coordinates=2, moves=10.0, **known):
     return Clip(name, keypoints, np.ones((1, frames, 13), np.float16), (50, 100), **known)
 
 
-def write(path, *clips, coordinates=2, splits=None):
-    header = Header("toys", LAYOUTS["penn13"], ("wave", "walk"), "test",
-                    num_coordinates=coordinates)
+def write(path, *clips, coordinates=2, splits=None, classes=("wave", "walk")):
+    header = Header("toys", LAYOUTS["penn13"], classes, "test", num_coordinates=coordinates)
     with ClipWriter(path, header) as writer:
         for clip in clips:
             writer.add(clip.id, [clip])
@@ -59,13 +56,13 @@ def test_what_moves_while_it_is_missing_does_not_move():
     assert findings.still == ["a"]
 
 
-def test_a_clip_of_one_frame_is_told():
+def test_a_clip_of_one_frame_is_reported():
     findings = Findings()
     findings.add(make_clip(frames=1))
     assert (findings.single, findings.still) == (["a"], [])
 
 
-def test_a_clip_at_the_origin_is_told():
+def test_a_clip_at_the_origin_is_reported():
     clip = make_clip(frames=4)
     clip.keypoints[:] = 0
     findings = Findings()
@@ -86,59 +83,70 @@ def test_missing_joints_are_counted_by_joint_and_by_clip():
     assert findings.missing_shares == [2 / 52, 2 / 26]
 
 
-def test_the_page_stands_alone(tmp_path, capsys):
+def test_the_page_is_one_file_that_asks_for_no_other(tmp_path, capsys):
     path = write(tmp_path / "<toys>.h5", make_clip("a&b", 1, label=0), make_clip("b", 5, label=1),
                  make_clip("c", 9, moves=0), splits={"own": {"test": ["b"], "train": ["a&b"]}})
     page = tmp_path / "deeper" / "page.html"
-    check(path, page)
-    assert "The same with plots" in capsys.readouterr().out
+    assert main(["check", str(path), "--html", str(page)]) == 0
+    assert str(page) in capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
-    parser = Strict()
-    parser.feed(text)
-    parser.close()
-    assert parser.open == []
+    parsed = Strict(text)
+    assert parsed.open == []
     assert text.startswith("<!DOCTYPE html>")
-    assert not re.search(r"https?:|<script|<link|url\(", text)  # nothing is fetched
-    assert len(parser.images) == 5
-    for image in parser.images:
-        kind, data = image.split(";base64,")
-        assert kind == "data:image/png"
-        height, width = matplotlib.image.imread(io.BytesIO(base64.b64decode(data))).shape[:2]
-        assert height > 100
-        assert width > 800
+    assert not parsed.fetched
+    assert text.count("* plotly.js v") == 1  # the licence in its head
+    assert text.count("Plotly.newPlot(") == 5
     for fact in ("&lt;toys&gt;.h5", "train 1, test 1", "Clips of one frame: 1", "a&amp;b",
                  "Clips without motion: 1", "Clips at the origin: 0", "missing joints"):
         assert fact in text
     assert list(page.parent.iterdir()) == [page]
 
 
-class Strict(HTMLParser):
-    """Notes what is open and the images."""
+def test_class_names_do_no_harm_on_the_page(tmp_path):
+    evil = "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"
+    path = write(tmp_path / "toys.h5", make_clip("<script>a", 1, label=0), make_clip(label=1),
+                 classes=evil)
+    write_page(tmp_path / "page.html", *check_file(path))
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert Strict(text).open == []
+    assert "alert(1)" in text
+    assert not any(name in text for name in (*evil, "<script>a"))
 
-    def __init__(self):
+
+class Strict(HTMLParser):
+    """Notes what is open, and attributes that make a browser fetch something."""
+
+    def __init__(self, text):
         super().__init__()
-        self.open, self.images = [], []
+        self.open, self.fetched = [], []
+        self.feed(text)
+        self.close()
 
     def handle_starttag(self, tag, attrs):
-        if tag == "img":
-            self.images.append(dict(attrs)["src"])
-        elif tag != "meta":
+        self.fetched += [value for name, value in attrs if name in {"src", "href", "srcset"}]
+        if tag != "meta":
             self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
 
+def test_a_page_that_cannot_be_written(tmp_path, capsys):
+    path = write(tmp_path / "toys.h5", make_clip())
+    assert main(["check", str(path), "--html", str(path / "page.html")]) == 2
+    assert "page.html cannot be written: File exists" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_page_without_splits_or_classes(tmp_path):
-    check(write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3),
-          tmp_path / "page.html")
+    path = write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3)
+    write_page(tmp_path / "page.html", *check_file(path))
     assert "Clips per class, all" in (tmp_path / "page.html").read_text()
 
 
 def test_what_is_printed(tmp_path, capsys):
     path = write(tmp_path / "toys.h5", make_clip("a", 1, label=0), make_clip("b", 5, label=1),
                  make_clip("c", 9, moves=0), splits={"own": {"test": ["b"], "train": ["a"]}})
-    check(path)
+    check_file(path)
     lines = [" ".join(line.replace("│", " ").split())
              for line in capsys.readouterr().out.splitlines()]
     for line in ("data set toys, from test", "joints 13 of layout penn13, 2D, float32", "clips 3",
@@ -150,7 +158,7 @@ def test_what_is_printed(tmp_path, capsys):
 
 
 def test_3d_has_no_frame_to_leave(tmp_path, capsys):
-    check(write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3))
+    check_file(write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3))
     assert "out of frame" not in capsys.readouterr().out
 
 
@@ -161,8 +169,8 @@ def edit(path, name, index, value):
 
 @pytest.mark.parametrize(("name", "value", "message"), [
     ("frames/keypoints", np.nan, "not finite"), ("frames/keypoints", np.inf, "not finite"),
-    ("frames/scores", np.nan, "beyond 0 to 1"), ("frames/scores", 1.5, "beyond 0 to 1"),
-    ("frames/scores", -1, "beyond 0 to 1")])
+    ("frames/scores", np.nan, "outside 0 to 1"), ("frames/scores", 1.5, "outside 0 to 1"),
+    ("frames/scores", -1, "outside 0 to 1")])
 def test_bad_numbers_are_refused(tmp_path, name, value, message):
     path = write(tmp_path / "toys.h5", make_clip("a"), make_clip("b"))
     edit(path, name, 4, value)

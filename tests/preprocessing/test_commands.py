@@ -1,9 +1,11 @@
 """The commands as users give them, in processes of their own where that matters."""
 
 import errno
+import inspect
 import io
 import os
 import pickle
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -16,9 +18,27 @@ import pytest
 from scipy.io import savemat
 
 from preprocessing.__main__ import main
+from preprocessing.commands import SOURCES
+from preprocessing.datasets.pyskl import PysklSource
 from ptl_skel.storage import KeypointFile
 
-COMMAND = (sys.executable, "-m", "preprocessing")
+SLOW = """
+import sys, time
+from preprocessing import commands
+from preprocessing.__main__ import main
+from preprocessing.datasets.penn_action import PennActionSource
+
+class SlowSource(PennActionSource):
+    def read(self, key):
+        while key == "0055" and (self.root.parent / "wait").exists():
+            time.sleep(0.01)
+        return super().read(key)
+
+commands.SOURCES["slow"] = commands.Row("slow:SlowSource", "label files, slowly", "the folder")
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+"""A command with a row more in the table of sources."""
 
 
 @pytest.fixture
@@ -71,15 +91,15 @@ def is_alive(pid: int) -> bool:
     (signal.SIGINT, False, 0, 55),
     (signal.SIGKILL, False, 2, 48),
 ])
-def test_a_stopped_command_goes_on_when_given_again(tmp_path, labels, number, to_group, workers,
+def test_a_stopped_command_resumes_when_given_again(tmp_path, labels, number, to_group, workers,
                                                     done):
     whole = tmp_path / "whole.h5"
     assert main(["penn_action", str(labels), "--out", str(whole), "--workers", "0"]) == 0
     out = tmp_path / "out.h5"
-    command = (*COMMAND, "penn_action", str(labels), "--out", str(out), "--workers", str(workers))
-    pipe = labels / "0055.mat"
-    pipe.unlink()
-    os.mkfifo(pipe)  # reading it takes as long as nobody writes
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = (sys.executable, str(tmp_path / "slow.py"), "slow", str(labels), "--out", str(out),
+               "--workers", str(workers))
+    (tmp_path / "wait").write_text("")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as process:
         journal = tmp_path / "out.h5.partial" / "journal"
@@ -89,11 +109,11 @@ def test_a_stopped_command_goes_on_when_given_again(tmp_path, labels, number, to
         others = children(process.pid)
         os.killpg(process.pid, number) if to_group else process.send_signal(number)
         process.wait(timeout=20)
-        if number == signal.SIGKILL:  # the worker reads to the end and finds that it is alone
-            os.close(os.open(pipe, os.O_WRONLY))
+        if number == signal.SIGKILL:  # the worker reads to the end and finds no reader
+            (tmp_path / "wait").unlink()
         complaints = process.stderr.read()
     assert process.returncode == (130 if number == signal.SIGINT else -number)
-    sentence = "\nInterrupted; give the same command again to go on.\n"
+    sentence = "\nInterrupted; the same command resumes from here.\n"
     assert complaints.endswith(sentence if number == signal.SIGINT else "")
     assert "Traceback" not in complaints
     deadline = time.monotonic() + 10
@@ -101,9 +121,8 @@ def test_a_stopped_command_goes_on_when_given_again(tmp_path, labels, number, to
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert not out.exists()
-    pipe.unlink()
-    pipe.write_bytes(label_file())
-    assert main(command[3:]) == 0
+    (tmp_path / "wait").unlink(missing_ok=True)
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     assert out.read_bytes() == whole.read_bytes()
     assert (tmp_path / "out.skipped.csv").read_bytes() == (
         tmp_path / "whole.skipped.csv").read_bytes()
@@ -126,15 +145,15 @@ def test_synthetic_skeletons_become_a_keypoint_file(tmp_path, capsys):
     assert main(["synthetic", folder, "--subjects", "3", "--replications", "1"]) == 0
     assert main(["ntu", folder, "--out", out, "--workers", "0", "--dimensions", "3"]) == 0
     assert main(["check", out]) == 0
-    assert main(["synthetic", folder]) == 1
+    assert main(["synthetic", folder]) == 2
     assert "is not empty" in capsys.readouterr().err
 
 
 def refused(capsys, *arguments):
     """The sentence with which a command fails."""
-    assert main([str(argument) for argument in arguments]) == 1
+    assert main([str(argument) for argument in arguments]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
-    assert complaint.startswith("error: ")
+    assert complaint.startswith("ptl-skel: ")
     return complaint
 
 
@@ -169,8 +188,26 @@ def test_a_split_that_names_an_unknown_clip(annotated, tmp_path, capsys):
     content = pickle.loads(annotated.read_bytes())
     content["split"]["x_train"].append("z")
     annotated.write_bytes(pickle.dumps(content))
-    complaint = refused(capsys, "pyskl", annotated, "--out", tmp_path / "out.h5")
-    assert "x/train names 1 unknown clips, among them 'z'" in complaint
+    out = tmp_path / "out.h5"
+    assert main(["pyskl", str(annotated), "--out", str(out)]) == 0
+    assert "x/train: 1, the first is 'z'" in capsys.readouterr().out
+    assert KeypointFile(out).ids == ["a", "b"]
+    assert KeypointFile(out).split("x", "train").tolist() == [0]
+
+
+@pytest.mark.parametrize(("name", "clips", "message"), [
+    ("x_test", ["a"], "has the clip 'a' twice in the split x"),
+    ("x_train", ["a", "a"], "has the clip 'a' twice in the split x"),
+    ("x/y_train", ["a"], "a split 'x/y_train', but"),
+    ("._train", ["a"], "a split '._train', but"),
+    ("x_train", 7, "`split` that is not a dictionary of lists"),
+])
+def test_a_wrong_split_is_refused_before_anything_is_read(annotated, tmp_path, capsys, name, clips,
+                                                          message):
+    content = pickle.loads(annotated.read_bytes())
+    content["split"][name] = clips
+    annotated.write_bytes(pickle.dumps(content))
+    assert message in refused(capsys, "pyskl", annotated, "--out", tmp_path / "out.h5")
     assert list(tmp_path.iterdir()) == [annotated]
 
 
@@ -178,9 +215,14 @@ def test_a_full_disk(annotated, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
-    assert "the disk is full" in refused(capsys, "pyskl", annotated, "--out", tmp_path / "out.h5")
-    assert list(tmp_path.iterdir()) == [annotated]
+    out = tmp_path / "out.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.Dataset, "__setitem__", full)
+        complaint = refused(capsys, "pyskl", annotated, "--out", out)
+    assert f"{out} cannot be written: No space left on device; what is finished" in complaint
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "out.h5.partial", annotated]
+    assert main(["pyskl", str(annotated), "--out", str(out)]) == 0
+    assert sorted(tmp_path.iterdir()) == [out, annotated]
 
 
 def test_an_output_that_cannot_be_written(annotated, tmp_path, capsys):
@@ -204,11 +246,45 @@ def test_check_refuses_what_is_no_keypoint_file(tmp_path, capsys, content):
     assert f"{path} is damaged or no keypoint file" in refused(capsys, "check", path)
 
 
-@pytest.mark.parametrize("arguments", [
-    [], ["video"], ["penn_action", "x"], ["penn_action", "x", "--out", "y", "--workers", "-1"],
-    ["ntu", "x", "--out", "y", "--dimensions", "4"], ["check", "x", "--fix"]])
-def test_a_mistyped_command_is_explained(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 2
-    assert "usage: python -m preprocessing" in capsys.readouterr().err
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([], "required: SOURCE"), (["video"], "invalid choice: 'video'"),
+    (["penn_action", "x"], "required: --out"),
+    (["penn_action", "x", "--out", "y", "--workers", "-1"], "must be a number >= 0, got '-1'"),
+    (["ntu", "x", "--out", "y", "--dimensions", "4"], "--dimensions: invalid choice"),
+    (["check", "x", "--fix"], "unrecognized arguments: --fix"),
+    (["pyskl", "x", "--out", "y", "--max_loss", "many"], "a number from 0 to 100, got 'many'")])
+def test_a_mistyped_command_is_explained(arguments, message, capsys):
+    complaint = refused(capsys, *arguments)
+    assert message in complaint
+    assert "--help` lists the options" in complaint
+
+
+def test_a_bug_keeps_its_traceback_and_names_the_input(annotated, tmp_path, monkeypatch):
+    def bug(*_):
+        raise ValueError("a bug in the reader")
+
+    command = ["pyskl", str(annotated), "--out", str(tmp_path / "out.h5")]
+    with monkeypatch.context() as patch:
+        patch.setattr(PysklSource, "_frame_size", bug)
+        with pytest.raises(ValueError, match="a bug") as raised:
+            main(command)
+    assert raised.value.__notes__ == ["The input was 'a'."]
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["coco", "--help"]])
+def test_help_imports_nothing_slow(arguments):
+    code = ("import sys\nfrom preprocessing.__main__ import main\n"
+            f"try:\n    main({arguments})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+            "assert not {'numpy', 'h5py', 'scipy', 'plotly'} & set(sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "usage: ptl-skel" in done.stdout
+
+
+def test_every_source_of_the_table_has_its_options():
+    for row in SOURCES.values():
+        source = pkgutil.resolve_name(row.source)
+        known = inspect.signature(source).parameters
+        assert set(row.options) <= set(known)
+        assert not {name for name, parameter in known.items()
+                    if parameter.kind is parameter.KEYWORD_ONLY} - set(row.options)

@@ -11,6 +11,7 @@ from preprocessing.synthetic.actions import ACTIONS, Style
 from preprocessing.synthetic.body import Build, move_body
 from preprocessing.synthetic.dataset import perform, write_dataset
 from preprocessing.synthetic.sensor import Camera
+from ptl_skel.errors import UserError
 from ptl_skel.skeletons import LAYOUTS
 
 JOINTS, LIMBS = LAYOUTS["ntu25"].joints, LAYOUTS["ntu25"].limbs
@@ -224,7 +225,7 @@ def test_wrong_numbers_are_refused(tmp_path, options, reason):
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "mine").write_text("", encoding="utf-8")
     for taken in (tmp_path, tmp_path / "mine"):
-        with pytest.raises(FileExistsError, match="give another folder, or remove it first"):
+        with pytest.raises(UserError, match="give another folder, or remove it first"):
             write_dataset(taken)
 
 

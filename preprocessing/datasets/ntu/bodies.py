@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.core.source import Unusable
+
 _FEW_FRAMES = 11
 _MAX_WIDTH = 0.8  # of the height
 _MAX_WIDE_FRAMES = 0.69754  # of all frames
@@ -70,19 +72,19 @@ def choose_persons(bodies: list[Rows], frame: NDArray[np.int64],
         xyz: Joints in camera coordinates, ``(B, V, 3)``, y upwards.
 
     Raises:
-        ValueError: All bodies are dropped.
+        Unusable: All bodies are dropped.
     """
     if len(bodies) == 1:
         return bodies
     bodies = [rows for rows in bodies if rows.size > _FEW_FRAMES]
     if not bodies:
-        raise ValueError(f"there are several bodies, each seen in at most {_FEW_FRAMES} frames")
+        raise Unusable(f"there are several bodies, each seen in at most {_FEW_FRAMES} frames")
     if len(bodies) == 1:
         return bodies
     judged = [_judge(rows, xyz[rows]) for rows in bodies]
     judged = [body for body in judged if not body.is_noise]
     if not judged:
-        raise ValueError("all bodies are wider than people")
+        raise Unusable("all bodies are wider than people")
     judged.sort(key=lambda body: -body.motion)
     persons: list[_Person] = []
     for body in judged:

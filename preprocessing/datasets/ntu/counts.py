@@ -7,40 +7,42 @@ from pathlib import Path
 
 from rich.table import Table
 
+from preprocessing.core.source import Unusable
 from preprocessing.datasets.ntu.facts import MISSING_SAMPLES, OFFICIAL_COUNTS
-from preprocessing.datasets.ntu.protocols import Edition, official_splits, parse_name
+from preprocessing.datasets.ntu.protocols import ABSENT, official_splits, parse_name
+from preprocessing.datasets.ntu.source import NtuSource
 from ptl_skel.storage import KeypointFile
 
-ABSENT = "it is not in the input"
 
-
-def compare(path: Path, edition: Edition) -> Table:
+def compare(source: NtuSource, file: KeypointFile) -> Table | None:
     """A row for each part of each official protocol, with what explains a difference.
 
-    The list of what was skipped, beside the file, names each sample of which a file was flawed, and
-    each that is not there though others of the same performer in the same setup are.
+    The list of skipped inputs, beside the file, names each sample whose file was flawed, and each
+    that is absent though others of the same performer in the same setup are there.
 
     Args:
-        path: The keypoint file, made from the official samples without those on the official list.
-        edition: Of which edition.
+        source: The files; None is returned where they are not those of NTU RGB+D itself.
+        file: The keypoint file made from them.
     """
-    file = KeypointFile(path)
-    absent, flawed = _explained(path.with_suffix(".skipped.csv"), set(file.ids))
-    of_absent, of_flawed = (official_splits(sorted(names), edition) for names in (absent, flawed))
+    if not source.is_official:
+        return None
+    absent, flawed = _explained(file.path.with_suffix(".skipped.csv"), set(file.ids))
+    of_absent, of_flawed = (official_splits(sorted(names), source.edition)
+                            for names in (absent, flawed))
     table = Table("protocol", "clips", "official", "difference", title="official counts",
                   title_justify="left")
-    for protocol, parts in OFFICIAL_COUNTS[edition].items():
+    for protocol, parts in OFFICIAL_COUNTS[source.edition].items():
         for part, official in parts.items():
             count = file.split(protocol, part).size
             reasons = {"flawed": len(of_flawed[protocol][part]),
                        "not in the input": len(of_absent[protocol][part])}
             reasons["of performers or setups that are not in the input"] = (
                 official - count - sum(reasons.values()))
-            told = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items()
-                             if number > 0)
+            shown = "; ".join(f"{number:,} {reason}" for reason, number in reasons.items()
+                              if number > 0)
             if count > official:
-                told = f"{count - official:,} more than there are"
-            table.add_row(f"{protocol} {part}", f"{count:,}", f"{official:,}", told or "none")
+                shown = f"{count - official:,} more than there are"
+            table.add_row(f"{protocol} {part}", f"{count:,}", f"{official:,}", shown or "none")
     return table
 
 
@@ -53,7 +55,7 @@ def _explained(report: Path, stored: set[str]) -> tuple[set[str], set[str]]:
                 name = Path(row["input"]).stem
                 try:
                     parse_name(name)
-                except ValueError:
+                except Unusable:
                     continue
                 (absent if row["reason"] == ABSENT else flawed).add(name)
     return absent, flawed - MISSING_SAMPLES - stored

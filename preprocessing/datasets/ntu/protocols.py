@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from preprocessing.core.source import Unusable
 from preprocessing.datasets.ntu.facts import (
     CLASS_NAMES,
     LAST_SETUP_60,
@@ -21,6 +22,9 @@ from preprocessing.datasets.ntu.facts import (
 )
 
 Edition = Literal[60, 120]
+
+ABSENT = "it is not in the input"
+"""Why a sample is skipped that should be there."""
 
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
 
@@ -42,12 +46,12 @@ def parse_name(name: str) -> Sample:
     """The numbers in the name of a sample, without a suffix.
 
     Raises:
-        ValueError: It is no name of a sample.
+        Unusable: It is not the name of a sample.
     """
     match = _NAME.fullmatch(name)
     sample = Sample(*map(int, match.groups())) if match else None
     if sample is None or min(sample) < 1:
-        raise ValueError("it is not named like an NTU sample, e.g. S001C002P003R001A050")
+        raise Unusable("it is not named like an NTU sample, e.g. S001C002P003R001A050")
     return sample
 
 

@@ -1,4 +1,4 @@
-"""NTU RGB+D 60 and 120: raw ``.skeleton`` files, or files of one's own in that format.
+"""NTU RGB+D 60 and 120: raw ``.skeleton`` files, or your own files in that format.
 
 The joints have a 2D position in the 1920x1080 colour image, and a 3D one in front of the camera.
 How well the sensor sees a joint becomes its score: tracked 1, inferred 0.5, not tracked 0. A joint
@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from preprocessing.core.source import LeftOut
+from preprocessing.core.files import read_class_names
+from preprocessing.core.source import LeftOut, Unusable
 from preprocessing.datasets.ntu.bodies import choose_persons, split_by_id
-from preprocessing.datasets.ntu.counts import ABSENT
 from preprocessing.datasets.ntu.facts import (
     CLASS_NAMES,
     LAST_SETUP_120,
@@ -25,6 +25,7 @@ from preprocessing.datasets.ntu.facts import (
 )
 from preprocessing.datasets.ntu.files import SkeletonFiles
 from preprocessing.datasets.ntu.protocols import (
+    ABSENT,
     Edition,
     Sample,
     complete,
@@ -35,6 +36,7 @@ from preprocessing.datasets.ntu.protocols import (
     parse_name,
 )
 from preprocessing.datasets.ntu.text import NUM_JOINTS, PIXELS, XYZ, read_recording
+from ptl_skel.errors import UserError
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, Header
 
@@ -58,15 +60,15 @@ class NtuSource:
             ``class_names.txt`` in a folder; without that the data set is NTU RGB+D itself, with
             its class names, without the samples whose skeletons are known to be incomplete, and
             compared with all that should be there.
-        edition: 60 or 120; 60 passes over what only NTU RGB+D 120 has. None: what the files are.
+        edition: 60 or 120; 60 ignores what only NTU RGB+D 120 has. None: what the files are.
 
     Attributes:
         edition: 60 or 120.
         is_official: The data set is NTU RGB+D itself.
 
     Raises:
-        FileNotFoundError: There is no such folder or archive, or no such file of classes.
-        ValueError: There is no ``.skeleton`` file, no name in the file of classes, or an option
+        MissingFileError: There is no such folder or archive, or no such file of classes.
+        UserError: There is no ``.skeleton`` file, no name in the file of classes, or an option
             that does not exist.
     """
 
@@ -78,21 +80,21 @@ class NtuSource:
             ("edition", edition, (None, 60, 120)))
         for name, value, known in options:
             if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(map(str, known))}, "
-                                 f"got {value!r}")
+                raise UserError(f"`{name}` must be one of {', '.join(map(str, known))}, "
+                                f"got {value!r}")
         self.dimensions, self.bodies = dimensions, bodies
         inputs = [inputs] if isinstance(inputs, Path) else list(inputs)
         self._files = SkeletonFiles(inputs)
         own = classes or _find_class_file(inputs)
         self.is_official = own is None
-        samples = {key: self._sample(key) for key in self._files.sizes}
+        samples = {key: self._sample(key) for key in self._files.keys}
         self.edition: Edition = edition or find_edition(s for s in samples.values() if s)
-        if self.edition == 60:  # files of wrong names stay: they are told of
+        if self.edition == 60:  # files of wrong names stay: they are reported
             samples = {key: sample for key, sample in samples.items()
                        if sample is None or is_of_60(sample)}
         if not samples:
-            raise ValueError(f"{', '.join(map(str, inputs))} holds no sample of NTU RGB+D 60; "
-                             "leave --edition 60 out")
+            raise UserError(f"{', '.join(map(str, inputs))} holds no sample of NTU RGB+D 60; "
+                            "leave --edition 60 out")
         self._keys = sorted(samples, key=lambda key: (_name(key), key))
         first_key = {_name(key): key for key in reversed(self._keys)}
         self._duplicates = {key: first_key[_name(key)] for key in self._keys
@@ -101,23 +103,23 @@ class NtuSource:
             self._name = f"NTU RGB+D {self.edition}"
             self._class_names = CLASS_NAMES[:NUM_CLASSES_60 if self.edition == 60 else None]
             due = {str(sample) for sample in complete(s for s in samples.values() if s)}
-            # Keys without a suffix: samples that are not in the input, to be told of.
+            # Keys without a suffix: samples that are not in the input, to be reported.
             self._keys = sorted([*self._keys, *due.difference(first_key, MISSING_SAMPLES)],
                                 key=lambda key: (_name(key), key))
         else:
             self._name = inputs[0].resolve().stem
-            self._class_names = _read_class_names(own)
+            self._class_names = read_class_names(own)
 
     def _sample(self, key: str) -> Sample | None:
         """The sample that a file is by its name, if there is such a sample in the data set."""
         try:
             sample = parse_name(_name(key))
-        except ValueError:
+        except Unusable:
             return None
         return sample if not self.is_official or is_of_120(sample) else None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers are told what to read.
+        # Workers are given what to read.
         return {**self.__dict__, "_keys": []}
 
     @property
@@ -127,11 +129,14 @@ class NtuSource:
         return Header(self._name, LAYOUTS["ntu25"], self._class_names, source, self.dimensions)
 
     @property
-    def job(self) -> Mapping[str, Any]:
-        """Input and options that decide the content; not where the input lies."""
-        return {"source": "ntu", "files": self._files.digest(self._keys), "edition": self.edition,
-                "dimensions": self.dimensions, "bodies": self.bodies,
-                "skip_missing": self.is_official}
+    def files(self) -> Sequence[Path]:
+        """The files and archives on the disk."""
+        return self._files.paths
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What decides the content and is not in the header."""
+        return {"edition": self.edition, "is_official": self.is_official}
 
     def keys(self) -> Sequence[str]:
         """Files in the order of their names, and names of samples that should be there."""
@@ -142,16 +147,15 @@ class NtuSource:
 
         Raises:
             LeftOut: The sample is not to be used, or is in another file as well.
-            ValueError: The file gives no clip; the message says why.
-            OSError: The disk or the network fails.
+            Unusable: The file gives no clip; the message says why.
         """
         sample = self._check(key)
         recording = read_recording(self._files.read(key))
         bodies = split_by_id(recording.body)
         if not bodies:
-            raise ValueError("no body is seen in any frame")
+            raise Unusable("no body is seen in any frame")
         if any((np.diff(recording.frame[rows]) == 0).any() for rows in bodies):
-            raise ValueError("a body is there twice in a frame")
+            raise Unusable("a body is there twice in a frame")
         if self.bodies == "pyskl" and len(bodies) > 1:
             bodies = choose_persons(bodies, recording.frame, recording.values(XYZ))
         with np.errstate(over="ignore"):  # beyond float32 is infinite
@@ -181,14 +185,14 @@ class NtuSource:
             raise LeftOut("it holds what macOS notes about another file")
         sample = parse_name(name)
         if self._sample(key) is None:
-            raise ValueError(f"there is no such sample: NTU RGB+D has {LAST_SETUP_120} setups and "
+            raise Unusable(f"there is no such sample: NTU RGB+D has {LAST_SETUP_120} setups and "
                              f"{len(CLASS_NAMES)} actions")
         if key in self._duplicates:
             raise LeftOut(f"it is the same sample as {self._duplicates[key]}")
         if self.is_official and name in MISSING_SAMPLES:
             raise LeftOut("it is on the official list of samples with missing skeletons")
         if sample.action > len(self._class_names):
-            raise ValueError(f"it is of action {sample.action}, but only "
+            raise Unusable(f"it is of action {sample.action}, but only "
                              f"{len(self._class_names)} classes have a name")
         return sample
 
@@ -198,10 +202,10 @@ class NtuSource:
 
 
 def _repairs(blank_lines: int, lost: int) -> str:
-    """What was wrong with a file and is put right."""
+    """What was wrong with a file and was repaired."""
     repairs = []
     if blank_lines:
-        repairs.append(f"blank lines are passed over: {blank_lines}")
+        repairs.append(f"blank lines are ignored: {blank_lines}")
     if lost:
         repairs.append(f"joints without a finite position count as missing: {lost}")
     return "; ".join(repairs)
@@ -214,19 +218,3 @@ def _name(key: str) -> str:
 def _find_class_file(inputs: Sequence[Path]) -> Path | None:
     found = [path / CLASS_FILE for path in inputs if (path / CLASS_FILE).exists()]
     return found[0] if found else None
-
-
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        raise FileNotFoundError(f"file of class names {path} does not exist; it has one name "
-                                "per line, that of action 1 first")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text; it should hold one class name per "
-                         "line") from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if not names:
-        raise ValueError(f"{path} holds no class name; it should hold one per line")
-    return names
-

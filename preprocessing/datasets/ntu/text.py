@@ -16,7 +16,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.tools.decimals import PADDING, read_decimals
+from preprocessing.core.source import Unusable
+from preprocessing.datasets.ntu.decimals import PADDING, read_decimals
 
 NUM_JOINTS = 25
 XYZ, PIXELS = (0, 1, 2), (5, 6)  # columns of a joint line: metres, and pixels of the colour image
@@ -33,14 +34,14 @@ MAX_BYTES = 512 * 2**20  # 100 times the longest official file
 
 @dataclass(frozen=True)
 class Recording:
-    """One file: B observations of a body, in the order in which they stand in it.
+    """One file: B observations of a body, in the order of the file.
 
     Args:
         num_frames: Number of frames.
         frame: Frame of each observation, ``(B,)``.
         body: ID of the body, ``(B,)``; 64 bits are needed, a float would merge neighbours.
         states: Tracking state of each joint, ``(B, 25)``: 0 not tracked, 1 inferred, 2 tracked.
-        num_blank_lines: Lines without content that were passed over.
+        num_blank_lines: Lines without content that were ignored.
     """
 
     num_frames: int
@@ -52,10 +53,10 @@ class Recording:
     _joints: NDArray[np.int64]
 
     def values(self, columns: tuple[int, ...]) -> NDArray[np.float64]:
-        """Columns of the joint lines, ``(B, 25, len(columns))``; they are read when asked for.
+        """Columns of the joint lines, ``(B, 25, len(columns))``, read at this call.
 
         Raises:
-            ValueError: A value is no number.
+            Unusable: A value is not a number.
         """
         # Columns first in memory: what follows works on whole columns.
         token = self._joints + np.array(columns)[:, None, None]
@@ -64,13 +65,13 @@ class Recording:
 
 
 def read_recording(content: bytes) -> Recording:
-    """The bodies in the content of a ``.skeleton`` file; blank lines are passed over.
+    """The bodies in the content of a ``.skeleton`` file; blank lines are ignored.
 
     Raises:
-        ValueError: It is not complete, or is no such file; the message says what is wrong where.
+        Unusable: It is not complete, or not such a file; the message says what is wrong where.
     """
     if len(content) > MAX_BYTES:
-        raise ValueError(f"the file is larger than {MAX_BYTES >> 20} MB")
+        raise Unusable(f"the file is larger than {MAX_BYTES >> 20} MB")
     lines = _Lines(b"".join((PADDING, content, PADDING)))
     num_frames, frame, body_line = lines.find_bodies()
     joints = lines.first[body_line[:, None] + np.arange(2, _BODY_LINES)]
@@ -83,7 +84,7 @@ class _Lines:
     """The lines of a text that are not blank: line i has the tokens ``first[i]:first[i + 1]``.
 
     Raises:
-        ValueError: It is no text, or empty.
+        Unusable: It is not text, or is empty.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -91,7 +92,7 @@ class _Lines:
         self.text = np.frombuffer(raw, np.uint8)
         self._strange = raw.translate(None, _IN_NUMBERS)
         if not (self._strange.isascii() and self._strange.decode().isprintable()):
-            raise ValueError("the file holds bytes that are no text")
+            raise Unusable("the file holds bytes that are not text")
         self._blank = self.text <= ord(" ")
         borders = self._blank[:-1] > self._blank[1:]
         borders[len(raw.rstrip(_BLANKS))] = True
@@ -99,7 +100,7 @@ class _Lines:
         self._before = np.flatnonzero(borders)
         del borders
         if self._before.size == 1:
-            raise ValueError("the file is empty")
+            raise Unusable("the file is empty")
         begins = self.text[self._before] == ord("\n")
         begins[[0, -1]] = True
         is_newline = self.text == ord("\n")
@@ -114,11 +115,11 @@ class _Lines:
         """Refuses words and signs that are in no number, also where no value is asked for.
 
         Raises:
-            ValueError: There is a character that is in no number.
+            Unusable: There is a character that is in no number.
         """
         if self._strange:
             token = int(np.searchsorted(self._before, self.raw.index(self._strange[:1]))) - 1
-            raise ValueError(f"{self._token(token)[:20].decode()!r} is no number")
+            raise Unusable(f"{self._token(token)[:20].decode()!r} is not a number")
 
     def span(self, token: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Position of the first character of each token, and that after its last one."""
@@ -171,22 +172,22 @@ class _Lines:
     def _walk(self, frames: list[int], lines: list[int]) -> int:
         num_frames = self._count(0, _FRAMES)
         if num_frames == 0:
-            raise ValueError("the file has no frames")
+            raise Unusable("the file has no frames")
         line, num_lines = 1, len(self.size)
         for frame in range(num_frames):
             if line >= num_lines:
-                raise ValueError(f"the file ends after {frame} of {num_frames} frames")
+                raise Unusable(f"the file ends after {frame} of {num_frames} frames")
             bodies = self._count(line, "the number of bodies")
             line += 1
             end = line + bodies * _BODY_LINES
             if end > num_lines:
-                raise ValueError(f"the file ends in frame {frame + 1} of {num_frames}, which "
+                raise Unusable(f"the file ends in frame {frame + 1} of {num_frames}, which "
                                  f"claims {bodies} bodies")
             frames += [frame] * bodies
             lines += range(line, end, _BODY_LINES)
             line = end
         if line < num_lines:
-            raise ValueError(f"the file goes on after its {num_frames} frames, in "
+            raise Unusable(f"the file continues after its {num_frames} frames, in "
                              f"{self._where(line)}")
         return num_frames
 
@@ -201,9 +202,9 @@ class _Lines:
     def _count(self, line: int, what: str) -> int:
         token = self._token(self.first.item(line))
         if self.size.item(line) != 1 or not token.isdigit():
-            raise ValueError(f"{self._where(line)} should be {what}")
+            raise Unusable(f"{self._where(line)} should be {what}")
         if len(token) > 9:
-            raise ValueError(f"{self._where(line)} claims an absurd number")
+            raise Unusable(f"{self._where(line)} claims an absurd number")
         return int(token)
 
     def _check_bodies(self, body_line: NDArray[np.int64]) -> None:
@@ -214,7 +215,7 @@ class _Lines:
                  & self._blank[start + 2])
         wrong = np.concatenate((wrong, body_line[~is_25] + 1))
         if wrong.size:
-            raise ValueError(self._what_is_wrong(int(wrong.min()), body_line))
+            raise Unusable(self._what_is_wrong(int(wrong.min()), body_line))
 
     def _what_is_wrong(self, line: int, body_line: NDArray[np.int64]) -> str:
         place = line - body_line[np.searchsorted(body_line, line, "right") - 1]
@@ -231,7 +232,7 @@ class _Lines:
         numbers = {token: int(token) for token in set(ids) if token.isdigit() and len(token) <= 18}
         wrong = [line for line, token in enumerate(ids) if token not in numbers]
         if wrong:
-            raise ValueError(f"{self._where(body_line[wrong[0]])} should begin with the ID of a "
+            raise Unusable(f"{self._where(body_line[wrong[0]])} should begin with the ID of a "
                              "body")
         return np.array([numbers[token] for token in ids], np.int64)
 
@@ -242,5 +243,5 @@ class _Lines:
         wrong = (states > 2) | ~self._blank[start + 1]
         if wrong.any():
             shown = self._token(int(token[wrong][0]))[:20].decode()
-            raise ValueError(f"{shown!r} is no tracking state, these are 0, 1 and 2")
+            raise Unusable(f"{shown!r} is not a tracking state; these are 0, 1 and 2")
         return states

@@ -70,9 +70,9 @@ def two_frames():
 @pytest.mark.parametrize(("content", "reason"), [
     (b"", "empty"),
     (b" \r\n\n", "empty"),
-    (b"\x00\x01\x02" * 50, "no text"),
-    (b"\xff\xd8 1 2 3", "no text"),
-    (file_text([[body()]]).replace(b" 0 ", b" \x01 0 "), "no text"),
+    (b"\x00\x01\x02" * 50, "not text"),
+    (b"\xff\xd8 1 2 3", "not text"),
+    (file_text([[body()]]).replace(b" 0 ", b" \x01 0 "), "not text"),
     (b"hello", "line 1 should be the number of frames"),
     (b"-3\n", "line 1 should be the number of frames"),
     (b"2.5\n", "line 1 should be the number of frames"),
@@ -92,11 +92,11 @@ def two_frames():
     (file_text([[body()]]).replace(b"\r\n1 0", b"\r\nx 0"), "line 3 should begin with the ID"),
     (file_text([[body(10**30)]]), "line 3 should begin with the ID"),
     (file_text([[body()]]).replace(b"1\r\n1\r\n", b"1\r\n12\r\n"), "claims 12 bodies"),
-    (file_text([[body()]]).replace(b" -0.12 ", b" wide "), "'wide' is no number"),
+    (file_text([[body()]]).replace(b" -0.12 ", b" wide "), "'wide' is not a number"),
     (re.sub(rb"1 0 1 1[^\r]*\r\n", b"", file_text([[body()]] * 2)), "line 3 should be a body"),
-    (file_text(two_frames()) + b"0\r\n", "goes on after its 2 frames, in line 85"),
-    (file_text([[body(state=3)]]), "'3' is no tracking state"),
-    (file_text([[body(state=1.5)]]), "'1.5' is no tracking state"),
+    (file_text(two_frames()) + b"0\r\n", "continues after its 2 frames, in line 85"),
+    (file_text([[body(state=3)]]), "'3' is not a tracking state"),
+    (file_text([[body(state=1.5)]]), "'1.5' is not a tracking state"),
 ])
 def test_flawed_content_is_refused_with_the_reason(content, reason):
     with pytest.raises(ValueError, match=re.escape(reason)):
@@ -105,14 +105,14 @@ def test_flawed_content_is_refused_with_the_reason(content, reason):
 
 def test_no_number():
     content = file_text([[body()]]).replace(b"\r\n-0.25 ", b"\r\nnothing ")
-    with pytest.raises(ValueError, match="'nothing' is no number"):
+    with pytest.raises(ValueError, match="'nothing' is not a number"):
         read_recording(content).values(XYZ)
 
 
 def test_truncated_anywhere_is_refused():
     content = file_text(two_frames()).rstrip()
     for end in range(0, len(content), 7):
-        with pytest.raises(ValueError, match=r"^the file|^line \d+ should|is no tracking state$"):
+        with pytest.raises(ValueError, match=r"^the file|^line \d+ should|not a tracking state$"):
             read_recording(content[:end])
 
 
@@ -257,14 +257,14 @@ def test_a_folder_with_flaws(tmp_path):
     assert keys - set(reasons) == {NAME, "S001C001P001R001A061"}
 
 
-def test_what_is_no_file_is_no_clip(tmp_path):
+def test_what_is_not_a_file(tmp_path):
     write(tmp_path, {NAME: [[body()]]})
     source = NtuSource(tmp_path)
     (tmp_path / f"{NAME}.skeleton").unlink()
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         source.read(f"{NAME}.skeleton")
     (tmp_path / f"{NAME}.skeleton").mkdir()
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         source.read(f"{NAME}.skeleton")
 
 
@@ -297,14 +297,14 @@ def test_protocols_of_120(tmp_path, new):
                                     "xset": {"train": [new], "test": names[:1]}}
 
 
-def test_class_names_of_ones_own(tmp_path):
+def test_class_names_of_your_own(tmp_path):
     missing = sorted(MISSING_SAMPLES)[0]
-    names = "walk\n\nrun\n" + "jump\n" * 60
+    names = "walk\nrun\n" + "\n".join(f"jump {i}" for i in range(60)) + "\n\n"
     write(tmp_path / "mine", {missing: [[body()]]})
     (tmp_path / "mine" / "class_names.txt").write_text(names, encoding="utf-8")
     source = NtuSource(tmp_path / "mine")
     assert source.header.dataset == "mine"
-    assert source.header.class_names[:3] == ("walk", "run", "jump")
+    assert source.header.class_names[:3] == ("walk", "run", "jump 0")
     assert len(source.read(f"{missing}.skeleton")) == 1
     (tmp_path / "other.txt").write_text("sit", encoding="utf-8")
     source = NtuSource(tmp_path / "mine", classes=tmp_path / "other.txt")

@@ -169,7 +169,7 @@ def test_every_flaw_is_listed(tmp_path, capsys):
     assert len(file) == 33
     repaired = (tmp_path / "out.repaired.csv").read_text().splitlines()
     assert repaired == [
-        "input,reason", "S001C001P001R001A020.skeleton,blank lines are passed over: 3",
+        "input,reason", "S001C001P001R001A020.skeleton,blank lines are ignored: 3",
         "S001C001P001R001A021.skeleton,joints without a finite position count as missing: 1"]
     at = file.position("S001C001P001R001A021")
     assert (file.frames(at)[1] == 0).sum() == 1
@@ -192,7 +192,7 @@ def test_changed_inputs_are_not_taken_for_done(tmp_path, capsys):
     assert main(command) == 0  # it does not matter where they lie
     assert "nothing to do" in capsys.readouterr().out
     write(tmp_path / "moved", NAME, content=file_text([[body()]]))
-    assert main(command) == 1
+    assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
+from scipy.sparse import csr_matrix
 
 from preprocessing.core import runner
 from preprocessing.datasets.penn_action import CLASS_NAMES, PennActionSource
@@ -71,11 +72,14 @@ def test_the_folder_above_the_labels_will_do(tmp_path):
     ({"action": None}, "`action` is missing"),
     ({"train": None}, "`train` is missing"),
     ({"x": None}, "`x` is missing"),
-    ({"y": np.zeros((3, 12))}, r"`y` is missing or no numbers of shape \(frames, 13\)"),
+    ({"y": np.zeros((3, 12))}, r"`y` is missing or not numbers of shape \(frames, 13\)"),
     ({"y": np.zeros((2, 13))}, "`x` and `y` differ"),
-    ({"x": np.full((3, 13), "a")}, "`x` is missing or no numbers"),
+    ({"x": np.full((3, 13), "a")}, "`x` is missing or not numbers"),
     ({"visibility": np.ones((2, 13))}, "`visibility` is missing or does not have the shape"),
     ({"dimensions": 5}, "`dimensions`"),
+    ({"dimensions": np.array([np.nan, 5.0])}, "`dimensions`"),
+    ({"dimensions": np.array([np.inf, 5.0])}, "`dimensions`"),
+    ({"train": csr_matrix([[1]])}, "`train` is missing"),
     ({"dimensions": np.array(["a", "b"], object)}, "`dimensions`"),
 ])
 def test_flawed_files_are_refused(tmp_path, changes, message):
@@ -87,7 +91,7 @@ def test_flawed_files_are_refused(tmp_path, changes, message):
 def test_truncated_files_are_refused(tmp_path, keep):
     path = put(tmp_path, "0001", label()) / "0001.mat"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"no readable \.mat file|is missing"):
+    with pytest.raises(ValueError, match=r"cannot be read as a \.mat file|is missing"):
         PennActionSource(tmp_path).read("0001")
 
 

@@ -137,7 +137,7 @@ def test_a_bare_list_of_annotations(path):
 
 def test_the_layout_can_be_named_or_declared(path, tmp_path):
     dump(path, annotate(joints=15))
-    with pytest.raises(ValueError, match=r"15 joints.*several layouts; name it with --layout"):
+    with pytest.raises(ValueError, match=r"15 joints.*of several; name the layout with --layout"):
         PysklSource(path)
     assert PysklSource(path, layout="jhmdb15").header.layout.name == "jhmdb15"
     with pytest.raises(ValueError, match="15 joints, but --layout coco17 has 17"):
@@ -166,8 +166,10 @@ def test_class_names_from_a_file(path, tmp_path):
     ({"annotations": []}, "without keypoints"),
     ([annotate(), annotate()], "2 annotations of the clip 'a'"),
     ([annotate(label=10**9)], "label 1000000000, which looks damaged"),
-    ({"annotations": [annotate()], "split": [1]}, "`split` that is no dictionary"),
+    ({"annotations": [annotate()], "split": [1]}, "`split` that is not a dictionary"),
     ({"annotations": [annotate()], "split": {"all": ["a"]}}, "a split 'all'"),
+    ({"annotations": [annotate()], "split": np.zeros(2)}, "`split` that is not a dictionary"),
+    ({"annotations": [annotate()], "split": {"x_train": np.array(1)}}, "`split` that is not a"),
 ])
 def test_what_is_no_such_pickle_is_refused(path, content, message):
     path.write_bytes(pickle.dumps(content))
@@ -184,12 +186,15 @@ def test_flawed_annotations_are_skipped_with_their_reason(path, tmp_path):
         "short": ({"keypoint": np.ones((1, 0, 17, 2)), "keypoint_score": np.ones((1, 0, 17))},
                   "no frame"),
         "joints": ({"keypoint": np.ones((1, 4, 25, 2))}, "for layout coco17"),
-        "nan": ({"keypoint": np.full((2, 4, 17, 2), np.nan)}, "no joint is visible"),
+        "nowhere": ({"keypoint": np.full((2, 4, 17, 2), np.nan)}, "no joint is visible"),
         "scores": ({"keypoint_score": np.ones((1, 1, 1))}, "scores have the shape"),
-        "texts": ({"keypoint_score": np.array(["a"])}, "no array of numbers"),
-        "label": ({"label": "wave"}, "label 'wave', which is no integer"),
+        "texts": ({"keypoint_score": np.array(["a"])}, "not an array of numbers"),
+        "label": ({"label": "wave"}, "label 'wave', which is not an integer"),
         "negative": ({"label": -7}, "label -7 is out of range"),
         "size": ({"img_shape": (0, 0)}, "frame size"),
+        "large": ({"img_shape": (480, 2**25)}, "frame size"),
+        **{name: ({"img_shape": size, "original_shape": None}, "no `img_shape`") for name, size in (
+            ("endless", (480, 10**400)), ("nan", np.array([np.nan, 5])), ("ragged", [[1, 2], 3]))},
     }
     dump(path, annotate("good"), *(annotate(name, **changes)
                                    for name, (changes, _) in flaws.items()),

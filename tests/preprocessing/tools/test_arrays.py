@@ -1,4 +1,4 @@
-"""Arrays and tables of one's own."""
+"""Arrays and tables of your own."""
 
 import io
 import zipfile
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.tools.arrays import NpzReader
-from preprocessing.tools.readers import own_keypoints
+from preprocessing.core.source import Unusable
+from preprocessing.tools.arrays import ArraysSource, read_label, read_npz
 
 SIZE = 480, 640
 RANDOM = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def save(path, **arrays):
 
 def source(path, *, options=None, **arrays):
     save(path, **arrays)
-    return own_keypoints("arrays", path, **(options or {}))
+    return ArraysSource(path, **(options or {}))
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -37,7 +37,7 @@ def test_a_clip(path, compressed, dtype):
     write = np.savez_compressed if compressed else np.savez
     write(path, keypoints=np.asfortranarray(POSES.astype(dtype)), scores=SCORES, height=480,
           width=np.array([640]))
-    reader = own_keypoints("arrays", path)
+    reader = ArraysSource(path)
     clip, = reader.read("jump")
     assert (clip.id, clip.frame_size, reader.header.layout.name) == ("jump", SIZE, "coco17")
     np.testing.assert_array_equal(clip.keypoints, POSES.astype(dtype).astype(np.float32))
@@ -72,7 +72,7 @@ def test_metres(path):
     keypoints = RANDOM.normal(0, 1, (2, 5, 25, 3))
     keypoints[:, :, 0] = 0  # the root of the body
     scores = np.ones(keypoints.shape[:-1])
-    with pytest.raises(ValueError, match="25 joints, which fit none or several layouts"):
+    with pytest.raises(ValueError, match="25 joints, which is the number of no layout"):
         source(path, keypoints=keypoints)
     reader = source(path, keypoints=keypoints, scores=scores, options={"layout": "ntu25"})
     clip, = reader.read("jump")
@@ -96,7 +96,7 @@ def test_labels_in_the_files(tmp_path, labels, names, indices):
     for name, label in zip("ab", labels, strict=True):
         known = {} if label is None else {"label": label}
         np.savez(tmp_path / f"{name}.npz", keypoints=POSES, **known)
-    reader = own_keypoints("arrays", tmp_path, frame_size=SIZE)
+    reader = ArraysSource(tmp_path, frame_size=SIZE)
     assert reader.header.class_names == names
     assert [reader.read(name)[0].label for name in "ab"] == indices
 
@@ -112,13 +112,13 @@ def test_labels_of_their_own_come_first(path, tmp_path):
     ({"keypoints": np.zeros((5, 17, 4))}, "shape"),
     ({"keypoints": np.zeros((1, 1, 5, 17, 2))}, "shape"),
     ({"keypoints": np.zeros((0, 5, 17, 2))}, "no joint is visible"),
-    ({"keypoints": np.full((5, 17, 2), "a")}, "`keypoints` are no numbers"),
-    ({"keypoints": np.zeros((5, 17, 2), complex)}, "`keypoints` are no numbers"),
-    ({"keypoints": np.array([None])}, "no readable NPZ file"),
+    ({"keypoints": np.full((5, 17, 2), "a")}, "`keypoints` are not numbers"),
+    ({"keypoints": np.zeros((5, 17, 2), complex)}, "`keypoints` are not numbers"),
+    ({"keypoints": np.array([None])}, "cannot be read as an NPZ file"),
     ({"scores": SCORES[0]}, "`scores` have the shape"),
-    ({"scores": np.full(SCORES.shape, "a")}, "`scores` are no numbers"),
-    ({"height": np.array([1, 2])}, "`height` and `width` are not an integer each"),
-    ({"height": 4.5}, "`height` and `width` are not an integer each"),
+    ({"scores": np.full(SCORES.shape, "a")}, "`scores` are not numbers"),
+    ({"height": np.array([1, 2])}, "`height` and `width` must be one integer each"),
+    ({"height": 4.5}, "`height` and `width` must be one integer each"),
     ({"height": 0}, "the size of its frames"),
     ({"keypoints": np.full((5, 17, 2), 0.5)}, "relative, not in pixels"),
 ])
@@ -126,7 +126,7 @@ def test_flawed_arrays_are_refused(tmp_path, arrays, message):
     save(tmp_path / "fine.npz")
     save(tmp_path / "jump.npz", **arrays)
     with pytest.raises(ValueError, match=message):
-        own_keypoints("arrays", tmp_path, frame_size=SIZE).read("jump")
+        ArraysSource(tmp_path, frame_size=SIZE).read("jump")
 
 
 def archive(path, **members):
@@ -153,16 +153,16 @@ def array_of(shape, data=b""):
     {"keypoints": array_of((1, 17, 2))[:40]},
 ])
 def test_archives_that_do_not_hold_what_they_claim(tmp_path, members):
-    reader = NpzReader(archive(tmp_path / "jump.npz", **members))
-    with pytest.raises(ValueError, match=r"no readable NPZ file|no array `keypoints`"):
-        reader.read("jump")
+    path = archive(tmp_path / "jump.npz", **members)
+    with pytest.raises(Unusable, match=r"cannot be read as an NPZ file|no array `keypoints`"):
+        read_npz(path)
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("preprocessing.tools.arrays.MAX_BYTES", 10**6)
     path = archive(tmp_path / "jump.npz", keypoints=array_of((10**6, 17, 2)) + bytes(2 * 10**6))
     with pytest.raises(ValueError, match="2,000,128 bytes, more than the 1,000,000"):
-        NpzReader(path).read("jump")
+        read_npz(path)
 
 
 SAVED = io.BytesIO()
@@ -178,11 +178,10 @@ def test_damage_never_crashes(tmp_path_factory, changes, length):
         data[position] = value
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
     path.write_bytes(data if length % 2 else data[:length])
-    reader = NpzReader(path)
-    reader.labels()
+    read_label(path)
     try:
-        poses = reader.read("damaged")
-    except ValueError:
+        poses = read_npz(path)
+    except Unusable:
         return
     assert poses.keypoints.shape[:2] == poses.scores.shape
 
@@ -203,11 +202,11 @@ def csv(tmp_path):
 
 
 def read_table(path, clip="jump", **options):
-    return own_keypoints("arrays", path, **{"frame_size": SIZE, **options}).read(clip)[0]
+    return ArraysSource(path, **{"frame_size": SIZE, **options}).read(clip)[0]
 
 
 def test_a_table(csv):
-    reader = own_keypoints("arrays", table(csv, *rows("walk", [7, 9, 15]), *rows(),
+    reader = ArraysSource(table(csv, *rows("walk", [7, 9, 15]), *rows(),
                                            *rows(person=1, shift=300)), frame_size=SIZE)
     assert reader.keys() == ["walk", "jump"]
     assert (reader.header.layout.name, reader.header.dataset) == ("coco17", "keypoints")
@@ -253,29 +252,29 @@ def test_the_largest_joint_of_all_clips_tells_the_layout(csv):
 def test_several_files(tmp_path):
     table(tmp_path / "a.csv", *rows("jump"))
     table(tmp_path / "b.csv", *rows("walk"), *rows("run"))
-    assert own_keypoints("arrays", tmp_path, frame_size=SIZE).keys() == ["jump", "walk", "run"]
+    assert ArraysSource(tmp_path, frame_size=SIZE).keys() == ["jump", "walk", "run"]
 
 
-def test_lines_apart_are_refused(csv):
-    reader = own_keypoints("arrays", table(csv, *rows(), *rows("walk"), *rows()), frame_size=SIZE)
+def test_scattered_lines_are_refused(csv):
+    reader = ArraysSource(table(csv, *rows(), *rows("walk"), *rows()), frame_size=SIZE)
     assert reader.keys() == ["walk", "jump"]
-    with pytest.raises(ValueError, match="do not stand together"):
+    with pytest.raises(ValueError, match="do not follow each other"):
         reader.read("jump")
 
 
 @pytest.mark.parametrize(("row", "message"), [
-    (("jump", 0, 0, 0), "a line that is not of 7 values"),
-    (("jump", 0, 0, "nose", 1, 2, 1), "a line is no list of numbers"),
-    (("jump", 0, 0, 0.5, 1, 2, 1), "have to be integers from 0"),
-    (("jump", -1, 0, 0, 1, 2, 1), "have to be integers from 0"),
-    (("jump", 0, "", 0, 1, 2, 1), "have to be integers from 0"),
-    (("jump", 10**20, 0, 0, 1, 2, 1), "have to be integers from 0"),
+    (("jump", 0, 0, 0), "a line that does not have 7 values"),
+    (("jump", 0, 0, "nose", 1, 2, 1), "a line is not a list of numbers"),
+    (("jump", 0, 0, 0.5, 1, 2, 1), "must be integers from 0"),
+    (("jump", -1, 0, 0, 1, 2, 1), "must be integers from 0"),
+    (("jump", 0, "", 0, 1, 2, 1), "must be integers from 0"),
+    (("jump", 10**20, 0, 0, 1, 2, 1), "must be integers from 0"),
     (("jump", 0, 0, 10**6, 1, 2, 1), "a joint 1000000, but there are 17"),
     (("jump", 0, 0, 3, 1, 2, 1), "a joint of the same person twice"),
     (("jump", 10**6, 0, 3, 1, 2, 1), "more than the 100,000"),
 ])
 def test_flawed_lines_are_refused(csv, row, message):
-    reader = own_keypoints("arrays", table(csv, *rows("fine"), *rows(frames=range(2)), row),
+    reader = ArraysSource(table(csv, *rows("fine"), *rows(frames=range(2)), row),
                            frame_size=SIZE)
     with pytest.raises(ValueError, match=message):
         reader.read("jump")
@@ -287,19 +286,19 @@ def test_flawed_lines_are_refused(csv, row, message):
     (b"a,b\n1,2\n", "must have the columns clip, frame, .* but has: a, b"),
     (b"clip,frame,person,joint,x,y\n", "holds no clip"),
     (b"clip,frame,person,joint,x,y\n1,2\n", "2 values for 6 columns in its first line"),
-    (b"clip,frame,person,joint,x,y\n\xff,2,3,4,5,6\n", "no CSV file in UTF-8"),
-    (b'clip,frame,person,joint,x,y\n"a,2,3,4,5,6\n', "no CSV file in UTF-8"),
-    (b"clip,frame,person,joint,x,y\na,0,0,1,5,6\n", "numbers the joints from 1; they count from 0"),
-    (b"clip,frame,person,joint,x,y\na,0,0,0,1,2\n" + b"a" * 200_000, "no CSV file in UTF-8"),
+    (b"clip,frame,person,joint,x,y\n\xff,2,3,4,5,6\n", "not a CSV file in UTF-8"),
+    (b'clip,frame,person,joint,x,y\n"a,2,3,4,5,6\n', "not a CSV file in UTF-8"),
+    (b"clip,frame,person,joint,x,y\na,0,0,1,5,6\n", "the joints from 1; they must count from 0"),
+    (b"clip,frame,person,joint,x,y\na,0,0,0,1,2\n" + b"a" * 200_000, "not a CSV file in UTF-8"),
 ])
 def test_what_is_no_table(csv, content, message):
     csv.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        own_keypoints("arrays", csv, frame_size=SIZE)
+        ArraysSource(csv, frame_size=SIZE)
 
 
 def test_arrays_beside_tables(path, csv):
     source(path)
     table(csv, *rows())
     with pytest.raises(ValueError, match=r"both \.csv and \.npz files; keep one kind"):
-        own_keypoints("arrays", path.parent, frame_size=SIZE)
+        ArraysSource(path.parent, frame_size=SIZE)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from preprocessing.tools.readers import own_keypoints
+from preprocessing.tools.coco import CocoSource
 
 SIZE = 480, 640
 
@@ -15,7 +15,7 @@ def flat(shift=0.0, score=0.5, joints=17):
 
 def source(path, content, **options):
     path.write_text(json.dumps(content))
-    return own_keypoints("coco", path, **{"frame_size": SIZE, **options})
+    return CocoSource(path, **{"frame_size": SIZE, **options})
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_annotations(path):
     assert clip.scores[0, :, :3].tolist() == [[0, 1, 1], [0] * 3, [1] * 3]
 
 
-def test_annotations_tell_their_size_or_it_is_asked_for(path):
+def test_the_size_is_that_of_the_annotations_or_asked_for(path):
     content = annotations()
     for image in content["images"]:
         del image["height"]
@@ -86,7 +86,7 @@ def test_annotations_tell_their_size_or_it_is_asked_for(path):
     assert source(path, content).read("jump")[0].frame_size == SIZE
 
 
-def test_persons_without_keypoints_are_passed_over(path):
+def test_persons_without_keypoints_are_ignored(path):
     content = annotations()
     content["annotations"].append({"image_id": 72, "bbox": [0, 0, 9, 9]})
     content["annotations"].append({"image_id": 72, "keypoints": [0] * 51, "num_keypoints": 0})
@@ -124,7 +124,7 @@ def test_a_file_per_clip(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.json").write_text(json.dumps(mmpose([10.0])))
     (tmp_path / "notes.txt").write_text("")
-    reader = own_keypoints("coco", tmp_path, frame_size=SIZE)
+    reader = CocoSource(tmp_path, frame_size=SIZE)
     assert reader.keys() == ["a", "b", "more/c"]
     assert reader.read("more/c")[0].id == "more/c"
 
@@ -146,13 +146,13 @@ def without(content, part, key):
     ([], "no person in any frame"),
     (flawed(image_id=None), "no number of a frame in frame_id or file_name or image_id"),
     (flawed(image_id="x.jpg"), "no number of a frame"),
-    (flawed() + flawed(image_id="1.jpg"), "1 and '1.jpg' are of the same number"),
+    (flawed() + flawed(image_id="1.jpg"), "1 and '1.jpg' have the same number"),
     (flawed(keypoints=None), "`keypoints`"),
-    (flawed(keypoints=[1, 2]), "`keypoints` are no list"),
-    (flawed(keypoints=[[1, 2, 3, 4]]), "`keypoints` are no list"),
-    (flawed(keypoints=[[1, 2], [3]]), "`keypoints` is no list of numbers"),
-    (flawed(keypoints={"x": 1}), "`keypoints` is no list of numbers"),
-    (flawed(keypoints=[[1, 2, 3]] * 17, keypoint_scores=[1] * 17), "`keypoints` are no list"),
+    (flawed(keypoints=[1, 2]), "`keypoints` are not a list"),
+    (flawed(keypoints=[[1, 2, 3, 4]]), "`keypoints` are not a list"),
+    (flawed(keypoints=[[1, 2], [3]]), "`keypoints` is not a list of numbers"),
+    (flawed(keypoints={"x": 1}), "`keypoints` is not a list of numbers"),
+    (flawed(keypoints=[[1, 2, 3]] * 17, keypoint_scores=[1] * 17), "`keypoints` are not a list"),
     (flawed(keypoints=[[1, 2]] * 17, keypoint_scores=[1] * 16), "17 joints, but 16 scores"),
     (flawed(image_id=10**30), "absurdly large"),
     ([*flawed(), {"image_id": 2, "keypoints": flat(joints=18)}], "but in frame 2 one has 18"),
@@ -160,6 +160,7 @@ def without(content, part, key):
     ({"annotations": 5, "images": []}, "a list of `annotations`"),
     ({"annotations": [{"image_id": 5, "keypoints": [1]}], "images": []}, "not in `images`"),
     (annotations(height="x"), "no common `height`"),
+    (annotations(height=[480]), "no common `height`"),
     (annotations(file_name="a1.jpg"), "two of its `images` have the same number"),
     ({"instance_info": [{"frame_id": 1, "instances": 5}]}, "a list of `instances`"),
     (without(mmpose([1.0]), "instance_info", "frame_id"), "no number of a frame in frame_id"),
@@ -167,7 +168,7 @@ def without(content, part, key):
 def test_flawed_files_are_refused(tmp_path, content, message):
     (tmp_path / "fine.json").write_text(json.dumps(mmpose([10.0])))
     (tmp_path / "jump.json").write_text(json.dumps(content))
-    reader = own_keypoints("coco", tmp_path, frame_size=SIZE)
+    reader = CocoSource(tmp_path, frame_size=SIZE)
     with pytest.raises(ValueError, match=message):
         reader.read("jump")
 
@@ -176,13 +177,13 @@ def test_a_file_of_another_size_or_layout(tmp_path):
     sizes = {"a": (480, 640), "b": (0, 640), "c": (10**9, 640)}
     for name, (height, width) in sizes.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(annotations(height=height, width=width)))
-    reader = own_keypoints("coco", tmp_path)
+    reader = CocoSource(tmp_path)
     for name in "bc":
         with pytest.raises(ValueError, match="the size of its frames is"):
             reader.read(name)
     (tmp_path / "d.json").write_text(json.dumps([{"image_id": 1, "keypoints": flat(joints=18)}]))
     with pytest.raises(ValueError, match="18 joints with 2 coordinates, not 17 with 2"):
-        own_keypoints("coco", tmp_path).read("d")
+        CocoSource(tmp_path).read("d")
 
 
 def test_an_enormous_file_is_not_read(path, monkeypatch):
@@ -191,11 +192,11 @@ def test_an_enormous_file_is_not_read(path, monkeypatch):
     with path.open("r+b") as file:
         file.truncate(300_000_000)  # holes: nothing is written
     with pytest.raises(ValueError, match="300,000,000 bytes, more than"):
-        own_keypoints("coco", path)
+        CocoSource(path)
 
 
 def test_no_input(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none does not exist; give a \.json file"):
-        own_keypoints("coco", tmp_path / "none")
+        CocoSource(tmp_path / "none")
     with pytest.raises(ValueError, match=r"holds no \.json file"):
-        own_keypoints("coco", tmp_path)
+        CocoSource(tmp_path)

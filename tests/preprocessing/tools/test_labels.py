@@ -2,7 +2,8 @@
 
 import pytest
 
-from preprocessing.tools.labels import Row, name_classes, read_class_names, read_labels
+from preprocessing.core.files import read_class_names
+from preprocessing.tools.labels import Row, name_classes, read_labels
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_as_other_programs_write_it(path):
     (["stand", "sit", ""], None, (("sit", "stand"), [1, 0, -1])),
     (["2", "0"], None, (("0", "1", "2"), [2, 0])),
     (["10", "9"], None, (tuple(map(str, range(11))), [10, 9])),
-    (["1", "sit"], None, (("1", "sit"), [0, 1])),  # one of them is no number: all are names
+    (["1", "sit"], None, (("1", "sit"), [0, 1])),  # one of them is not a number: all are names
     (["stand", "sit"], ["stand", "sit", "lie"], (("stand", "sit", "lie"), [0, 1])),
     (["2", "sit"], ["stand", "sit", "lie"], (("stand", "sit", "lie"), [2, 1])),
     (["1"], ["2", "1"], (("2", "1"), [1])),  # a name comes before an index
@@ -58,7 +59,7 @@ def test_classes(texts, class_names, expected):
     (["-1"], ["sit"], "the label '-1'"),
     (["999999"], None, "the label 999999, which looks wrong"),
 ])
-def test_labels_that_are_no_class(texts, class_names, message):
+def test_labels_that_are_not_a_class(texts, class_names, message):
     with pytest.raises(ValueError, match=f"labels.csv .*{message}"):
         named(texts, class_names)
 
@@ -76,7 +77,7 @@ def test_labels_that_are_no_class(texts, class_names, message):
     ("clip,label,subject\na,b,anna\n", "line 2 has the subject 'anna', but it must be a number"),
     ("clip,label,subject\na,b,-1\n", "line 2 has the subject '-1'"),
     ("clip,label,subject\na,b,99999999999\n", "line 2 has the subject '99999999999'"),
-    ('clip,label\n"a,b\n', "no CSV file in UTF-8"),
+    ('clip,label\n"a,b\n', "not a CSV file in UTF-8"),
 ])
 def test_flawed_files_are_refused(path, text, message):
     with pytest.raises(ValueError, match=f"--labels {path}.*{message}"):
@@ -87,7 +88,7 @@ def test_other_files_are_refused(path):
     with pytest.raises(FileNotFoundError, match=r"--labels .* the columns clip, label, split"):
         read_labels(path)
     path.write_bytes(b"clip,label\n\xff,\xfe\n")
-    with pytest.raises(ValueError, match="no CSV file in UTF-8"):
+    with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
         read_labels(path)
 
 
@@ -99,8 +100,8 @@ def test_names_of_classes(path):
         with pytest.raises(ValueError, match="one name per line"):
             read_class_names(path)
     path.write_bytes(b"\xff")
-    with pytest.raises(ValueError, match="no UTF-8"):
+    with pytest.raises(ValueError, match="not UTF-8"):
         read_class_names(path)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="--classes"):
+    with pytest.raises(FileNotFoundError, match="file of class names"):
         read_class_names(path)

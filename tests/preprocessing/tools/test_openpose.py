@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from preprocessing.core.source import LeftOut
-from preprocessing.tools.openpose import OpenPoseReader
-from preprocessing.tools.readers import own_keypoints
+from preprocessing.tools.frame_files import find_frame_files
+from preprocessing.tools.openpose import TAIL, OpenPoseSource
 
 SIZE = 480, 640
 
@@ -33,7 +33,7 @@ def put(folder: Path, video: str, frame: int, *people, digits=12) -> Path:
 def test_a_clip(tmp_path):
     for frame in range(3):
         put(tmp_path, "jump", frame, person(shift=frame, missing=(4, 7)))
-    source = own_keypoints("openpose", tmp_path, frame_size=SIZE)
+    source = OpenPoseSource(tmp_path, frame_size=SIZE)
     assert source.keys() == ["jump"]
     assert source.header.layout.name == "body25"
     clip, = source.read("jump")
@@ -46,7 +46,7 @@ def test_a_clip(tmp_path):
 
 def test_an_old_version_with_18_joints(tmp_path):
     put(tmp_path, "walk", 0, person(18, key="pose_keypoints"))
-    source = own_keypoints("openpose", tmp_path, frame_size=SIZE)
+    source = OpenPoseSource(tmp_path, frame_size=SIZE)
     assert source.header.layout.name == "openpose18"
     assert source.read("walk")[0].keypoints.shape == (1, 1, 18, 2)
 
@@ -54,13 +54,13 @@ def test_an_old_version_with_18_joints(tmp_path):
 def test_frames_without_persons_keep_their_place(tmp_path):
     for frame in range(6):
         put(tmp_path, "walk", frame, *[person()] * (frame in {1, 4}))
-    clip, = own_keypoints("openpose", tmp_path, frame_size=SIZE).read("walk")
+    clip, = OpenPoseSource(tmp_path, frame_size=SIZE).read("walk")
     assert clip.scores[0, :, 0].tolist() == [0.875, 0, 0, 0.875]
 
 
 def test_a_person_of_whom_nothing_was_found_is_none(tmp_path):
     put(tmp_path, "walk", 0, person(missing=range(25)), person(), {"pose_keypoints_2d": []})
-    clip, = own_keypoints("openpose", tmp_path, frame_size=SIZE).read("walk")
+    clip, = OpenPoseSource(tmp_path, frame_size=SIZE).read("walk")
     assert clip.keypoints.shape[0] == 1
 
 
@@ -68,7 +68,7 @@ def test_persons_are_followed_though_their_order_changes(tmp_path):
     for frame in range(4):
         people = [person(shift=frame), person(shift=300 + frame)]
         put(tmp_path, "talk", frame, *people[:: 1 if frame % 2 else -1])
-    clip, = own_keypoints("openpose", tmp_path, frame_size=SIZE).read("talk")
+    clip, = OpenPoseSource(tmp_path, frame_size=SIZE).read("talk")
     assert np.diff(clip.keypoints[..., 0], axis=1).max() == 1
 
 
@@ -76,12 +76,12 @@ def test_numbers_of_tracking_are_used(tmp_path):
     for frame in range(4):
         put(tmp_path, "talk", frame, person(shift=300 * (frame % 2), number=5),
             person(shift=300 * (1 - frame % 2), number=2))
-    clip, = own_keypoints("openpose", tmp_path, frame_size=SIZE).read("talk")
+    clip, = OpenPoseSource(tmp_path, frame_size=SIZE).read("talk")
     assert clip.keypoints[:, :, 0, 0].tolist() == [[400.5, 100.5] * 2, [100.5, 400.5] * 2]
 
 
 def clips(root):
-    return {name: len(list(files)) for name, files in OpenPoseReader(root)._files.items()}
+    return {name: len(list(files)) for name, files in find_frame_files(root, TAIL).items()}
 
 
 def test_clips_in_one_folder_are_told_apart_by_the_video(tmp_path):
@@ -117,7 +117,7 @@ def test_clips_of_the_same_name_are_refused(tmp_path):
     for folder, video in (("jump", "camera"), ("walk", "camera"), ("more", "jump")):
         put(tmp_path / folder, video, 0, person())
     with pytest.raises(ValueError, match="both hold a clip that would be named 'jump'; rename"):
-        OpenPoseReader(tmp_path)
+        find_frame_files(tmp_path, TAIL)
 
 
 def test_numbers_of_any_length(tmp_path):
@@ -126,7 +126,7 @@ def test_numbers_of_any_length(tmp_path):
     put(tmp_path, "jump", 9, person(), digits=2)
     (tmp_path / "info_keypoints.json").write_text("{}")
     (tmp_path / "readme.txt").write_text("")
-    source = own_keypoints("openpose", tmp_path, frame_size=SIZE)
+    source = OpenPoseSource(tmp_path, frame_size=SIZE)
     assert source.read("jump")[0].keypoints[0, :, 0, 0].tolist() == [108.5, 109.5, 110.5, 111.5]
     assert sorted(source.keys()) == ["info_keypoints.json", "jump", "jump_09_keypoints.json"]
     with pytest.raises(LeftOut, match="does not end in the number of a frame"):
@@ -136,20 +136,22 @@ def test_numbers_of_any_length(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("", "is no JSON"),
-    ('{"people": [', "is no JSON"),
-    ("[" * 100_000, "is no JSON"),
+    ("", "is not JSON"),
+    ('{"people": [', "is not JSON"),
+    ("[" * 100_000, "is not JSON"),
     ("[]", "no list `people`"),
     ('{"version": 1.3}', "no list `people`"),
     ('{"people": [7]}', "a person without pose_keypoints_2d"),
     ('{"people": [{}]}', "a person without pose_keypoints_2d"),
-    ('{"people": [{"pose_keypoints_2d": [1, 2]}]}', "no list x, y, c"),
-    ('{"people": [{"pose_keypoints_2d": 5}]}', "no list x, y, c"),
-    ('{"people": [{"pose_keypoints_2d": [1, 2, "a"]}]}', "no list of numbers"),
-    ('{"people": [{"pose_keypoints_2d": [1, 2, [3]]}]}', "no list of numbers"),
-    ('{"people": [{"pose_keypoints_2d": [1, 2, 1' + "0" * 400 + "]}]}", "no list of numbers"),
+    ('{"people": [{"pose_keypoints_2d": [1, 2]}]}', "not a list x, y, c"),
+    ('{"people": [{"pose_keypoints_2d": 5}]}', "not a list x, y, c"),
+    ('{"people": [{"pose_keypoints_2d": [1, 2, "a"]}]}', "not a list of numbers"),
+    ('{"people": [{"pose_keypoints_2d": [1, 2, [3]]}]}', "not a list of numbers"),
+    ('{"people": [{"pose_keypoints_2d": [1, 2, 1' + "0" * 400 + "]}]}", "not a list of numbers"),
     ('{"people": [{"pose_keypoints_2d": [1, 2, 1]}]}', "persons have 25 joints, but .* has 1"),
     ('{"people": [{"person_id": [1' + "0" * 30 + '], "pose_keypoints_2d": ' + str([1] * 75)
+     + "}]}", "absurdly large"),
+    ('{"people": [{"person_id": -1' + "0" * 30 + ', "pose_keypoints_2d": ' + str([1] * 75)
      + "}]}", "absurdly large"),
 ])
 def test_flawed_files_are_refused_by_name(tmp_path, content, message):
@@ -157,7 +159,7 @@ def test_flawed_files_are_refused_by_name(tmp_path, content, message):
     put(tmp_path, "flawed", 0, person())
     flawed = put(tmp_path, "flawed", 1)
     flawed.write_text(content)
-    source = own_keypoints("openpose", tmp_path, frame_size=SIZE)
+    source = OpenPoseSource(tmp_path, frame_size=SIZE)
     with pytest.raises(ValueError, match=message):
         source.read("flawed")
     assert source.read("fine")
@@ -166,7 +168,7 @@ def test_flawed_files_are_refused_by_name(tmp_path, content, message):
 def test_nobody_anywhere(tmp_path):
     put(tmp_path, "empty", 0)
     with pytest.raises(ValueError, match="no clip that can be used; the first, empty: there is no"):
-        own_keypoints("openpose", tmp_path, frame_size=SIZE)
+        OpenPoseSource(tmp_path, frame_size=SIZE)
 
 
 def test_relative_coordinates_are_refused(tmp_path):
@@ -175,19 +177,19 @@ def test_relative_coordinates_are_refused(tmp_path):
     content["people"][0]["pose_keypoints_2d"] = [0.5, -0.25, 0.9] * 25  # --keypoint_scale 4
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="relative, not in pixels"):
-        own_keypoints("openpose", tmp_path, frame_size=SIZE).read("jump")
+        OpenPoseSource(tmp_path, frame_size=SIZE).read("jump")
 
 
 def test_what_is_missing_is_asked_for(tmp_path):
     with pytest.raises(ValueError, match=r"holds no file <video>_<frame>_keypoints\.json"):
-        own_keypoints("openpose", tmp_path, frame_size=SIZE)
+        OpenPoseSource(tmp_path, frame_size=SIZE)
     put(tmp_path, "jump", 0, person(15))
     with pytest.raises(ValueError, match="--frame_size HEIGHT WIDTH"):
-        own_keypoints("openpose", tmp_path)
-    with pytest.raises(ValueError, match="15 joints, which fit none or several layouts; name"):
-        own_keypoints("openpose", tmp_path, frame_size=SIZE)
-    assert own_keypoints("openpose", tmp_path, frame_size=SIZE, layout="sbu15").read("jump")
+        OpenPoseSource(tmp_path)
+    with pytest.raises(ValueError, match=r"15 joints, .* of no layout or of several; name"):
+        OpenPoseSource(tmp_path, frame_size=SIZE)
+    assert OpenPoseSource(tmp_path, frame_size=SIZE, layout="sbu15").read("jump")
     with pytest.raises(ValueError, match="15 joints, but --layout coco17 has 17"):
-        own_keypoints("openpose", tmp_path, frame_size=SIZE, layout="coco17")
-    with pytest.raises(FileNotFoundError, match="is no folder"):
-        own_keypoints("openpose", tmp_path / "none", frame_size=SIZE)
+        OpenPoseSource(tmp_path, frame_size=SIZE, layout="coco17")
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        OpenPoseSource(tmp_path / "none", frame_size=SIZE)

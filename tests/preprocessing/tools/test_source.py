@@ -1,4 +1,4 @@
-"""Keypoints of one's own: what is the same whichever tool they come from, and the commands."""
+"""Keypoints of pose tools: what is the same whichever tool they come from, and the commands."""
 
 import os
 import pickle
@@ -9,7 +9,9 @@ import pytest
 
 from preprocessing import __main__ as commands
 from preprocessing.core import runner
-from preprocessing.tools.readers import own_keypoints
+from preprocessing.core.source import Unusable
+from preprocessing.tools.arrays import ArraysSource
+from preprocessing.tools.coco import CocoSource
 from ptl_skel.storage import KeypointFile
 
 SIZE = 480, 640
@@ -38,9 +40,9 @@ def run(*arguments):
 
 def refused(capsys, *arguments):
     """The sentence with which a command fails."""
-    assert run(*arguments) == 1
+    assert run(*arguments) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
-    assert complaint.startswith("error: ")
+    assert complaint.startswith("ptl-skel: ")
     return complaint
 
 
@@ -59,7 +61,7 @@ def test_a_keypoint_file(folder, tmp_path):
 
 
 def test_without_labels(folder, tmp_path):
-    source = own_keypoints("arrays", folder, frame_size=SIZE)
+    source = ArraysSource(folder, frame_size=SIZE)
     runner.run(source, tmp_path / "out.h5", workers=0)
     file = KeypointFile(tmp_path / "out.h5")
     assert (file.label == -1).all()
@@ -69,7 +71,7 @@ def test_without_labels(folder, tmp_path):
 def test_names_of_classes(folder, tmp_path):
     classes = tmp_path / "classes.txt"
     classes.write_text("stand\nsit\nlie\n")
-    source = own_keypoints("arrays", folder, frame_size=SIZE, labels=labels(folder),
+    source = ArraysSource(folder, frame_size=SIZE, labels=labels(folder),
                            classes=classes)
     assert source.header.class_names == ("stand", "sit", "lie")
     assert [source.read(clip)[0].label for clip in "abc"] == [1, 0, 0]
@@ -78,10 +80,10 @@ def test_names_of_classes(folder, tmp_path):
 def test_clips_with_a_label_or_keypoints_alone(folder):
     """A label without keypoints is reported, keypoints without a label are kept without one."""
     path = labels(folder, LABELS.replace("\nb,", "\nnone,"))
-    source = own_keypoints("arrays", folder, frame_size=SIZE, labels=path)
+    source = ArraysSource(folder, frame_size=SIZE, labels=path)
     assert source.keys() == ["a", "b", "c", "none"]
     assert source.read("b")[0].label == -1
-    with pytest.raises(ValueError, match="it has a label, but there are no keypoints of it"):
+    with pytest.raises(ValueError, match="it has a label, but no keypoints"):
         source.read("none")
     assert source.splits(["a", "b", "c"]) == {"own": {"train": ["a"], "test": ["c"]}}
 
@@ -92,20 +94,31 @@ def test_flawed_clips_are_skipped_and_reported(folder, tmp_path):
     assert run("arrays", folder, "--labels", labels(folder), "--frame_size", 480, 640,
                "--out", out, "--workers", 2) == 0
     assert KeypointFile(out).ids == ["a", "c"]
-    assert "b,it is no readable NPZ file" in out.with_suffix(".skipped.csv").read_text()
+    assert "b,it cannot be read as an NPZ file" in out.with_suffix(".skipped.csv").read_text()
 
 
 def test_the_job_changes_with_what_decides_the_content(folder, tmp_path):
-    def job(**options):
-        return own_keypoints("arrays", folder, **{"frame_size": SIZE, **options}).job
+    def is_done(*options):
+        command = ("arrays", folder, "--frame_size", 480, 640, "--out", out, "--workers", 0)
+        code = run(*command, *options)
+        if code:
+            assert run(*command, *options, "--overwrite") == 0
+        return code == 0
 
-    jobs = [job(), job(max_persons=1), job(frame_size=(240, 320)), job(labels=labels(folder)),
-            job(labels=labels(folder, LABELS.replace("train", "val")))]
+    def changed(*options):
+        """Whether these are another job than before, and the same as themselves."""
+        return not is_done(*options) and is_done(*options)
+
+    out = tmp_path / "out.h5"
+    assert is_done()
+    assert changed("--max_persons", 1)
+    assert changed("--frame_size", 240, 320)
+    assert changed("--labels", labels(folder))
+    assert changed("--labels", labels(folder, LABELS.replace("train", "val")))
+    assert changed("--layout", "coco17", "--classes", labels(folder, "sit\nstand\n"))
+    assert changed()
     os.utime(folder / "b.npz", ns=(1, 1))
-    jobs.append(job())
-    assert len({str(job) for job in jobs}) == len(jobs)
-    folder = folder.rename(tmp_path / "elsewhere")
-    assert job() == jobs[-1]
+    assert changed()
 
 
 def test_a_finished_file_is_made_again_only_for_other_input(folder, tmp_path, capsys):
@@ -120,7 +133,7 @@ def test_a_finished_file_is_made_again_only_for_other_input(folder, tmp_path, ca
 
 
 def test_sources_travel_to_workers(folder):
-    source = pickle.loads(pickle.dumps(own_keypoints("arrays", folder, frame_size=SIZE)))
+    source = pickle.loads(pickle.dumps(ArraysSource(folder, frame_size=SIZE)))
     assert source.read("a")[0].keypoints.shape == (1, 5, 17, 2)
 
 
@@ -143,7 +156,7 @@ def test_mistakes_are_explained(folder, tmp_path, capsys):
     other = labels(folder, "clip,label\na.mp4,sit\n")
     assert "names none of the clips in" in refused(
         capsys, "arrays", folder, *out, *size, "--labels", other)
-    assert "there it has 'a.mp4', here is 'a'" in refused(
+    assert "it names 'a.mp4', the input has 'a'" in refused(
         capsys, "arrays", folder, *out, *size, "--labels", other)
     assert not list(tmp_path.glob("out*"))
 
@@ -151,7 +164,7 @@ def test_mistakes_are_explained(folder, tmp_path, capsys):
 def test_nothing_usable(folder, tmp_path, capsys):
     for path in folder.iterdir():
         path.write_bytes(b"")
-    assert "no clip that can be used; the first, a: it is no readable NPZ file" in refused(
+    assert "no clip that can be used; the first, a: it cannot be read as an NPZ file" in refused(
         capsys, "arrays", folder, "--out", tmp_path / "out.h5", "--frame_size", 480, 640)
 
 
@@ -159,6 +172,8 @@ def test_nothing_usable(folder, tmp_path, capsys):
 @pytest.mark.parametrize("ending", [".npz", ".json"])
 def test_a_pipe_is_not_waited_for(folder, ending):
     os.mkfifo(folder / f"0{ending}")
-    tool = {".npz": "arrays", ".json": "coco"}[ending]
-    with pytest.raises(ValueError, match="is no regular file"):
-        own_keypoints(tool, folder, frame_size=SIZE).read("0")
+    (folder / "one.json").write_text(
+        '[{"image_id": 1, "keypoints": [[9, 9]]}]'.replace("[9, 9]", ", ".join(["[9, 9]"] * 17)))
+    source = {".npz": ArraysSource, ".json": CocoSource}[ending](folder, frame_size=SIZE)
+    with pytest.raises(Unusable, match="is not a regular file"):
+        source.read("0")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.tools.poses import PoseList, Poses
-from preprocessing.tools.tracks import MAX_FRAMES, follow, persons
+from preprocessing.tools.tracks import MAX_FRAMES, follow, follow_persons
 
 JOINTS = 6
 
@@ -69,7 +69,7 @@ def test_a_person_who_returns_takes_the_old_place(seed, gap, x):
                      (after, walk(seed, (x, 300), (0, 0), after)),
                      (all_of_it, walk(seed + 1, (900, 300), (0, 1), all_of_it)), seed=seed)
     assert len(set(tracks_of(found))) == 3
-    keypoints, scores = persons(found, 2)
+    keypoints, scores = follow_persons(found, 2)
     assert keypoints.shape == (2, 90, JOINTS, 2)
     assert (scores[0] == 1).all()  # who is seen throughout has the largest sum of scores
     seen = scores[1].all(1)
@@ -85,7 +85,7 @@ def test_every_person_is_whole_or_dropped_and_the_strongest_stay(seed, count, pl
     for i in range(count):
         frames = np.arange(30)[: random.integers(5, 31)]
         walks.append((frames, walk(seed + i, (1000 * i + 500, 300), (1, 1), frames)))
-    keypoints, scores = persons(poses(*walks, seed=seed)[0], places)
+    keypoints, scores = follow_persons(poses(*walks, seed=seed)[0], places)
     expected = sorted((len(frames) for frames, _ in walks), reverse=True)[:places]
     assert scores.all(2).sum(1).tolist() == expected
     assert len(keypoints) == min(count, places)
@@ -101,7 +101,7 @@ def test_numbers_of_the_tool_are_believed():
     other[2:] -= 800
     found, who = poses((frames, one[0]), (frames, other), numbered=True)
     assert (tracks_of(found) == tracks_of(found)[np.argmax(who == 0)])[who == 0].all()
-    keypoints, _ = persons(found, 2)
+    keypoints, _ = follow_persons(found, 2)
     np.testing.assert_allclose(keypoints, [one[0], other], rtol=1e-6)
 
 
@@ -109,9 +109,9 @@ def test_numbers_are_kept_in_their_order_where_there_are_places_enough():
     few, many = np.arange(3), np.arange(3, 9)
     walks = (few, walk(0, (300, 300), (0, 0), few)), (many, walk(1, (300, 300), (0, 0), many))
     found, _ = poses(*walks, numbered=True)
-    assert persons(found, 2)[1].all(2).tolist() == [[t < 3 for t in range(9)],
+    assert follow_persons(found, 2)[1].all(2).tolist() == [[t < 3 for t in range(9)],
                                                      [t >= 3 for t in range(9)]]
-    assert persons(found, 1)[1].all()  # one after the other in the only place
+    assert follow_persons(found, 1)[1].all()  # one after the other in the only place
 
 
 def test_a_person_without_number_goes_on_from_one_with():
@@ -126,7 +126,7 @@ def test_the_same_number_twice_in_a_frame_is_two_persons():
     found, _ = poses((frames, walk(0, (300, 300), (0, 0), frames)),
                      (frames, walk(1, (900, 300), (0, 0), frames)))
     found.person[:] = 7
-    keypoints, scores = persons(found, 2)
+    keypoints, scores = follow_persons(found, 2)
     assert keypoints.shape[0] == 2
     assert scores.all()
 
@@ -142,7 +142,7 @@ def test_numbers_of_frames(numbers, frames):
     found = PoseList()
     for number in numbers:
         found.add(number, body(0) + 300, None)
-    _, scores = persons(found.finish(numbers), 2)
+    _, scores = follow_persons(found.finish(numbers), 2)
     assert np.flatnonzero(scores[0].all(1)).tolist() == frames
 
 
@@ -150,8 +150,8 @@ def test_frames_without_persons_count_in_the_middle_alone():
     found = PoseList()
     for number in (4, 8):
         found.add(number, body(0) + 300, None)
-    assert persons(found.finish(range(2, 20)), 2)[1].shape == (1, 5, JOINTS)
-    assert persons(found.finish(range(2, 20, 2)), 2)[1].shape == (1, 3, JOINTS)
+    assert follow_persons(found.finish(range(2, 20)), 2)[1].shape == (1, 5, JOINTS)
+    assert follow_persons(found.finish(range(2, 20, 2)), 2)[1].shape == (1, 3, JOINTS)
 
 
 def test_joints_that_are_missing():
@@ -159,14 +159,14 @@ def test_joints_that_are_missing():
     scores = np.array([1, 6, 1, 1, 1, 0, np.nan, 0.25])
     found = PoseList()
     found.add(0, pose, scores)
-    keypoints, kept = persons(found.finish([0]), 1)
+    keypoints, kept = follow_persons(found.finish([0]), 1)
     assert kept[0, 0].tolist() == [0, 1, 0, 0, 0, 0, 0, 0.25]
     assert keypoints[0, 0].tolist() == [[0, 0], [0, 5], *[[0, 0]] * 5, [7, 7]]
 
 
 def test_in_metres_the_origin_is_a_place():
     rows = np.zeros((1, 3, 3))
-    scores = persons(Poses(rows, np.ones((1, 3)), *np.zeros((3, 1), np.int64)), 1)[1]
+    scores = follow_persons(Poses(rows, np.ones((1, 3)), *np.zeros((3, 1), np.int64)), 1)[1]
     assert scores.all()
 
 
@@ -175,7 +175,7 @@ def test_absurd_input():
     for number in (0, 1, MAX_FRAMES):
         found.add(number, body(0), None)
     with pytest.raises(ValueError, match="more than the 100,000 that a clip can have"):
-        persons(found.finish([]), 1)
+        follow_persons(found.finish([]), 1)
     with pytest.raises(ValueError, match="absurdly large"):
         found.finish([10**30])
     with pytest.raises(ValueError, match="no person in any frame"):
@@ -183,7 +183,7 @@ def test_absurd_input():
     nobody = PoseList()
     nobody.add(0, np.zeros((3, 2)), None)
     with pytest.raises(ValueError, match="no joint is visible"):
-        persons(nobody.finish([0]), 1)
+        follow_persons(nobody.finish([0]), 1)
     with pytest.raises(ValueError, match="persons have 3 joints, but in frame 5 one has 4"):
         nobody.add(5, np.zeros((4, 2)), None)
     with pytest.raises(ValueError, match="3 joints, but 2 scores"):
@@ -195,7 +195,7 @@ def test_a_crowd_is_followed_in_bounded_memory():
     for frame in range(3):
         for i in range(300):
             found.add(frame, body(0) + np.array([200 * i, 300]), np.full(JOINTS, (1 + i) / 300))
-    _, scores = persons(found.finish(range(3)), 2)
+    _, scores = follow_persons(found.finish(range(3)), 2)
     assert scores[:, :, 0].tolist() == [[1] * 3, [np.float32(299 / 300)] * 3]
 
 
@@ -204,5 +204,5 @@ def test_coordinates_of_any_size_are_survived():
     for frame in range(3):
         for size in (1e-40, 1.0, 3e38):
             found.add(frame, body(frame) / 50 * size, None)
-    keypoints, _ = persons(found.finish(range(3)), 9)
+    keypoints, _ = follow_persons(found.finish(range(3)), 9)
     assert np.isfinite(keypoints).all()

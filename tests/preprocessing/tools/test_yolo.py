@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing.tools.readers import own_keypoints
+from preprocessing.tools.yolo import YoloSource
 
 SIZE = 480, 640
 
@@ -25,7 +25,7 @@ def put(folder: Path, name: str, *lines) -> Path:
 
 
 def read(root, clip="jump", **options):
-    return own_keypoints("yolo", root, **{"frame_size": SIZE, **options}).read(clip)[0]
+    return YoloSource(root, **{"frame_size": SIZE, **options}).read(clip)[0]
 
 
 def places(clip):
@@ -36,7 +36,7 @@ def places(clip):
 def test_a_clip(tmp_path):
     for frame in (1, 2, 10):  # numbers are not padded, and frames without persons have no file
         put(tmp_path, f"jump_{frame}", line(0.25 + frame / 100))
-    reader = own_keypoints("yolo", tmp_path, frame_size=SIZE)
+    reader = YoloSource(tmp_path, frame_size=SIZE)
     assert reader.keys() == ["jump"]
     assert reader.header.layout.name == "coco17"
     clip = read(tmp_path)
@@ -56,7 +56,7 @@ def test_joints_at_0_0_are_missing(tmp_path):
 
 def test_without_visibility(tmp_path):
     put(tmp_path, "jump_1", line(values=2))
-    with pytest.raises(ValueError, match=r"39 values, .* another layout is named with --layout"):
+    with pytest.raises(ValueError, match=r"39 values, .* name another layout with --layout"):
         read(tmp_path)
     clip = read(tmp_path, layout="coco17")
     assert (clip.scores == 1).all()
@@ -98,7 +98,7 @@ def test_several_clips_and_other_files(tmp_path):
         for frame in (1, 2):
             put(tmp_path / "labels", f"{video}_{frame}", line())
     put(tmp_path / "labels", "classes", "person")
-    reader = own_keypoints("yolo", tmp_path, frame_size=SIZE)
+    reader = YoloSource(tmp_path, frame_size=SIZE)
     assert reader.keys() == ["jump", "walk", "labels/classes.txt"]
     with pytest.raises(ValueError, match="does not end in the number of a frame"):
         reader.read("labels/classes.txt")
@@ -111,11 +111,11 @@ def test_the_number_of_joints_is_told_from_the_length(tmp_path, joints):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    (b"0 0.5 0.5 0.2 0.4", "5 values, which is no box with"),
+    (b"0 0.5 0.5 0.2 0.4", "5 values, which is not a box with"),
     (line().encode() + b" 1 2 3 4 5 6", "62 values"),
-    (line().encode().replace(b"0.75", b"high"), "line 1 of flawed_1.txt is no list of numbers"),
-    (b"\xff\xfe\x00", "line 1 of flawed_1.txt is no list of numbers"),
-    (line(320).encode(), "no shares of the width"),
+    (line().encode().replace(b"0.75", b"high"), "line 1 of flawed_1.txt is not a list of numbers"),
+    (b"\xff\xfe\x00", "line 1 of flawed_1.txt is not a list of numbers"),
+    (line(320).encode(), "not shares of the width"),
     (line().encode() + b"\n" + line(joints=18).encode(), "17 joints, but in frame 1 one has 18"),
     (b"", "no person in any frame"),
     (b"\n \n", "no person in any frame"),
@@ -130,8 +130,8 @@ def test_flawed_files_are_refused(tmp_path, text, message):
 def test_what_is_missing_is_asked_for(tmp_path):
     put(tmp_path, "jump_1", line())
     with pytest.raises(ValueError, match="--frame_size HEIGHT WIDTH"):
-        own_keypoints("yolo", tmp_path)
+        YoloSource(tmp_path)
     with pytest.raises(ValueError, match=r"56 values, .* with 18 joints"):
-        own_keypoints("yolo", tmp_path, frame_size=SIZE, layout="openpose18")
+        YoloSource(tmp_path, frame_size=SIZE, layout="openpose18")
     with pytest.raises(ValueError, match=r"holds no file <video>_<frame>\.txt"):
-        own_keypoints("yolo", put(tmp_path / "none", "classes"), frame_size=SIZE)
+        YoloSource(put(tmp_path / "none", "classes"), frame_size=SIZE)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.tools.decimals import PADDING, read_decimals
+from preprocessing.datasets.ntu.decimals import PADDING, read_decimals
 
 ANY_FLOAT = st.floats() | st.floats(-3000, 3000) | st.floats(-1e9, 1e9)
 FORMATS = st.sampled_from(("{!r}", "{:.7g}", "{:.3f}", "{:.8f}", "{:.9f}", "{:e}", "{:.0f}"))
@@ -42,7 +42,7 @@ def test_number(token):
     "12:4.5", "1.2/3", "1.#IND", "1.23456789.1", "123.4567.", ".12345678.", "1234567x1.5",
 ])
 def test_what_is_no_number_is_refused_and_quoted(token):
-    with pytest.raises(ValueError, match="is no number") as caught:
+    with pytest.raises(ValueError, match="is not a number") as caught:
         read(["1.5", token, "2.5"])
     assert repr(token) in str(caught.value)
 
@@ -53,7 +53,7 @@ def test_any_token_is_read_as_float_reads_it_or_refused(token):
     try:
         expected = float(token)
     except ValueError:
-        with pytest.raises(ValueError, match="is no number"):
+        with pytest.raises(ValueError, match="is not a number"):
             read(["0.5", token])
     else:
         np.testing.assert_array_equal(read(["0.5", token])[1], expected)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.core.source import Unusable
+
 Positions = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]
 
@@ -33,7 +35,7 @@ _DIVISORS = np.array([1.0] + [10.0 ** (8 - (bits + 7) // 8) for bits in range(1,
 
 
 def read_decimals(text: NDArray[np.uint8], start: Positions, end: Positions) -> NDArray[np.float64]:
-    """The numbers that stand in a text at ``start`` to ``end``, in the shape of ``start``.
+    """The numbers at ``start`` to ``end`` of a text, in the shape of ``start``.
 
     Args:
         text: Characters, with at least `PADDING` before the first number.
@@ -41,7 +43,7 @@ def read_decimals(text: NDArray[np.uint8], start: Positions, end: Positions) -> 
         end: Position after the last character of each number.
 
     Raises:
-        ValueError: One of them is no number; the message quotes it.
+        Unusable: One of them is not a number; the message quotes it.
     """
     # A word at every byte: overlapping, so that a number is loaded from wherever it ends.
     words: Words = np.ndarray((text.size - 7,), "<u8", text, strides=(1,))
@@ -115,4 +117,4 @@ def _read_one(token: bytes) -> float:
         return float(token)
     except ValueError:
         shown = token[:20].decode(errors="replace")
-        raise ValueError(f"{shown!r} is no number") from None
+        raise Unusable(f"{shown!r} is not a number") from None

@@ -1,0 +1,215 @@
+"""The commands ``ptl-skel preprocess`` and ``ptl-skel check``.
+
+All that takes time is imported where it is used: help and worker processes start faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import pkgutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ptl_skel.command import FAILED, CommandParser
+
+
+class Row(NamedTuple):
+    """A source in the table of sources.
+
+    Args:
+        source: Its class, as module:name; takes the input, and its options by name.
+        help: What it reads.
+        input: What to give as INPUT.
+        options: Names of its options, of those in `OPTIONS`.
+        in_workers: Whether it is read in worker processes.
+        several: Whether it takes several inputs.
+        report: What else to print after the summary, as module:name of a function that takes the
+            source and the keypoint file, and returns a table or None.
+    """
+
+    source: str
+    help: str
+    input: str
+    options: Sequence[str] = ()
+    in_workers: bool = True
+    several: bool = False
+    report: str = ""
+
+
+_POSES = ("labels", "frame_size", "layout", "classes", "max_persons")
+
+SOURCES = {
+    "ntu": Row("preprocessing.datasets.ntu.source:NtuSource",
+               "raw .skeleton files of NTU RGB+D 60 or 120",
+               "folders with .skeleton files at any depth, or the zip archives as they come",
+               ("edition", "dimensions", "bodies", "classes"), several=True,
+               report="preprocessing.datasets.ntu.counts:compare"),
+    "pyskl": Row("preprocessing.datasets.pyskl:PysklSource",
+                 "a pickle of PYSKL or MMAction2, of any layout",
+                 "the .pkl file; only arrays and plain containers are loaded from it",
+                 ("layout", "classes"), in_workers=False),
+    "penn_action": Row("preprocessing.datasets.penn_action:PennActionSource",
+                       "the .mat labels of Penn Action",
+                       "the folder `labels`, or the one above it"),
+    "openpose": Row("preprocessing.tools.openpose:OpenPoseSource",
+                    "your own keypoints: OpenPose's JSON files",
+                    "a folder of JSON files, one per frame", _POSES),
+    "coco": Row("preprocessing.tools.coco:CocoSource",
+                "your own keypoints: COCO results or annotations, MMPose, AlphaPose",
+                "a JSON file, or a folder with one per clip", _POSES),
+    "yolo": Row("preprocessing.tools.yolo:YoloSource",
+                "your own keypoints: YOLO-pose's text files",
+                "a folder of text files, one per frame", _POSES),
+    "arrays": Row("preprocessing.tools.arrays:ArraysSource",
+                  "your own keypoints: NPZ or CSV files",
+                  "an NPZ file, or a folder with one per clip; or CSV files with a line per joint",
+                  _POSES),
+}
+"""All sources; `preprocessing.core.source` explains how to add one."""
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "labels": {"metavar": "FILE", "type": Path,
+               "help": "CSV file with the columns clip, label and optionally split (train, val, "
+                       "test) and subject; default: no labels"},
+    "frame_size": {"metavar": ("HEIGHT", "WIDTH"), "type": lambda text: _count(text), "nargs": 2,
+                   "help": "of the video in pixels, where the input does not contain it"},
+    "layout": {"help": "joint layout, e.g. body25, or a YAML file of your own; default: from the "
+                       "number of joints where only one layout is usual"},
+    "classes": {"metavar": "FILE", "type": Path,
+                "help": "class names, one per line; default: those that the input or the labels "
+                        "contain, or the official ones"},
+    "max_persons": {"metavar": "N", "type": lambda text: _count(text), "default": 2,
+                    "help": "the most persons in a frame; default: 2"},
+    "edition": {"type": int, "choices": (60, 120),
+                "help": "60: the NTU-60 part of what may be all of NTU-120; default: 120 where a "
+                        "file belongs to it"},
+    "dimensions": {"type": int, "choices": (2, 3), "default": 2,
+                   "help": "2: pixels of the colour image (default); 3: metres before the camera"},
+    "bodies": {"choices": ("pyskl", "all"), "default": "pyskl",
+               "help": "pyskl: at most two persons, chosen as PYSKL does (default); all: "
+                       "everything the sensor took for a body"},
+}
+"""Options of sources, by the names under which they take them."""
+
+
+def preprocess(args: Sequence[str]) -> int | None:
+    """``ptl-skel preprocess SOURCE INPUT --out FILE``: keypoints of any source to one HDF5 file."""
+    options: dict[str, Any] = vars(_parser().parse_args(args))
+    name = options.pop("name")
+    if options.get("frame_size"):
+        options["frame_size"] = tuple(options["frame_size"])
+    try:
+        if name != "synthetic":
+            return _run(SOURCES[name], **options)
+        _make_synthetic(**options)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command resumes from here.", file=sys.stderr)
+        raise
+    return None
+
+
+def check(args: Sequence[str]) -> int | None:
+    """``ptl-skel check FILE [--html PAGE]``: validates a keypoint file and shows what is in it."""
+    parser = CommandParser("ptl-skel check", description="Reads a whole keypoint file, reports "
+                           "what is wrong with it, and shows what is in it.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the keypoint file")
+    parser.add_argument("--html", metavar="PAGE", type=Path,
+                        help="also write an HTML page with interactive plots")
+    options = parser.parse_args(args)
+    from preprocessing.inspect.check import check_file
+
+    checked = check_file(options.file)
+    if options.html is not None:
+        from preprocessing.inspect.page import write_page
+
+        write_page(options.html, *checked)
+        print(f"The page: {options.html}")
+    return None
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "ptl-skel preprocess", description="Writes the keypoints of a data set to one HDF5 file, "
+        "which `ptl-skel fit` trains on. An interrupted run resumes when the same command is "
+        "given again.", epilog="example: ptl-skel preprocess coco results/ --labels labels.csv "
+        "--frame_size 480 640 --out data/mine.h5; `ptl-skel preprocess SOURCE --help` lists the "
+        "options of each source")
+    sources = parser.add_subparsers(metavar="SOURCE", required=True, dest="name")
+    for name, row in SOURCES.items():
+        one = sources.add_parser(name, help=row.help, description=f"Reads {row.help}.")
+        one.add_argument("input", metavar="INPUT", type=Path, help=row.input,
+                         nargs="+" if row.several else None)
+        one.add_argument("--out", metavar="FILE", type=Path, required=True,
+                         help="the keypoint file to write, e.g. data/ntu60.h5")
+        for option in row.options:
+            one.add_argument(f"--{option}", **OPTIONS[option])
+        one.add_argument("--overwrite", action="store_true",
+                         help="replace FILE, or the unfinished one of another run")
+        one.add_argument("--max_loss", metavar="PERCENT", type=_percent, default=1.0,
+                         help="warn if more inputs than that are unusable; default: 1")
+        one.add_argument("--strict", action="store_true",
+                         help="turn that warning into an error")
+        if row.in_workers:
+            one.add_argument("--workers", metavar="N", type=_count,
+                             help="processes that read; default: one per CPU")
+    synthetic = sources.add_parser(
+        "synthetic", help="makes .skeleton files of procedural bodies, for the source ntu",
+        description="Makes .skeleton files of procedural bodies, for the source ntu to read.")
+    synthetic.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to make")
+    for option, default, what in (("seed", 0, "decides everything"), ("subjects", 12, "performers"),
+                                  ("replications", 2, "how often each performs each action")):
+        synthetic.add_argument(f"--{option}", metavar="N", type=_count, default=default,
+                               help=f"{what}; default: {default}")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"must be a number >= 0, got {text!r}")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 100:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
+
+
+def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
+         max_loss: float, strict: bool, workers: int | None = 0, **options: Any) -> int | None:
+    from rich.console import Console
+
+    from preprocessing.core.runner import run
+    from preprocessing.inspect.check import facts_of, tabulate
+    from ptl_skel.storage import KeypointFile
+
+    source = pkgutil.resolve_name(row.source)(input, **options)
+    summary = run(source, out, workers=workers, overwrite=overwrite)
+    file = KeypointFile(out)
+    if summary:
+        Console().print(tabulate(file, {**facts_of(file), **summary}))
+        for what in ("skipped", "repaired"):
+            report = out.with_suffix(f".{what}.csv")
+            if report.exists():
+                print(f"What was {what} and why: {report}")
+    table = pkgutil.resolve_name(row.report)(source, file) if row.report else None
+    if table is not None:
+        Console().print(table)
+    if file.num_lost * 100 <= max_loss * file.num_inputs:
+        return None
+    print(f"{'ptl-skel' if strict else 'warning'}: {file.num_lost:,} of {file.num_inputs:,} inputs "
+          f"({file.num_lost / file.num_inputs:.1%}) are unusable, more than --max_loss "
+          f"{max_loss:g} %; {out.with_suffix('.skipped.csv')} lists why", file=sys.stderr)
+    return FAILED if strict else None
+
+
+def _make_synthetic(folder: Path, seed: int, subjects: int, replications: int) -> None:
+    from preprocessing.synthetic.dataset import write_dataset
+
+    clips = write_dataset(folder, seed=seed, subjects=subjects, replications=replications)
+    print(f"{clips:,} clips in {folder}; `ptl-skel preprocess ntu {folder} --out FILE` makes a "
+          "keypoint file of them")
