@@ -21,6 +21,7 @@ LAYERS = {
     "data.dataset": {"storage", "data.sampling", "skeletons", "errors"},
     "data.transforms": {"skeletons", "errors"},
     "representations": {"representations", "skeletons", "data.transforms", "errors"},
+    "representations.kernel": {"representations.base"},
     "data.datamodule": {"data", "storage", "skeletons", "representations", "errors"},
     "backbones": {"backbones", "errors"},
     "training": {"training", "backbones", "errors"},
@@ -39,6 +40,7 @@ LIBRARIES = {
     "data.dataset": {"numpy", "torch"},
     "data.transforms": {"torch"},
     "representations": {"torch"},
+    "representations.kernel": {"torch", "triton"},
     "backbones": {"torch"},
     "cost": {"torch"},
 }

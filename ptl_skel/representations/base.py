@@ -8,8 +8,15 @@ tensors: it is not moved between devices.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import os
+import shutil
+import sysconfig
 from abc import ABC, abstractmethod
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 MIN_SCORE = 1e-3
@@ -31,7 +38,8 @@ class Representation(ABC):
         """Channels C of the inputs."""
 
     @abstractmethod
-    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                 dtype: torch.dtype = torch.float32) -> Tensor:
         """Inputs of a network.
 
         Args:
@@ -39,6 +47,7 @@ class Representation(ABC):
                 around the persons, or the frame, as `cropped` says.
             scores: ``(N, M, T, V)``.
             size: Height and width.
+            dtype: Of the inputs. Values are computed in single precision and rounded to it.
 
         Returns:
             ``(N, C, T, H, W)``.
@@ -47,3 +56,18 @@ class Representation(ABC):
     @abstractmethod
     def mirror(self, inputs: Tensor) -> Tensor:
         """The inputs of the mirror image: a second view at test time."""
+
+
+@functools.cache
+def has_kernel(device: torch.device) -> bool:
+    """Whether `ptl_skel.representations.kernel` runs there.
+
+    On a GPU that Triton supports, where Triton finds what it builds its launcher with: a C
+    compiler and the headers of Python. Elsewhere heatmaps are rendered by tensor operations.
+    """
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return (torch.cuda.get_device_capability(device) >= (7, 0) and compiler is not None
+            and headers.is_file())

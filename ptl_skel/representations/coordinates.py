@@ -67,7 +67,8 @@ class Coordinates(Representation):
         """x, y and score."""
         return 3
 
-    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                 dtype: torch.dtype = torch.float32) -> Tensor:
         """Streams ``(N, 3, T, M, V)``; see the class."""
         keypoints, scores = keypoints[:, : self.persons], scores[:, : self.persons]
         known = scores > 0
@@ -82,7 +83,7 @@ class Coordinates(Representation):
         if self.stream.endswith("motion"):
             motion = _difference(values[:, :, 1:], values[:, :, :-1])
             values = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, 1))
-        return values
+        return values.to(dtype)
 
     def mirror(self, inputs: Tensor) -> Tensor:
         """Mirrored: x becomes -x, left and right joints change places."""

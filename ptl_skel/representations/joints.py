@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ptl_skel.data.transforms import reorder
-from ptl_skel.representations.base import MIN_SCORE, Representation
+from ptl_skel.representations.base import MIN_SCORE, Representation, has_kernel
 from ptl_skel.skeletons import SkeletonLayout
 
 
@@ -41,8 +41,19 @@ class JointHeatmaps(Representation):
         """One channel a joint."""
         return self.layout.num_joints
 
-    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                 dtype: torch.dtype = torch.float32) -> Tensor:
         """Heatmaps ``(N, V, T, H, W)`` in 0..1; see `Representation`."""
+        if has_kernel(keypoints.device):
+            from ptl_skel.representations.kernel import render
+
+            itself = [(joint, joint) for joint in range(self.num_channels)]
+            return render(keypoints, scores, itself, self.sigma, size, dtype)
+        return self.scatter(keypoints, scores, size, dtype)
+
+    def scatter(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                dtype: torch.dtype = torch.float32) -> Tensor:
+        """The same by tensor operations, on any device."""
         clips, persons, frames, joints = scores.shape
         height, width = size
         drawn = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
@@ -54,7 +65,7 @@ class JointHeatmaps(Representation):
         across, first_x = self._window(x, width)
         down, first_y = self._window(y, height)
         down = down * torch.where(drawn, scores, 0.0).flatten(2)[:, :, None]
-        patches = (down[:, :, :, None] * across[:, :, None]).flatten(2)
+        patches = (down[:, :, :, None] * across[:, :, None]).flatten(2).to(dtype)
 
         device = keypoints.device
         pixel = (torch.arange(down.shape[2], device=device)[:, None] * width
@@ -64,7 +75,7 @@ class JointHeatmaps(Representation):
         corner = (first_y * width + first_x) * joints + image
         index = (corner[:, :, None, None] + pixel[..., None]).flatten(2)
 
-        volumes = torch.empty(clips, frames * height * width * joints, device=device)
+        volumes = torch.empty(clips, frames * height * width * joints, dtype=dtype, device=device)
         # On a CPU in turn: what was just filled with zeros is still in the cache.
         together = 1 if device.type == "cpu" else clips
         for volume, places, values in zip(
