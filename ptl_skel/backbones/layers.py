@@ -80,6 +80,23 @@ class SpatialAvgPool(nn.Module):
         return outputs.view(*inputs.shape[:1], -1, *outputs.shape[1:]).transpose(1, 2)
 
 
+class GlobalAvgPool(nn.Module):
+    """Means over time and space.
+
+    `torch.nn.AdaptiveAvgPool3d` has a gradient outside channels-last memory, and the gradient of
+    every layer before it would follow.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(N, C, T, H, W)`` to ``(N, C)``."""
+        return inputs.movedim(1, -1).mean((1, 2, 3))
+
+
+def every_frame(inputs: Tensor, step: int) -> Tensor:
+    """Each `step`-th frame of ``(N, C, T, H, W)``, with a gradient in channels-last memory."""
+    return inputs.movedim(1, -1)[:, ::step].movedim(-1, 1)
+
+
 class Conv3D(nn.Conv3d):
     """A full 3D convolution, kernel ``t x k x k``."""
 

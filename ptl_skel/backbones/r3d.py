@@ -20,6 +20,7 @@ from ptl_skel.backbones.layers import (
     Conv3D,
     SpatialConv,
     TemporalConv,
+    every_frame,
     init_convolutions,
     middle_channels,
 )
@@ -66,7 +67,7 @@ class BasicBlock(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""
         outputs = self.conv2(self.conv1(inputs))
-        outputs = outputs + self.downsample(inputs[:, :, :: self.temporal_stride])
+        outputs = outputs + self.downsample(every_frame(inputs, self.temporal_stride))
         return cast(Tensor, self.relu(outputs))
 
 

@@ -16,7 +16,13 @@ from typing import cast
 from torch import Tensor, nn
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import ConvUnit, Pair, SpatialConv, init_convolutions
+from ptl_skel.backbones.layers import (
+    ConvUnit,
+    Pair,
+    SpatialConv,
+    every_frame,
+    init_convolutions,
+)
 from ptl_skel.errors import UserError
 
 
@@ -40,7 +46,7 @@ class ResidualBlock(nn.Module):
         """See the class."""
         outputs = self.relu(self.norm1(self.conv1(inputs)))
         outputs = self.norm2(self.conv2(outputs))
-        outputs = outputs + self.shortcut(inputs[:, :, :: self.temporal_stride])
+        outputs = outputs + self.shortcut(every_frame(inputs, self.temporal_stride))
         return cast(Tensor, self.relu(outputs))
 
 

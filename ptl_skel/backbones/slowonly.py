@@ -23,6 +23,7 @@ from ptl_skel.backbones.layers import (
     Pair,
     SpatialConv,
     TemporalConv,
+    every_frame,
     init_convolutions,
 )
 from ptl_skel.errors import UserError
@@ -61,9 +62,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""
-        outputs = self.conv1(inputs)[:, :, :: self.inner_stride]
+        outputs = every_frame(self.conv1(inputs), self.inner_stride)
         outputs = self.conv3(self.conv2(outputs))
-        outputs = outputs + self.downsample(inputs[:, :, :: self.temporal_stride])
+        outputs = outputs + self.downsample(every_frame(inputs, self.temporal_stride))
         return cast(Tensor, self.relu(outputs))
 
 

@@ -8,7 +8,13 @@ tensors: it is not moved between devices.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import os
+import shutil
+import sysconfig
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -53,3 +59,18 @@ class Representation(ABC):
     @abstractmethod
     def flip(self, inputs: Tensor) -> Tensor:
         """The inputs of the mirror image: a second view at test time."""
+
+
+@functools.cache
+def has_kernel(device: torch.device) -> bool:
+    """Whether `ptl_skel.representations.kernel` runs there.
+
+    On a GPU that Triton supports, where Triton finds what it builds its launcher with: a C
+    compiler and the headers of Python. Elsewhere heatmaps are rendered by tensor operations.
+    """
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return (torch.cuda.get_device_capability(device) >= (7, 0) and compiler is not None
+            and headers.is_file())

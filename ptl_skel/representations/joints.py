@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ptl_skel.data.transforms import reorder
 from ptl_skel.errors import UserError
-from ptl_skel.representations.base import MIN_SCORE, Representation
+from ptl_skel.representations.base import MIN_SCORE, Representation, has_kernel
 from ptl_skel.skeletons import SkeletonLayout
 
 
@@ -45,6 +45,16 @@ class JointHeatmaps(Representation):
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
                  dtype: torch.dtype = torch.float32) -> Tensor:
         """Heatmaps ``(N, V, T, H, W)`` in 0..1; see `Representation`."""
+        if has_kernel(keypoints.device):
+            from ptl_skel.representations.kernel import render
+
+            itself = [(joint, joint) for joint in range(self.num_channels)]
+            return render(keypoints, scores, itself, self.sigma, size, dtype)
+        return self.scatter(keypoints, scores, size, dtype)
+
+    def scatter(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                dtype: torch.dtype = torch.float32) -> Tensor:
+        """The same by tensor operations, on any device."""
         clips, persons, frames, joints = scores.shape
         height, width = size
         drawn = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)

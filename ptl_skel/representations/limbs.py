@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptl_skel.data.transforms import reorder
 from ptl_skel.errors import UserError
-from ptl_skel.representations.base import MIN_SCORE, Representation
+from ptl_skel.representations.base import MIN_SCORE, Representation, has_kernel
 from ptl_skel.skeletons import SkeletonLayout
 
 REACH = math.sqrt(2 * math.log(1e6))
@@ -26,8 +26,8 @@ class LimbHeatmaps(Representation):
     joints; a limb shorter than a pixel is the Gaussian of its first joint. Where persons meet,
     the larger value counts. A limb of which a joint is missing or not finite is not drawn.
 
-    The pixels of all boxes are one ragged list. On a GPU its length has to be waited for, once for
-    each person.
+    The pixels of all boxes are one ragged list. A GPU would have to be waited for to know its
+    length: there `scatter` looks at all columns there may be, the kernel at those there are.
 
     Args:
         layout: The joints.
@@ -69,14 +69,24 @@ class LimbHeatmaps(Representation):
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
                  dtype: torch.dtype = torch.float32) -> Tensor:
         """Heatmaps ``(N, L, T, H, W)`` in 0..1; see `Representation`."""
+        if has_kernel(keypoints.device):
+            from ptl_skel.representations.kernel import render
+
+            return render(keypoints, scores, self.limbs, self.sigma, size, dtype)
+        return self.scatter(keypoints, scores, size, dtype)
+
+    def scatter(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                dtype: torch.dtype = torch.float32) -> Tensor:
+        """The same by tensor operations, on any device."""
         clips, persons, frames = scores.shape[:3]
         drawn = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
         points = torch.where(drawn[..., None], keypoints, 0.0).clamp(-FARTHEST, FARTHEST)
         strengths = torch.where(drawn, scores, 0.0)
         volume = torch.zeros(clips * frames * size[0] * size[1] * self.num_channels,
-                             device=keypoints.device)
+                             dtype=dtype, device=keypoints.device)
         for person in range(persons):
             index, values = self._pixels(points[:, person], strengths[:, person], size)
+            values = values.to(dtype)
             if person == 0:
                 volume.scatter_(0, index, values)
             else:

@@ -20,6 +20,7 @@ from torchmetrics.functional.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from ptl_skel.backbones.base import Backbone
+from ptl_skel.backbones.layers import GlobalAvgPool
 from ptl_skel.errors import UserError
 
 
@@ -105,7 +106,7 @@ def classifier(backbone: Backbone, num_classes: int, dropout: float = 0.0) -> nn
     linear = nn.Linear(backbone.num_features, num_classes)
     nn.init.normal_(linear.weight, std=0.01)
     nn.init.zeros_(linear.bias)
-    head = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(dropout), linear)
+    head = nn.Sequential(GlobalAvgPool(), nn.Flatten(), nn.Dropout(dropout), linear)
     for parameter in backbone.parameters():
         if parameter.ndim == 5 and parameter[0, 0].numel() > 1:  # for 1x1x1 the two are the same
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)

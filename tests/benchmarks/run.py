@@ -3,46 +3,53 @@
 All candidates of a row run in this process, in turn, again and again; figures are medians. The
 machine's own limits (filling memory, multiplying matrices) are candidates as well. With one thread,
 time is CPU time, which other programs disturb less than the time on the wall.
+
+On a machine with a GPU `gpu` measures instead, unless groups are named.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import gpu
 import numpy as np
 import plain
 import torch
-import torch.nn.functional as F
+from material import (
+    BACKBONES,
+    COCO,
+    FRAMES,
+    JOINTS,
+    MAPS,
+    SIZE,
+    as_conv3d,
+    clips,
+    keypoints,
+    load,
+    shape_of,
+    write_file,
+)
 from rich.console import Console
 from rich.table import Table
+from timing import Timer
 from torch import Tensor, nn
 
-from ptl_skel.backbones.layers import SpatialConv, TemporalConv
-from ptl_skel.cli.profile import load_backbone
-from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import fold_batch_norm
 from ptl_skel.data.dataset import ClipDataset, DrawDataset, KeypointBatch, ResidentClips
 from ptl_skel.data.transforms import Augmentation, compact_box
 from ptl_skel.representations import JointHeatmaps, LimbHeatmaps
 from ptl_skel.runs.environment import keep_freed_memory
-from ptl_skel.skeletons import LAYOUTS
-from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile
-from ptl_skel.training.module import classifier
+from ptl_skel.storage import KeypointFile
 
-BATCH, FRAMES, JOINTS, SIZE = 16, 32, 17, 56
-STEP_BATCH = 2
-COCO = LAYOUTS["coco17"]
-BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml"))
-MAPS = JOINTS, FRAMES, SIZE, SIZE
-COORDINATES = 3, FRAMES, 2, JOINTS  # x, y and score of two persons: what ST-GCN++ reads
+BATCH, STEP_BATCH = 16, 2
 
 
 class Bench:
@@ -55,24 +62,12 @@ class Bench:
 
     def __init__(self, threads: int, seconds: float) -> None:
         torch.set_num_threads(threads)
-        self.clock = time.thread_time if threads == 1 else time.perf_counter
-        self.seconds = seconds
+        clock = time.thread_time if threads == 1 else time.perf_counter
+        self.timer = Timer(torch.device("cpu"), seconds, clock)
+        self.medians = self.timer.medians
         kind = "CPU time" if threads == 1 else "time on the wall"
         self.table = Table("what", "a clip", "clips/s", "ratio",
                            title=f"{threads} thread(s), {kind}, {JOINTS}x{FRAMES}x{SIZE}x{SIZE}")
-
-    def medians(self, *candidates: Callable[[], object], rounds: int = 5) -> list[float]:
-        """Median seconds of each candidate, run in turn."""
-        for candidate in candidates:
-            candidate()
-        times: list[list[float]] = [[] for _ in candidates]
-        end = time.perf_counter() + self.seconds
-        while time.perf_counter() < end or len(times[0]) < rounds:
-            for kept, candidate in zip(times, candidates, strict=True):
-                begin = self.clock()
-                candidate()
-                kept.append(self.clock() - begin)
-        return [statistics.median(kept) for kept in times]
 
     def row(self, what: str, seconds: float, ratio: str = "") -> None:
         """A line of the table, for one clip."""
@@ -108,40 +103,23 @@ class Gemm:
 
 
 def heatmaps(bench: Bench) -> None:
-    """Joints and limbs against the plain way and against filling the same memory.
-
-    Limbs are 9 pixels long in the mean, as those of Penn Action in the box around the person.
-    """
+    """Joints and limbs against the plain way and against filling the same memory."""
     links = COCO.limbs
     size = SIZE, SIZE
     for name, render, loop in (
             ("joints", JointHeatmaps(COCO), partial(plain.joints, size=SIZE)),
             ("limbs", LimbHeatmaps(COCO), partial(plain.limbs, size=SIZE, links=links))):
         for persons in (1, 2):
-            torch.manual_seed(0)
-            place = torch.rand(BATCH, persons, FRAMES, 1, 2) * (SIZE - 17)
-            keypoints = place + torch.rand(BATCH, persons, FRAMES, JOINTS, 2) * 17
-            scores = torch.rand(BATCH, persons, FRAMES, JOINTS)
-            slow = partial(loop, keypoints[0].numpy(), scores[0].numpy())
-            drawn = render(keypoints[:1], scores[:1], size)[0].transpose(0, 1).numpy()
-            error = np.abs(drawn - slow()).max()
+            places, scores = keypoints(BATCH, persons)
+            slow = partial(loop, places[0].numpy(), scores[0].numpy())
+            rendered = render(places[:1], scores[:1], size)[0].transpose(0, 1).numpy()
+            error = np.abs(rendered - slow()).max()
             assert error < 1e-5, error
             by_loop, ours, zeros = bench.medians(
-                slow, partial(render, keypoints, scores, size), fill)
+                slow, partial(render, places, scores, size), fill)
             bench.row(f"{name}, {persons} person(s)", ours / BATCH,
                       f"{by_loop / (ours / BATCH):.1f}x the plain loop; {ours / zeros:.2f}x the "
                       "time of the fill")
-
-
-def write_file(path: Path) -> None:
-    """Two persons, 40 to 150 frames, as NTU RGB+D has them."""
-    random = np.random.default_rng(0)
-    with ClipWriter(path, Header("bench", COCO, ("one",), "bench", dtype="float16")) as writer:
-        for i in range(256):
-            shape = 2, int(random.integers(40, 150)), JOINTS
-            keypoints = random.random((*shape, 2)) * 500
-            writer.add(str(i), [Clip(str(i), keypoints, random.random(shape), (1080, 1920), 0)])
-        writer.finish({})
 
 
 def input_path(bench: Bench) -> None:
@@ -165,9 +143,9 @@ def input_path(bench: Bench) -> None:
 
             def volume(batch: Callable[[], KeypointBatch] = batch) -> Tensor:
                 made = batch()
-                keypoints, scores = made["keypoints"], made["scores"]
-                box = compact_box(keypoints, scores, made["frame_size"])
-                return render(*augment(keypoints, scores, box, (SIZE, SIZE), COCO), (SIZE, SIZE))
+                places, scores = made["keypoints"], made["scores"]
+                box = compact_box(places, scores, made["frame_size"])
+                return render(*augment(places, scores, box, (SIZE, SIZE), COCO), (SIZE, SIZE))
 
             def frames(file: KeypointFile = file) -> None:
                 for draw in draws:
@@ -181,46 +159,6 @@ def input_path(bench: Bench) -> None:
             share = (whole / BATCH) / (trained / STEP_BATCH)
             bench.row(f"whole input path, {where}", whole / BATCH,
                       f"{share:.1%} of a training step of `reduced`; target: 2 %")
-
-
-class PlainConv3d(nn.Module):
-    """The weights of a unit on views, through `torch.nn.functional.conv3d`."""
-
-    def __init__(self, unit: SpatialConv | TemporalConv) -> None:
-        super().__init__()
-        self.unit = unit
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Plain Conv3d."""
-        unit = self.unit
-        return F.conv3d(inputs, unit.weight, None, unit.stride, unit.padding, 1, unit.groups)
-
-
-def as_conv3d(network: nn.Module) -> nn.Module:
-    """The network with every unit on views replaced by plain Conv3d with the same weights."""
-    for name, child in network.named_children():
-        if isinstance(child, SpatialConv | TemporalConv):
-            setattr(network, name, PlainConv3d(child))
-        else:
-            as_conv3d(child)
-    return network
-
-
-def load(name: str) -> nn.Module:
-    """A backbone with a head, shipped or of a YAML file."""
-    torch.manual_seed(0)
-    path = name if name.endswith(".yaml") else f"backbone/{name}.yaml"
-    return classifier(load_backbone(path, shape_of(name)[0]), 60)
-
-
-def shape_of(name: str) -> tuple[int, ...]:
-    """What a backbone reads of a clip."""
-    return COORDINATES if name == "stgcnpp" else MAPS
-
-
-def clips(number: int, shape: Sequence[int] = MAPS) -> Tensor:
-    """Inputs."""
-    return torch.rand(number, *shape).contiguous(memory_format=torch.channels_last_3d)
 
 
 def training_step(network: nn.Module, shape: Sequence[int] = MAPS) -> Callable[[], None]:
@@ -262,8 +200,10 @@ def backbones(bench: Bench, names: Sequence[str]) -> None:
                       f"{reached / 1e9:.0f} GFLOP/s, {reached / rate:.0%} of sgemm")
 
 
-def main() -> None:
-    """Prints the table."""
+def main() -> int:
+    """Prints the table; on a machine with a GPU, that of `gpu` where nothing else is asked for."""
+    if torch.cuda.is_available() and not sys.argv[1:]:
+        return gpu.main([])
     groups: dict[str, Callable[[Bench], None]] = {
         "heatmaps": heatmaps, "input": input_path, "views": views,
         "backbones": lambda bench: backbones(bench, options.backbones)}
@@ -281,7 +221,8 @@ def main() -> None:
     for what in options.what or groups:
         groups[what](bench)
     Console().print(bench.table)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
