@@ -39,14 +39,14 @@ ifeq ($(NTU_DIR)$(PENN_DIR)$(PYSKL),)
 	@printf '%s\n' "$$WHAT_TO_PREPROCESS" >&2; exit 1
 endif
 ifneq ($(NTU_DIR),)
-	$(BIN)/python -m preprocessing ntu "$(NTU_DIR)" --out "$(or $(OUT),data/ntu.h5)" $(ARGS)
+	$(BIN)/ptl-skel preprocess ntu "$(NTU_DIR)" --out "$(or $(OUT),data/ntu.h5)" $(ARGS)
 endif
 ifneq ($(PENN_DIR),)
-	$(BIN)/python -m preprocessing penn_action "$(PENN_DIR)" \
+	$(BIN)/ptl-skel preprocess penn_action "$(PENN_DIR)" \
 		--out "$(or $(OUT),data/penn_action.h5)" $(ARGS)
 endif
 ifneq ($(PYSKL),)
-	$(BIN)/python -m preprocessing pyskl "$(PYSKL)" $(if $(LAYOUT),--layout "$(LAYOUT)") \
+	$(BIN)/ptl-skel preprocess pyskl "$(PYSKL)" $(if $(LAYOUT),--layout "$(LAYOUT)") \
 		--out "$(or $(OUT),data/$(basename $(notdir $(PYSKL))).h5)" $(ARGS)
 endif
 
@@ -58,13 +58,13 @@ endef
 
 demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and test three arms, compare
 	rm -rf demo
-	$(BIN)/python -m preprocessing synthetic demo/synthetic
-	$(BIN)/python -m preprocessing ntu demo/synthetic --out demo/synthetic.h5
+	$(BIN)/ptl-skel preprocess synthetic demo/synthetic
+	$(BIN)/ptl-skel preprocess ntu demo/synthetic --out demo/synthetic.h5
 	$(foreach arm,$(ARMS),$(call FIT,$(arm)))
 	$(BIN)/ptl-skel test --ckpt_path demo/runs/reduced/checkpoints/best.ckpt
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.png
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.gif
-	$(BIN)/python -m sweeps report demo/runs --baseline full3d --out demo/report
+	$(BIN)/ptl-skel report demo/runs --baseline full3d --out demo/report
 	@echo "report: demo/report/report.html"
 	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png | sed 's/^/  /'
 
@@ -72,7 +72,7 @@ sweep: $(if $(SWEEP),$(STAMP)) ## run a sweep file: SWEEP=sweeps/backbone.yaml [
 ifeq ($(SWEEP),)
 	@echo "which? make sweep SWEEP=sweeps/backbone.yaml, or one of:" sweeps/*.yaml >&2; exit 1
 endif
-	$(BIN)/python -m sweeps run "$(SWEEP)" $(ARGS)
+	$(BIN)/ptl-skel sweep "$(SWEEP)" $(ARGS)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/pytest

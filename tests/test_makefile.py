@@ -51,12 +51,12 @@ def test_preprocess_alone_says_what_to_give_and_where_data_come_from():
 ])
 def test_preprocess_runs_the_reader_of_the_source(variables, command):
     printed = make("--dry-run", "preprocess", *variables).stdout.replace("\\\n", "")
-    assert f"-m preprocessing {command}" in " ".join(printed.split())
+    assert f"ptl-skel preprocess {command}" in " ".join(printed.split())
 
 
 def test_sweep_runs_a_file():
     printed = make("--dry-run", "sweep", "SWEEP=sweeps/a.yaml", "ARGS=--slots 2").stdout
-    assert '-m sweeps run "sweeps/a.yaml" --slots 2' in printed
+    assert 'ptl-skel sweep "sweeps/a.yaml" --slots 2' in printed
     refused = make("sweep")
     assert refused.returncode != 0
     assert "make sweep SWEEP=sweeps/backbone.yaml" in refused.stderr

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import preprocessing.__main__
-import ptl_skel.__main__
 from ptl_skel.cli import lightning as cli
 from ptl_skel.cli import outcome
+from ptl_skel.cli.verbs import main
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_result
 from ptl_skel.storage import KeypointFile
@@ -47,12 +46,9 @@ def do(language, text):
         return
     for line in text.replace("\\\n", " ").splitlines():
         match shlex.split(line, comments=True):
-            case ["python", "-m", "preprocessing", *arguments]:
-                found = [str(name) for one in arguments
-                         for name in (sorted(Path().glob(one)) if "*" in one else [one])]
-                assert preprocessing.__main__.main(found) == 0
             case ["ptl-skel", *arguments]:
-                ptl_skel.__main__.main(arguments)
+                main([str(name) for one in arguments
+                      for name in (sorted(Path().glob(one)) if "*" in one else [one])])
             case other:
                 assert not other, line
 
