@@ -32,7 +32,7 @@ from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import Complexity, bfloat16_slowdown, measure
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import RECORD, Describe, SeedEpochs, read_checkpoint, read_record
+from ptl_skel.runs.checkpoints import RECORD, Describe, read_checkpoint, read_record
 from ptl_skel.runs.environment import keep_freed_memory
 from ptl_skel.runs.record import MetricsLogger, RunRecord, write_predictions
 from ptl_skel.storage import KeypointFileError
@@ -131,8 +131,9 @@ class SkeletonCLI(LightningCLI):
         if self.subcommand == "fit":
             data = self.datamodule
             callbacks += [Describe(yaml.safe_load(text), data.layout, data.class_names),
-                          SeedEpochs(self.config.fit.seed_everything), *self._checkpoints()]
-            epoch = -1 if self.checkpoint is None else int(self.checkpoint["epoch"])
+                          *self._checkpoints()]
+            done = self.checkpoint or {KeypointDataModule.__qualname__: {"epoch": 0}}
+            epoch = int(done[KeypointDataModule.__qualname__]["epoch"]) - 1
             logger = [MetricsLogger(self.run_dir, epoch), *self._wandb(text)]
         if config["enable_progress_bar"] is not False:
             callbacks.append(RichProgressBar(leave=False))
@@ -390,5 +391,6 @@ def _quiet() -> None:
                     "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
                     "Total length of `list` across ranks is zero",
                     "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec",
+                    "You're resuming from a checkpoint that ended before",  # exact: see the data
                     "predict returned None", "there is no last checkpoint available"):
         warnings.filterwarnings("ignore", f".*{message}")

@@ -102,6 +102,8 @@ class RunRecord(Callback):
         """Starts the clock; validation does not count as training."""
         self._epoch_started = time.perf_counter()
 
+    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not start one
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes the learning curve's last values."""
         self.result["epochs"] = trainer.current_epoch + 1
