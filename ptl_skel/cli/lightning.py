@@ -33,7 +33,7 @@ from ptl_skel.configs import CONFIGS
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
 from ptl_skel.runs.callbacks import RunRecord
-from ptl_skel.runs.checkpoints import Describe, SeedEpochs, keep_checkpoints, read_checkpoint
+from ptl_skel.runs.checkpoints import Describe, keep_checkpoints, read_checkpoint
 from ptl_skel.runs.environment import keep_freed_memory
 from ptl_skel.runs.folder import Ranks, lock_folder, reserve_folder, wait_for_file
 from ptl_skel.runs.loggers import MetricsLogger, finish_wandb, wandb_loggers
@@ -87,8 +87,7 @@ class SkeletonCLI(LightningCLI):
         callbacks: list[Callback] = [*as_list(config["callbacks"]), self.record]
         if fitting:
             callbacks += [Describe(yaml.safe_load(text), self.datamodule.layout,
-                                   self.datamodule.class_names),
-                          SeedEpochs(self.settings.seed_everything), *checkpoints]
+                                   self.datamodule.class_names), *checkpoints]
         trainer = setup.make_trainer({**config, **kwargs}, callbacks, checkpointing=fitting)
         self.ranks = Ranks(trainer)
         folder = setup.name_folder(str(self.subcommand), self.settings, self.datamodule,

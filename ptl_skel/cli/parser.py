@@ -143,5 +143,6 @@ def silence_lightning() -> None:
                     "Experiment logs directory", "Checkpoint directory", "Be aware that when using",
                     "Total length of `list` across ranks is zero",
                     "LightningCLI's args parameter", "`isinstance.treespec, LeafSpec",
+                    "You're resuming from a checkpoint that ended before",  # exact: see the data
                     "predict returned None", "there is no last checkpoint available"):
         warnings.filterwarnings("ignore", f".*{message}")

@@ -62,7 +62,7 @@ class KeypointDataModule(LightningDataModule):
         in_memory: Keep the keypoints in RAM.
         on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB), where frames
             are sampled and fetched as well: the loader ships numbers of clips. The same batches.
-        seed: Seed of shuffling and of the frames that are sampled.
+        seed: Seed of all that is random while training: order, frames, augmentation, dropout.
         class_names: Classes of a model, in its order. Labels of the file are mapped onto them by
             name; the file may name fewer classes, or none. None: the classes of the file.
 
@@ -131,7 +131,7 @@ class KeypointDataModule(LightningDataModule):
         self.on_device = on_device
         self.resident: ResidentClips | None = None
         self.seed = seed
-        self.first_epoch = 0
+        self.first_epoch = self.first_batch = 0
         self.validation = "none"
         self.parts = self._parts() if protocol is not None else {}
 
@@ -241,12 +241,23 @@ class KeypointDataModule(LightningDataModule):
                 self._known(clips)
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch at which a resumed run begins: Lightning tells it too late for workers."""
-        return {"epoch": 0 if self.trainer is None else self.trainer.current_epoch + 1}
+        """Where a resumed run begins: epochs and batches of the next one that are done.
+
+        Lightning keeps count of both, but announces them after the loader has started its workers.
+        """
+        assert self.trainer is not None
+        loop: Any = self.trainer.fit_loop
+        epochs = loop.epoch_progress.current
+        batches = loop.epoch_loop.batch_progress.current.processed
+        if epochs.ready == epochs.processed:  # the batches are those of an epoch that is over
+            batches = 0
+        later, batch = divmod(batches, max(1, int(self.trainer.num_training_batches)))
+        return {"epoch": epochs.processed + later, "batch": batch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
         self.first_epoch = state_dict["epoch"]
+        self.first_batch = state_dict["batch"]
 
     def train_dataloader(self) -> DataLoader[KeypointBatch]:
         """Random clips of the training part, the last incomplete batch left out."""
@@ -284,14 +295,27 @@ class KeypointDataModule(LightningDataModule):
         trainer = self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
-        sampler.set_epoch(self.first_epoch)
+        if shuffle:
+            sampler.begin_at(self.first_epoch, self.first_batch * batch_size)
         return DataLoader(
             dataset, batch_size=batch_size, sampler=sampler, num_workers=self.num_workers,
             collate_fn=_as_fetched, drop_last=shuffle, persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            # Else an iterator draws from the stream of dropout and augmentation, at a moment that
-            # differs between a resumed and an uninterrupted run.
-            generator=torch.Generator())
+            generator=torch.Generator())  # else an iterator advances the global one
+
+    def on_before_batch_transfer(self, batch: KeypointBatch, dataloader_idx: int) -> KeypointBatch:
+        """Seeds augmentation and dropout of a training step by its place in the run.
+
+        So a run that is resumed from any checkpoint continues as if it had not been interrupted.
+        On a CPU its weights are the same bit for bit; on CUDA they are only with
+        ``trainer.deterministic``, as for any two runs.
+        """
+        trainer = self.trainer
+        if trainer is not None and trainer.training:
+            batch_idx = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            place = self.seed, trainer.current_epoch, batch_idx, trainer.global_rank
+            torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        return batch
 
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: KeypointBatch, dataloader_idx: int) -> dict[str, Any]:

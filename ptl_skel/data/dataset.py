@@ -10,6 +10,7 @@ or one with another number of workers, sees the same frames.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -190,8 +191,15 @@ class DrawSampler(DistributedSampler[int]):
         super().__init__(range(num_clips), processes, rank,  # type: ignore[arg-type]
                          seed is not None, seed or 0, drop_last=seed is not None)
         self.num_clips = num_clips
+        self._first_epoch = self._first_clip = 0
+
+    def begin_at(self, epoch: int, clip: int) -> None:
+        """Begins with an epoch, after so many clips of this process; later ones are whole."""
+        self._first_epoch, self._first_clip = epoch, clip
+        self.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
         """Draw numbers of the epoch that `set_epoch` named."""
         first = self.epoch * self.num_clips
-        return (first + clip for clip in super().__iter__())
+        skipped = self._first_clip if self.epoch == self._first_epoch else 0
+        return (first + clip for clip in itertools.islice(super().__iter__(), skipped, None))

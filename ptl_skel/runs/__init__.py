@@ -13,5 +13,5 @@
 A run resumes exactly because every random number is a function of the seed and of its place in
 the training, never of what was sampled before: frames depend on seed, epoch and clip
 (`ptl_skel.data.sampling`), augmentation and dropout on seed, step and rank
-(`ptl_skel.runs.checkpoints`).
+(`ptl_skel.data.datamodule`).
 """

@@ -129,6 +129,8 @@ class RunRecord(Callback):
         """Starts the clock; validation does not count as training."""
         self._step_started = time.perf_counter()
 
+    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not start one
+
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Counts the time of the step."""
         now = time.perf_counter()

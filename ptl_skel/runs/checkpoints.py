@@ -1,4 +1,4 @@
-"""Checkpoints that say what they need, and runs that resume exactly."""
+"""Checkpoints that hold what is needed to use them."""
 
 from __future__ import annotations
 
@@ -35,19 +35,6 @@ class Describe(Callback):
                            checkpoint: dict[str, Any]) -> None:
         """Adds the record."""
         checkpoint[RECORD] = self.record
-
-
-class SeedEpochs(Callback):
-    """Seeds every epoch by its number: a resumed run draws what an uninterrupted one draws."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seeds dropout and augmentation, differently in each process."""
-        seeds = torch.tensor([self.seed, trainer.current_epoch, trainer.global_rank])
-        mixed = int((seeds * torch.tensor([1_000_003, 7_919, 104_729])).sum())
-        torch.manual_seed(mixed)
 
 
 def keep_checkpoints(has_validation: bool) -> list[ModelCheckpoint]:
