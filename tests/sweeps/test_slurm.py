@@ -226,5 +226,5 @@ class TestSlurm:
         with pytest.raises(SystemExit) as stopped:
             main(["run", str(path), "--executor", "slurm", "--slurm", "tasks_per_node=2"])
         assert stopped.value.code == 2
-        assert "a job has 1 x 2 processes (nodes x tasks_per_node), but its trainer expects 1 x" in (
+        assert "a job has 1 x 2 processes (nodes x tasks_per_node), but its trainer expects" in (
             capsys.readouterr().err)
