@@ -1,46 +1,36 @@
-"""``python -m sweeps run FILE`` trains what a sweep file asks for, ``report`` compares the runs."""
+"""``python -m sweeps run FILE`` is ``ptl-skel sweep FILE``, ``report`` is ``ptl-skel report``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from ptl_skel.command import run_command
 from ptl_skel.errors import UserError
-from sweeps.run.command import add_run
+from sweeps.commands import report, sweep
+
+HELP = """usage: python -m sweeps COMMAND [options]
+
+commands (`python -m sweeps COMMAND --help` lists the options of each):
+  run      train every cell of a sweep file; the same as `ptl-skel sweep`
+  report   compare runs by their records; the same as `ptl-skel report`
+"""
+COMMANDS = {"run": sweep, "report": report}
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs a command; a user's mistake ends in a sentence and exit code 2."""
-    options = _parser().parse_args(args)
-    try:
-        options.command(options)
-    except UserError as error:
-        print(f"sweeps: {error}", file=sys.stderr)
-        sys.exit(2)
+    """Runs a command and ends the process with its exit code, unless that is 0."""
+    if code := run_command(_run, args):
+        sys.exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m sweeps", description="Runs and compares trainings.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    add_run(commands.add_parser("run", help="run a sweep file without a server"))
-    report = commands.add_parser("report", help="compares the runs of a sweep by their records")
-    report.add_argument("runs", nargs="+", metavar="RUNS", type=Path,
-                        help="folder of a run, or a folder that holds runs")
-    report.add_argument("--baseline", metavar="ARM", help="compare all other arms with this one")
-    report.add_argument("--folds", action="store_true",
-                        help="average over protocols, which are folds of one data set")
-    report.add_argument("--out", metavar="DIR", type=Path,
-                        help="where to write; default: `report` in the folder of all the runs")
-    report.set_defaults(command=_report)
-    return parser
-
-
-def _report(options: argparse.Namespace) -> None:
-    from sweeps.report import write_report
-
-    write_report(options.runs, options.out, options.baseline, options.folds)
+def _run(args: Sequence[str]) -> int | None:
+    if not args or args[0] in {"-h", "--help"}:
+        print(HELP, end="")
+        return None
+    if args[0] not in COMMANDS:
+        raise UserError(f"unknown command {args[0]!r}; `python -m sweeps --help` lists them")
+    return COMMANDS[args[0]](args[1:])
 
 
 if __name__ == "__main__":

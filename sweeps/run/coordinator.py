@@ -53,7 +53,7 @@ def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict
         Why cells failed, by their name.
 
     Raises:
-        UserError: The command line refuses a value, another coordinator is at work in the folder,
+        UserError: The command line refuses a value, another coordinator is working in the folder,
             the folder holds another sweep, or a finished run has not logged the metric.
     """
     check(sweep, executor)
@@ -292,8 +292,8 @@ def _locked(out: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            raise UserError(f"another `python -m sweeps run` (process {lock.read() or 'unknown'}) "
-                            f"is at work in {out}; wait for it, or give --out another "
+            raise UserError(f"another `ptl-skel sweep` (process {lock.read() or 'unknown'}) "
+                            f"is working in {out}; wait for it, or give --out another "
                             "folder") from error
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -64,7 +64,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
         report(*args)
     assert exit_info.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("sweeps: ")
+    assert error.startswith("ptl-skel: ")
     assert error.count("\n") == 1
     return error
 

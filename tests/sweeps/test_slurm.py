@@ -10,19 +10,23 @@ from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 from sweep_files import COMMAND, write_sweep
 
 from ptl_skel.errors import UserError
+from ptl_skel.runs.record import read_metrics, read_result
 from sweeps.__main__ import main
 from sweeps.run import coordinator as runner
 from sweeps.run.files import read_sweep
 from sweeps.run.slurm import SubmititExecutor
 
-# Jobs are processes: sbatch starts the script behind it, and sacct looks whether it is there still.
+# Jobs are processes: sbatch starts the script in the background, srun its tasks, and sacct looks
+# whether it still runs, unless a test gave it a state.
 SLURM = {
     "sbatch": """
 for script; do true; done
 number=$(( $(ls jobs | wc -l) + 70 ))
-echo "$@" > jobs/$number
-export SLURM_JOB_ID=$number SLURM_JOB_NODELIST=here SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 \\
-    SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1
+touch jobs/$number
+tasks=$(sed -n 's/^#SBATCH --ntasks-per-node=//p' "$script")
+if [[ $tasks ]]; then export SLURM_NTASKS_PER_NODE=$tasks; fi
+export SLURM_JOB_ID=$number SLURM_JOB_NODELIST=here SLURM_NTASKS=${tasks:-1} SLURM_NNODES=1 \\
+    SLURM_JOB_NUM_NODES=1 SLURM_JOB_NAME=cell
 setsid bash "$script" > /dev/null 2>&1 &
 echo $! > jobs/$number
 echo "Submitted batch job $number"
@@ -32,12 +36,16 @@ while [[ $1 == -* ]]; do
     if [[ $1 == --output || $1 == --error ]]; then shift; fi
     shift
 done
-exec "$@"
+for ((rank = 0; rank < SLURM_NTASKS; rank++)); do
+    SLURM_PROCID=$rank SLURM_LOCALID=$rank SLURM_NODEID=0 "$@" &
+done
+wait
 """,
     "sacct": """
 echo "JobID|State|NodeList"
 for job in jobs/*; do
     if kill -0 $(cat $job) 2> /dev/null; then state=RUNNING; else state=COMPLETED; fi
+    if [[ -e states/$(basename $job) ]]; then state=$(cat states/$(basename $job)); fi
     echo "$(basename $job)|$state|here"
 done
 """,
@@ -58,10 +66,12 @@ def _folder(tmp_path, monkeypatch):
 def _slurm(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     (tmp_path / "jobs").mkdir()
+    (tmp_path / "states").mkdir()
     for name, text in SLURM.items():
         (tmp_path / "bin" / name).write_text(f"#!/bin/bash\ncd {tmp_path}\n{text}")
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setattr(SlurmJob, "watcher", SlurmInfoWatcher(delay_s=0))  # else it asks rarely
+    monkeypatch.setattr(SlurmJob, "_results_timeout_s", 0.1)  # of a job that leaves none
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
 
@@ -78,7 +88,7 @@ def python(code):
 
 
 def test_a_sweep_by_submitits_local_executor(monkeypatch):
-    """The coordinator as it is, each training a job that says what it was given."""
+    """The coordinator as it is, each training a job that prints what it was given."""
     script = Path("training.py")
     script.write_text(
         "import sys, json, pathlib\n"
@@ -140,6 +150,81 @@ class TestSlurm:
         job.stop()
         assert wait_for(job) != 0
 
-    def test_what_slurm_does_not_know(self):
-        with pytest.raises(UserError, match=r"--slurm: .*gpus_per_nod"):
-            SubmititExecutor(2, Path("submitit"), {"gpus_per_nod": 1})
+    def test_each_task_is_a_rank_and_the_first_counts(self):
+        executor = SubmititExecutor(1, Path("submitit"), {"slurm_tasks_per_node": 2})
+        assert executor.tasks == (1, 2)
+        job = executor.start(python("import os, sys; rank = int(os.environ['SLURM_PROCID'])\n"
+                                    "print('rank', rank); assert 'JOB_NAME' not in os.environ\n"
+                                    "sys.exit(0)"), Path("cell"), 0)
+        assert wait_for(job) == 0
+        assert Path("cell/log.txt").read_text().endswith("\nrank 0\n")
+        assert Path("cell/log-1.txt").read_text().endswith("\nrank 1\n")
+
+    def test_a_rank_that_crashes_ends_the_others(self):
+        executor = SubmititExecutor(1, Path("submitit"), {"tasks_per_node": 2})
+        job = executor.start(python("import os, sys, time\n"
+                                    "if os.environ['SLURM_PROCID'] == '1': sys.exit(3)\n"
+                                    "time.sleep(1000)"), Path("cell"), 0)
+        assert wait_for(job) != 0
+
+    def test_what_slurm_ended_is_told_by_its_state(self):
+        executor = SubmititExecutor(1, Path("submitit"), {})
+        job = executor.start(python("import time; time.sleep(1000)"), Path("cell"), 0)
+        assert job.poll() is None
+        assert job.note() == ""
+        job.stop()
+        Path(f"states/{job.job.job_id}").write_text("TIMEOUT")
+        assert wait_for(job) == 1
+        assert job.note() == "Slurm: TIMEOUT"
+
+    def test_a_preempted_job_is_not_left_to_slurm(self):
+        """Slurm may requeue it, or leave it for good: either way it must not run twice."""
+        executor = SubmititExecutor(1, Path("submitit"), {})
+        job = executor.start(python("import time; time.sleep(1000)"), Path("cell"), 0)
+        process = int(Path(f"jobs/{job.job.job_id}").read_text())
+        Path(f"states/{job.job.job_id}").write_text("PREEMPTED")
+        assert wait_for(job) == 1
+        assert job.note() == "Slurm: PREEMPTED"
+        deadline = time.monotonic() + 20
+        while "\nState:\tZ" not in (status := Path(f"/proc/{process}/status")).read_text() if (
+                Path(f"/proc/{process}").exists()) else False:
+            assert time.monotonic() < deadline, status
+            time.sleep(0.05)
+
+    @pytest.mark.parametrize(("asked", "said"), [
+        ({"gpus_per_nod": 1}, "gpus_per_nod"), ({"mem_gb": "much"}, "mem_gb")])
+    def test_what_slurm_does_not_know(self, asked, said):
+        with pytest.raises(UserError, match=rf"--slurm: .*{said}"):
+            SubmititExecutor(1, Path("submitit"), asked)
+
+    def test_a_run_on_two_devices(self, tiny_file, tiny_config, monkeypatch):
+        """As a job with two tasks, and as one whose training starts the second process itself."""
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        path = write_sweep(command=[*COMMAND[:5], "--config", str(tiny_config), "--data.file",
+                                    str(tiny_file), *COMMAND[7:]],
+                           parameters={"seed_everything": {"value": 0}})
+        curves = []
+        for tasks in (1, 2):
+            main(["run", str(path), "--executor", "slurm", "--slurm", f"tasks_per_node={tasks}",
+                  "--set", "trainer.devices=2", "--set", "trainer.strategy=ddp",
+                  "--out", f"runs/{tasks}"])
+            run = Path(f"runs/{tasks}/sweep-seed0")
+            assert read_result(run)["status"] == "finished"
+            assert sorted(path.name for path in run.parent.iterdir() if path.is_dir()) == [
+                "submitit", run.name]
+            assert (run / "log-1.txt").exists() == (tasks == 2)
+            curves.append(read_metrics(run))
+        # Each process has one batch of 4 an epoch; a single process would have three.
+        assert [row["step"] for row in curves[0] if "train/loss" in row] == [0, 1]
+        # A process that misses the other, and trains on its half of the clips, has other losses.
+        for one, other in zip(*curves, strict=True):
+            assert one == pytest.approx(other, abs=1e-6)
+
+    def test_tasks_without_as_many_devices_are_refused(self, tiny_file, tiny_config, capsys):
+        path = write_sweep(command=[*COMMAND[:5], "--config", str(tiny_config), "--data.file",
+                                    str(tiny_file), *COMMAND[7:]])
+        with pytest.raises(SystemExit) as stopped:
+            main(["run", str(path), "--executor", "slurm", "--slurm", "tasks_per_node=2"])
+        assert stopped.value.code == 2
+        assert "a job has 1 x 2 processes (nodes x tasks_per_node), but its trainer expects" in (
+            capsys.readouterr().err)

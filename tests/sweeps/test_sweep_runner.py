@@ -137,7 +137,7 @@ class TestGrid:
 
     def test_two_coordinators(self, run):
         def nested(values, run_dir, looks):
-            with pytest.raises(UserError, match=rf"process {os.getpid()}\) is at work in out"):
+            with pytest.raises(UserError, match=rf"process {os.getpid()}\) is working in out"):
                 run(Script(succeed))
             return succeed(values, run_dir, looks)
 
@@ -173,7 +173,8 @@ class TestFailures:
         assert states() == dict(zip(CELLS, ["failed", "finished"] * 2, strict=True))
         assert state()["cells"][0]["error"] == "RuntimeError: no"
         said = capsys.readouterr().out
-        assert f"{CELLS[0]} ended early and continues from its last checkpoint: Runt" in said
+        assert (f"{CELLS[0]} ended early and continues from its last checkpoint: "
+                "RuntimeError: no\n") in said
         assert f"{CELLS[0]} failed: RuntimeError: no" in said
 
     def test_the_same_command_takes_up_what_failed(self, run):
@@ -463,11 +464,11 @@ class TestCommand:
             main(["run", *map(str, arguments)])
         said = capsys.readouterr().err
         assert stopped.value.code == 2
-        assert said.startswith("sweeps: ")
+        assert said.startswith("ptl-skel: ")
         return said
 
     def test_dry_run_prints_what_would_run_and_changes_nothing(self, tiny_sweep, tiny_file, capsys):
-        main(["run", str(tiny_sweep()), "--dry-run", "--slots", "2"])
+        main(["run", str(tiny_sweep()), "--dry_run", "--slots", "2"])
         lines = capsys.readouterr().out.splitlines()
         assert lines[-1] == "4 runs, 2 at a time"
         assert len(lines) == 5
@@ -484,7 +485,7 @@ class TestCommand:
             patch.setattr(runner, "check", lambda *_: None)
             run_sweep(read_sweep(path), Path("runs/sweep"), Script(succeed), 0)
         capsys.readouterr()
-        main(["run", str(tiny_sweep()), "--dry-run"])
+        main(["run", str(tiny_sweep()), "--dry_run"])
         lines = capsys.readouterr().out.splitlines()
         assert lines[-1] == "4 runs, 1 at a time, 3 of them done"
         assert CELLS[3] in lines[0]
@@ -519,7 +520,7 @@ class TestCommand:
         assert stopped.value.code == 1
         assert capsys.readouterr().err.splitlines() == [
             f"failed: {CELLS[2]}: exit code 1", f"failed: {CELLS[3]}: exit code 1",
-            "sweeps: 2 failed, the log is in out/<name>/log.txt; the same command tries again"]
+            "ptl-skel sweep: 2 failed, see out/<name>/log.txt; the same command tries again"]
 
     def test_ctrl_c(self, scripted, capsys):
         def interrupt(values, run_dir, looks):
@@ -529,7 +530,7 @@ class TestCommand:
         with pytest.raises(SystemExit) as stopped:
             main(["run", str(write_sweep())])
         assert stopped.value.code == 130
-        assert "stopped; the same command goes on" in capsys.readouterr().err
+        assert "stopped; the same command continues" in capsys.readouterr().err
 
     def test_live_table(self, scripted, capsys, monkeypatch):
         monkeypatch.setattr(progress, "console", Console(force_terminal=True, width=100))
@@ -599,3 +600,27 @@ def alive(process):
         return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["report"]])
+def test_help_is_quick(arguments):
+    """It loads none of the libraries that the work needs."""
+    code = ("import sys\nfrom sweeps.__main__ import main\ntry: main(sys.argv[1:])\n"
+            "except SystemExit: pass\nprint(sorted({'torch', 'lightning', 'optuna', 'submitit', "
+            "'wandb', 'plotly', 'matplotlib', 'pandas', 'pydantic', 'numpy'} & set(sys.modules)))")
+    said = subprocess.run([sys.executable, "-c", code, *arguments, "--help"], text=True,
+                          capture_output=True, check=True).stdout
+    assert said.startswith("usage: ")
+    assert said.endswith("\n[]\n")
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["swep"], "unknown command 'swep'"), (["run"], "required: FILE"),
+    (["run", "x.yaml", "--slots", "0"], "argument --slots: must be >= 1, got 0"),
+    (["run", "x.yaml", "--dry-run"], "`ptl-skel sweep --help` lists the options"),
+    (["report"], "required: RUNS; `ptl-skel report --help` lists the options")])
+def test_mistakes_on_the_command_line(capsys, arguments, said):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""The commands ``ptl-skel sweep`` and ``ptl-skel report``.
+
+``python -m sweeps run`` and ``report`` are the same; see `sweeps.run` and `sweeps.report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptl_skel.command import FAILED, INTERRUPTED, CommandParser, console
+from ptl_skel.errors import UserError
+
+if TYPE_CHECKING:
+    from sweeps.run.jobs import Executor
+
+
+def sweep(args: Sequence[str]) -> int | None:
+    """Trains every cell of a sweep file; the exit code, `FAILED` if some trainings failed."""
+    options = _sweep_parser().parse_args(args)
+    from sweeps.run.coordinator import dry_run, run_sweep
+    from sweeps.run.files import read_sweep
+
+    file = read_sweep(options.file, experiment=options.experiment, settings=options.settings)
+    out = options.out or Path("runs") / file.name
+    executor = _executor(options, out)
+    if options.dry_run:
+        dry_run(file, out, executor)
+        return None
+    try:
+        failures = run_sweep(file, out, executor, options.retries)
+    except KeyboardInterrupt:
+        print("ptl-skel sweep: stopped; the same command continues", file=sys.stderr)
+        return INTERRUPTED
+    console.print(f"runs: {out}", markup=False, highlight=False, soft_wrap=True)
+    if not failures:
+        return None
+    for name, why in failures.items():
+        print(f"failed: {name}: {why}", file=sys.stderr)
+    print(f"ptl-skel sweep: {len(failures)} failed, see {out}/<name>/log.txt; the same command "
+          "tries again", file=sys.stderr)
+    return FAILED
+
+
+def report(args: Sequence[str]) -> None:
+    """Compares runs by their records."""
+    parser = CommandParser("ptl-skel report", description="Compares runs by their records: "
+                           "tables, an interactive page, pictures.")
+    parser.add_argument("runs", nargs="+", metavar="RUNS", type=Path,
+                        help="folder of a run, or a folder that holds runs")
+    parser.add_argument("--baseline", metavar="ARM", help="compare all other arms with this one")
+    parser.add_argument("--folds", action="store_true",
+                        help="average over protocols, which are folds of one data set")
+    parser.add_argument("--out", metavar="DIR", type=Path,
+                        help="where to write; default: `report` in the folder of all the runs")
+    options = parser.parse_args(args)
+    from sweeps.report import write_report
+
+    write_report(options.runs, options.out, options.baseline, options.folds)
+
+
+def _sweep_parser() -> CommandParser:
+    parser = CommandParser("ptl-skel sweep", description="Trains every cell of a W&B sweep file, "
+                           "without W&B. After Ctrl-C or a kill the same command continues; it "
+                           "also tries again what failed.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="e.g. sweeps/backbone.yaml")
+    parser.add_argument("--out", metavar="DIR", type=Path,
+                        help="folder of the sweep; default: runs/<name of the file>")
+    parser.add_argument("--experiment", metavar="YAML",
+                        help="other data: replaces the file's experiment/*.yaml")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], dest="settings",
+                        help="fixes or adds a parameter, as if it were in the file; "
+                             "NAME={values: [...]} varies it")
+    parser.add_argument("--dry_run", action="store_true",
+                        help="print the commands and how many there are")
+    parser.add_argument("--slots", metavar="N", type=_positive,
+                        help="trainings at the same time, each with a GPU or a share of the cores; "
+                             "default: 1, on Slurm 64")
+    parser.add_argument("--retries", metavar="N", type=_natural, default=1,
+                        help="how often in a row a training is started again that ended before "
+                             "another epoch was complete; one that advances is always started "
+                             "again, from its last checkpoint; default: 1")
+    parser.add_argument("--executor", choices=("local", "slurm"), default="local",
+                        help="where trainings run: here, or as Slurm jobs; default: local")
+    parser.add_argument("--slurm", metavar="NAME=VALUE", action="append", default=[],
+                        help="what a job asks for, by submitit's names: timeout_min, "
+                             "gpus_per_node, tasks_per_node, cpus_per_task, slurm_partition, ...")
+    return parser
+
+
+def _executor(options: argparse.Namespace, out: Path) -> Executor:
+    if options.executor == "slurm":
+        from sweeps.run.slurm import SubmititExecutor
+
+        return SubmititExecutor(options.slots or 64, out / "submitit",
+                                dict(map(_asked, options.slurm)))
+    from sweeps.run.jobs import LocalExecutor
+
+    return LocalExecutor(options.slots or 1)
+
+
+def _asked(text: str) -> tuple[str, Any]:
+    """``NAME=VALUE``, with VALUE as in YAML: a number, a word, true, or a list."""
+    import yaml
+
+    name, separator, value = text.partition("=")
+    try:
+        return name, yaml.safe_load(value) if separator else None
+    except yaml.YAMLError as error:
+        raise UserError(f"--slurm {name}: {value!r} is not a value of YAML") from error
+
+
+def _natural(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 0, got {text}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _natural(text) == 0:
+        raise argparse.ArgumentTypeError("must be >= 1, got 0")
+    return int(text)
