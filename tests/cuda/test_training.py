@@ -85,7 +85,7 @@ def test_a_resumed_run_ends_where_the_whole_one_does(fit, precision, determinist
                str(deterministic).lower(), *VARIED]
     whole = fit("whole", "--trainer.max_epochs", "4", *options)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         """What ends a run inside its third epoch."""
 
     with pytest.MonkeyPatch.context() as patch:
@@ -95,11 +95,11 @@ def test_a_resumed_run_ends_where_the_whole_one_does(fit, precision, determinist
         def interrupted(data, batch, index):
             seen.append(0)
             if len(seen) > 2 * len(data.train_dataloader()):
-                raise Stopped
+                raise StoppedError
             return made(data, batch, index)
 
         patch.setattr(KeypointDataModule, "on_after_batch_transfer", interrupted)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             fit("resumed", "--trainer.max_epochs", "4", *options)
     assert len(losses(whole)) == 4
     resumed = whole.with_name("resumed")
