@@ -26,7 +26,8 @@ step() {  # NAME SECONDS COMMAND...: runs a command within its limit, and the se
     fi
     local begin code
     begin=$(date +%s)
-    timeout --kill-after=10 "$limit" "$@" >"$OUT/$name.txt" 2>&1
+    # Interrupted, pytest still reports what it has found.
+    timeout --signal=INT --kill-after=10 "$limit" "$@" >"$OUT/$name.txt" 2>&1
     code=$?
     echo "== $name: exit $code after $(($(date +%s) - begin)) s (limit $limit)" \
         | tee -a "$OUT/summary.txt"
@@ -40,8 +41,10 @@ print(torch.cuda.get_device_properties(0) if torch.cuda.is_available() else \"no
 "; git log -1 --oneline; "$PYTHON" -m pip list 2>/dev/null | grep -iE \
     "^(torch|triton|lightning|numpy|h5py|jsonargparse|torchmetrics) "'
 profiling=$(($(left) / 8))
+parallel=()
+"$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 6)
 step tests $(($(left) / 3)) "$PYTHON" -m pytest -m cuda tests/cuda -q -p no:cacheprovider \
-    --durations=10
+    --durations=10 "${parallel[@]}"
 bench=$(($(left) - profiling))
 step bench "$bench" "$PYTHON" tests/benchmarks/gpu.py "${device[@]}" --out "$OUT/gpu.json" \
     --minutes "$("$PYTHON" -c "print(($bench - 5) / 60)")"
