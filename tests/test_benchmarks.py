@@ -4,15 +4,19 @@ import json
 import math
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import floors
+import gpu_trainings
 import pytest
 import session
 import torch
 from floors import Limits, Work, work_of
+from gpu_trainings import ARMS, Runner, plan, summary
 from material import as_conv3d, load, with_norms_on_images
+from profiles import gaps, top_kernels
 from session import Bench, Group
 from table import TARGETS, to_markdown
 from timing import busy_share
@@ -152,3 +156,81 @@ class TestSession:
 def test_busy_share_by_hand():
     assert busy_share([(0, 2), (1, 3), (8, 10), (4, 5)]) == pytest.approx(0.6)
     assert busy_share([]) == 0
+
+
+def test_profiles_by_hand():
+    kernels = [(0.0, 2.0, "a"), (1.0, 3.0, "b"), (10.0, 14.0, "a"), (14.5, 15.0, "c")]
+    assert top_kernels(kernels)[0].split() == ["70.6%", "2x", "3.0", "us", "a"]
+    whole, longest, second = gaps(kernels)
+    assert whole == "2 gaps, 8 us together"
+    assert longest.split() == ["7.0", "us", "after", "b", "before", "a"]
+    assert second.split() == ["0.5", "us", "after", "a", "before", "c"]
+
+
+class TestTrainings:
+    """The command is replaced by a script that leaves a record."""
+
+    @pytest.fixture
+    def started(self, tmp_path, monkeypatch):
+        """Run folders of all trainings that were started, in order."""
+        log = tmp_path / "started.txt"
+        script = tmp_path / "python"
+        script.write_text(f"""#!{sys.executable}
+import json, pathlib, sys, time
+option = "--run_dir" if "--run_dir" in sys.argv else "--ckpt_path"
+folder = pathlib.Path(sys.argv[sys.argv.index(option) + 1])
+folder = folder if option == "--run_dir" else folder.parent.parent
+with open({str(log)!r}, "a") as file:
+    file.write(option + " " + folder.name + "\\n")
+if "slow" in sys.argv:
+    time.sleep(60)
+folder.mkdir(exist_ok=True)
+(folder / "result.json").write_text(json.dumps(
+    {{"status": "finished", "metrics": {{"test/top1": 0.5}}, "training_seconds": 3}}))
+""")
+        script.chmod(0o755)
+        monkeypatch.setattr(gpu_trainings.sys, "executable", str(script))
+        return lambda: log.read_text().splitlines() if log.exists() else []
+
+    def test_whole_comparisons_come_first(self):
+        trainings = list(plan())
+        assert [training.arm for training in trainings[:4]] == list(ARMS)
+        assert {training.seed for training in trainings[:32]} == {0}
+        assert len({training.name for training in trainings}) == len(trainings) == 160 + 96
+
+    def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(self, tmp_path, started):
+        first, second, third = list(plan())[:3]
+        out = tmp_path / "out"
+        (out / "runs" / first.name).mkdir(parents=True)
+        (out / "runs" / first.name / "result.json").write_text('{"status": "finished"}')
+        (out / "runs" / second.name / "checkpoints").mkdir(parents=True)
+        (out / "runs" / second.name / "checkpoints" / "last.ckpt").touch()
+        (out / "runs" / second.name / "result.json").write_text('{"status": "running"}')
+        runner = Runner(out, tmp_path, 1, 60)
+        runner.run(iter([first, second, third]))
+        assert started() == [f"--ckpt_path {second.name}", f"--run_dir {third.name}"]
+        with tarfile.open(runner.records) as archive:
+            assert f"runs/{third.name}/result.json" in archive.getnames()
+
+    def test_nothing_is_left_running_when_the_time_is_up(self, tmp_path, started):
+        runner = Runner(tmp_path / "out", tmp_path, 2, 1.5, ["slow"])
+        begin = time.monotonic()
+        runner.run(iter(list(plan())[:5]))
+        assert time.monotonic() - begin < 15
+        assert len(started()) == 2
+        assert not runner.under_way
+
+    def test_a_training_that_cannot_end_in_time_is_not_started(self, tmp_path, started):
+        runner = Runner(tmp_path / "out", tmp_path, 1, 30)
+        first = next(plan())
+        runner.took[f"{first.data.name}-{first.arm}"] = 1000
+        runner.run(iter([first]))
+        assert not started()
+
+    def test_the_summary_by_hand(self, tmp_path):
+        for training, top1 in zip(list(plan())[:1] + list(plan())[32:33], (0.5, 0.7), strict=True):
+            folder = tmp_path / training.name
+            folder.mkdir()
+            (folder / "result.json").write_text(json.dumps({
+                "status": "finished", "metrics": {"test/top1": top1}, "training_seconds": 4}))
+        assert summary(tmp_path)[2:] == ["| penn_action | reduced | 2 | 60.00% | 14.14% | 4 |"]

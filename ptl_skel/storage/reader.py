@@ -192,10 +192,15 @@ class KeypointFile:
         shape = persons, frames, self.header.layout.num_joints
         return keypoints[rows].reshape(*shape, -1), scores[rows].reshape(shape)
 
-    def all_frames(self) -> tuple[Floats, Floats]:
-        """Keypoints ``(R, V, C)`` and scores ``(R, V)`` of all clips, as stored; see `start`."""
+    @property
+    def num_rows(self) -> int:
+        """Frames of all persons of all clips; see `start`."""
+        return int((self.num_persons.astype(np.int64) * self.num_frames).sum())
+
+    def rows(self, first: int, last: int) -> tuple[Floats, Floats]:
+        """Keypoints ``(R, V, C)`` and scores ``(R, V)`` of some rows, as stored; see `start`."""
         keypoints, scores = self._frames()
-        return keypoints[()], scores[()]
+        return keypoints[first:last], scores[first:last]
 
     def clip(self, clip: int) -> Clip:
         """A clip with all that is known of it."""

@@ -332,7 +332,10 @@ class ClipWriter:
 
 
 def _version() -> str:
-    return importlib.metadata.version("ptl_skel")
+    try:
+        return importlib.metadata.version("ptl_skel")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"  # run from a checkout
 
 
 def _job_of(path: Path) -> str:

@@ -22,6 +22,7 @@ from torchmetrics.utilities import dim_zero_cat
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import GlobalAvgPool
 from ptl_skel.errors import UserError
+from ptl_skel.training.device import use_fast_kernels
 
 
 class Batch(TypedDict):
@@ -162,7 +163,8 @@ class ActionRecognizer(LightningModule):
         self.predictions = ClipPredictions()
 
     def setup(self, stage: str) -> None:
-        """Compiles the network, in place: names and weights stay as they are."""
+        """Prepares the device; compiles the network, in place: names and weights stay."""
+        use_fast_kernels(self.trainer.strategy.root_device)
         if self.compiled:
             self.classifier.compile()
 

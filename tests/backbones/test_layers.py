@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ptl_skel.backbones import Conv2Plus1D, Conv3D
-from ptl_skel.backbones.layers import SpatialConv, TemporalConv, middle_channels
+from ptl_skel.backbones.layers import (
+    GlobalAvgPool,
+    SpatialConv,
+    TemporalConv,
+    every_frame,
+    middle_channels,
+)
+from ptl_skel.cli.profile import load_backbone
+from ptl_skel.training.module import classifier
 
 SIZES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 7), st.integers(1, 7),
                   st.integers(1, 7))
@@ -179,3 +187,38 @@ class TestConv2Plus1D:
     def test_middle_must_be_one_of_the_three(self, middle):
         with pytest.raises(ValueError, match=rf"a whole number of channels, got {middle}"):
             Conv2Plus1D(8, 8, middle=middle)
+
+
+class TestGradientsInChannelsLastMemory:
+    """What comes back through them has the memory of what went in."""
+
+    @pytest.mark.parametrize(("layer", "reference"), [
+        (GlobalAvgPool(), lambda inputs: inputs.mean((2, 3, 4))),
+        (lambda inputs: every_frame(inputs, 1), lambda inputs: inputs),
+        (lambda inputs: every_frame(inputs, 3), lambda inputs: inputs[:, :, ::3])])
+    def test_values_and_memory(self, layer, reference):
+        inputs = torch.rand(2, 3, 7, 4, 5).contiguous(memory_format=torch.channels_last_3d)
+        inputs.requires_grad_()
+        expected = reference(inputs)
+        weights = torch.rand_like(expected)
+        outputs = layer(inputs)
+        found, = torch.autograd.grad((outputs * weights).sum(), inputs)
+        gradient, = torch.autograd.grad((expected * weights).sum(), inputs)
+        torch.testing.assert_close(outputs, expected)
+        torch.testing.assert_close(found, gradient)
+        assert found.is_contiguous(memory_format=torch.channels_last_3d)
+
+    def test_a_network_keeps_it_to_its_first_layer(self):
+        network = classifier(load_backbone("backbone/reduced.yaml", 5), 4)
+        inputs = torch.rand(2, 5, 8, 16, 16).contiguous(memory_format=torch.channels_last_3d)
+        seen = []
+
+        def watch(module, args, outputs):
+            outputs.register_hook(lambda gradient: seen.append(
+                gradient.is_contiguous(memory_format=torch.channels_last_3d)))
+
+        for module in network.backbone.modules():
+            module.register_forward_hook(watch)
+        network(inputs).square().mean().backward()
+        assert len(seen) > 50
+        assert all(seen)

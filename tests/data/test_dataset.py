@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tiny import write_clips
 from torch.utils.data import DataLoader
 
+from ptl_skel.data import dataset
 from ptl_skel.data.datamodule import _as_fetched
-from ptl_skel.data.dataset import ClipDataset, DrawSampler
+from ptl_skel.data.dataset import ClipDataset, DrawSampler, ResidentClips
 from ptl_skel.data.sampling import sample_test, sample_train
 from ptl_skel.storage import Clip, KeypointFile
 
@@ -174,3 +175,15 @@ class TestDrawSampler:
         assert order(1, 2) == order(1, 2)
         assert all(sorted(clips) == list(range(20)) for clips in orders)
         assert list(DrawSampler(20, 1, 0, None)) == list(range(20))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 10**6])
+def test_a_file_is_sent_to_a_device_in_parts(file, monkeypatch, rows):
+    monkeypatch.setattr(dataset, "ROWS_AT_ONCE", rows)
+    resident = ResidentClips(file, torch.device("cpu"))
+    for clip in range(len(file)):
+        keypoints, scores = file.frames(clip)
+        part = slice(int(file.start[clip]), int(file.start[clip]) + scores[..., 0].size)
+        np.testing.assert_array_equal(resident.keypoints[part].view(keypoints.shape), keypoints)
+        np.testing.assert_array_equal(resident.scores[part].view(scores.shape), scores)
+    assert len(resident.keypoints) == len(resident.scores) == file.num_rows
