@@ -10,7 +10,7 @@ import torch
 from tiny import CLASSES, CONFIG, tiny_clips, write_clips
 
 from ptl_skel.__main__ import main
-from ptl_skel.cli import lightning as cli
+from ptl_skel.cli import outcome
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_result
 from ptl_skel.skeletons import LAYOUTS, SkeletonLayout
@@ -25,7 +25,7 @@ MODEL = ("--model.backbone", "backbone.yaml", "--trainer.accelerator", "cpu", "-
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "measure", functools.partial(cli.measure, seconds=0))
+    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
     Path("backbone.yaml").write_text(json.dumps(CONFIG["model"]["backbone"]))
 
 

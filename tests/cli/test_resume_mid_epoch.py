@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ptl_skel.__main__ import main
-from ptl_skel.cli import lightning as cli
+from ptl_skel.cli import outcome
 from ptl_skel.runs.record import read_metrics, read_result
 
 STEPS = 3  # in an epoch: 12 clips in batches of 4
@@ -19,7 +19,7 @@ SAVE = ("--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "measure", functools.partial(cli.measure, seconds=0))
+    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
 
 
 def fit(tiny_file, tiny_config, run_dir, *arguments):
