@@ -15,6 +15,7 @@ import yaml
 from ptl_skel import backbones
 from ptl_skel.backbones.stgcnpp import COCO17, adjacency
 from ptl_skel.cli import lightning as cli
+from ptl_skel.cli import outcome
 from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import measure
@@ -206,7 +207,7 @@ class TestRuns:
         ("stgcnpp", "coordinates", 3), ("x3d_shallow", "limbs", 14)])
     def test_a_run(self, tiny_file, tmp_path, monkeypatch, backbone, representation, channels):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(cli, "measure", partial(measure, seconds=0))
+        monkeypatch.setattr(outcome, "measure", partial(measure, seconds=0))
         widths = {"stgcnpp": "[12, 12]", "x3d_shallow": "[4, 4]"}[backbone]
         depths = ["--model.backbone.init_args.depths", "[1, 1]"]
         arguments = depths if backbone == "x3d_shallow" else []

@@ -12,7 +12,8 @@ import torch
 
 from ptl_skel.__main__ import main
 from ptl_skel.backbones import C3DLight, SlowOnly, STGCNpp, VideoResNet18, X3DShallow
-from ptl_skel.cli import lightning as cli
+from ptl_skel.cli import outcome
+from ptl_skel.cost.complexity import Complexity
 from ptl_skel.errors import UserError
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_result
@@ -246,7 +247,7 @@ class TestCommands:
     @pytest.fixture(autouse=True)
     def surroundings(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(cli, "measure", lambda *args: cli.Complexity(1, 1, 1, (1,), "test"))
+        monkeypatch.setattr(outcome, "measure", lambda *args: Complexity(1, 1, 1, (1,), "test"))
 
     def run(self, verb, tiny_file, *arguments, classes=3):
         torch.save(pyskl(network(classes=classes)), "published.pth")
