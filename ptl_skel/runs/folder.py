@@ -7,6 +7,7 @@ then they meet in their process group first, and rank 0 sends its decisions to t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -34,17 +35,16 @@ def reserve_folder(wanted: Path) -> Path:
         UserError: The folder cannot be made.
     """
     number, folder = 1, wanted
-    while True:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-        except FileExistsError:
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
             number += 1
             folder = wanted.with_name(f"{wanted.name}-{number}")
-        except OSError as error:
-            raise UserError(f"--run_dir {folder} cannot be made: {error.strerror}") from error
-        else:
-            return folder
+    except OSError as error:
+        raise UserError(f"--run_dir {wanted} cannot be made: {error.strerror}") from error
 
 
 def lock_folder(folder: Path) -> IO[str]:

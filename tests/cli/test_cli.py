@@ -499,7 +499,7 @@ class TestMistakes:
         (["--data.augment.flip", "2"], "`flip` must be a probability, got 2"),
         (["--data.representation.init_args.sigma", "0"], "`sigma` must be positive"),
         (["--trainer.devices", "0"], "devices='0'"),
-        (["--run_dir", "typo.yaml/run"], "Not a directory"),
+        (["--run_dir", "typo.yaml/run"], "--run_dir typo.yaml/run cannot be made: "),
     ])
     def test_each_ends_in_a_sentence(self, capsys, tiny_file, tiny_config, arguments, said):
         Path("typo.yaml").write_text("trainer: {max_epoch: 3}\n")
