@@ -107,8 +107,9 @@ def classifier(backbone: Backbone, num_classes: int, dropout: float = 0.0) -> nn
     nn.init.zeros_(linear.bias)
     head = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(dropout), linear)
     for parameter in backbone.parameters():
-        if parameter.ndim == 5 and parameter[0, 0].numel() > 1:  # for 1x1x1 the two are the same
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+        if parameter.ndim == 5:  # copied: `contiguous` would leave the strides of 1x1x1 alone
+            parameter.data = torch.empty_like(
+                parameter, memory_format=torch.channels_last_3d).copy_(parameter.data)
     return nn.Sequential(OrderedDict(backbone=backbone, head=head))
 
 

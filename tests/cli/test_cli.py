@@ -140,7 +140,8 @@ class TestFit:
         assert torch.load("run/checkpoints/last.ckpt")["epoch"] == 4
 
     def test_the_best_checkpoint_is_of_the_best_epoch(self, fit):
-        fit("--trainer.max_epochs", "6", "--model.lr_batch_size", "4", "--run_dir", "run")
+        fit("--trainer.max_epochs", "6", "--model.lr_batch_size", "4", "--seed_everything", "1",
+            "--run_dir", "run")
         top1 = [row["val/top1"] for row in curve("run") if "val/top1" in row]
         assert len(set(top1)) > 1
         assert torch.load("run/checkpoints/best.ckpt")["epoch"] == top1.index(max(top1))
