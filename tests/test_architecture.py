@@ -13,6 +13,7 @@ PACKAGES = ("ptl_skel", "preprocessing", "sweeps")
 # `cli` and `show` are bound by the general rules below only.
 LAYERS = {
     "errors": set(),
+    "metrics": set(),
     "command": {"errors"},
     "configs": set(),
     "skeletons": {"errors"},
@@ -23,7 +24,7 @@ LAYERS = {
     "representations": {"representations", "skeletons", "data.transforms", "errors"},
     "data.datamodule": {"data", "storage", "skeletons", "representations", "errors"},
     "backbones": {"backbones", "errors"},
-    "training": {"training", "backbones", "errors"},
+    "training": {"training", "backbones", "metrics", "errors"},
     "cost": {"cost", "errors"},
     "runs.record": {"runs", "errors", "command", "cost"},
     "runs": {"runs", "cost", "skeletons", "errors", "command"},
@@ -31,6 +32,7 @@ LAYERS = {
 # What they may import from elsewhere, besides the standard library.
 LIBRARIES = {
     "errors": set(),
+    "metrics": set(),
     "command": {"rich"},
     "configs": set(),
     "skeletons": {"yaml"},
@@ -45,7 +47,7 @@ LIBRARIES = {
 # What the other packages may know of the framework.
 OUTSIDE = {
     "preprocessing": {"skeletons", "storage", "pose", "errors", "command"},
-    "sweeps": {"runs", "cli", "configs", "errors", "command"},
+    "sweeps": {"runs", "cli", "configs", "errors", "command", "metrics"},
 }
 
 

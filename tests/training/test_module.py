@@ -16,7 +16,9 @@ from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import DrawSampler
+from ptl_skel.metrics import AT_THE_END, COST, EVERY_EPOCH
 from ptl_skel.representations import JointHeatmaps
+from ptl_skel.runs.record import read_metrics, read_result
 from ptl_skel.training.module import (
     ActionRecognizer,
     ClipPredictions,
@@ -274,6 +276,12 @@ class TestTraining:
         log = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 3, 0]]).log_softmax(1).diag()
         assert found == pytest.approx({**expected, "test/loss": -float(log.mean())})
         assert model.confusion_matrix().tolist() == [[2, 0, 0], [2, 0, 0], [0, 2, 0]]
+
+
+def test_what_is_logged_is_what_is_announced(finished_run):
+    logged = {name for row in read_metrics(finished_run) for name in row}
+    assert logged - {"epoch", "step"} == {*EVERY_EPOCH, *AT_THE_END} - {*COST}
+    assert {*COST} < read_result(finished_run)["model"].keys()
 
 
 class TestCompile:
