@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+LOSS, TOP1, TOP5, MEAN_CLASS = "loss", "top1", "top5", "mean_class"
+"""Cross entropy and accuracies in 0..1; logged with the part they are of, e.g. ``val/top1``."""
+
+COST: tuple[str, ...] = ("params", "gmacs", "latency_ms")
+"""What the network costs; see `ptl_skel.cost.complexity`."""
+
 EVERY_EPOCH: tuple[str, ...] = (
-    "train/loss", "train/top1", "val/loss", "val/top1", "val/top5", "val/mean_class")
+    f"train/{LOSS}", f"train/{TOP1}",
+    *(f"val/{name}" for name in (LOSS, TOP1, TOP5, MEAN_CLASS)))
 """Logged after each epoch; those of ``val`` only where there is a validation part."""
+
 AT_THE_END: tuple[str, ...] = (
-    "test/loss", "test/top1", "test/top5", "test/mean_class", "params", "gmacs", "latency_ms")
-"""Known once the run is over: the test, and what the network costs."""
+    *(f"test/{name}" for name in (LOSS, TOP1, TOP5, MEAN_CLASS)), *COST)
+"""Known once the run is over."""

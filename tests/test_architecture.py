@@ -15,6 +15,7 @@ PACKAGES = ("ptl_skel", "preprocessing", "sweeps")
 LAYERS = {
     "errors": set(),
     "atomic": set(),
+    "metrics": set(),
     "command": {"errors"},
     "configs": set(),
     "skeletons": {"errors"},
@@ -26,7 +27,7 @@ LAYERS = {
     "representations.kernel": {"representations.base"},
     "data.datamodule": {"data", "storage", "skeletons", "representations", "errors"},
     "backbones": {"backbones", "errors"},
-    "training": {"training", "backbones", "errors"},
+    "training": {"training", "backbones", "metrics", "errors"},
     "cost": {"cost", "errors"},
     "runs.record": {"errors", "atomic"},
     "runs.predictions": {"errors", "atomic"},
@@ -35,6 +36,7 @@ LAYERS = {
 # What they may import from elsewhere, besides the standard library.
 LIBRARIES = {
     "errors": set(),
+    "metrics": set(),
     "command": {"rich"},
     "configs": set(),
     "skeletons": {"yaml"},

@@ -62,7 +62,8 @@ class TemporalConv(nn.Conv3d):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
         size = inputs.shape[3:]
-        outputs = _conv2d(inputs.flatten(3), self.weight.squeeze(4), self.bias,
+        # Without the third axis, not the fourth: so a gradient has the strides of its weight (DDP).
+        outputs = _conv2d(inputs.flatten(3), self.weight.squeeze(3), self.bias,
                           (self.stride[0], 1), self.pad, self.groups)
         return outputs.view(*outputs.shape[:3], *size)
 

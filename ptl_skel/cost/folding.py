@@ -53,7 +53,7 @@ def fold_batch_norm(network: Network, inputs: Tensor) -> Network:
         # Half of the digits: rounding errors grow from layer to layer.
         tolerance = torch.finfo(expected.dtype).eps ** 0.5 * expected.abs().max()
         difference = (folded(inputs) - expected).abs().max()
-    if not difference <= tolerance:
+    if not expected.is_meta and not difference <= tolerance:  # there, tensors have no values
         raise FoldingError(f"with batch norms folded, outputs differ by up to {difference:.2g}")
     return folded
 

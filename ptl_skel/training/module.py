@@ -22,6 +22,7 @@ from torchmetrics.utilities import dim_zero_cat
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import GlobalAvgPool
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import LOSS, MEAN_CLASS, TOP1, TOP5
 from ptl_skel.training.device import use_fast_kernels
 
 
@@ -95,10 +96,10 @@ def accuracies(probabilities: Tensor, label: Tensor) -> dict[str, Tensor]:
     present = torch.unique(label)
     per_class = multiclass_accuracy(probabilities, label, classes, average="none")
     return {
-        "top1": multiclass_accuracy(probabilities, label, classes, average="micro"),
-        "top5": multiclass_accuracy(probabilities, label, classes, average="micro",
-                                    top_k=min(5, classes)),
-        "mean_class": per_class[present].mean(),
+        TOP1: multiclass_accuracy(probabilities, label, classes, average="micro"),
+        TOP5: multiclass_accuracy(probabilities, label, classes, average="micro",
+                                  top_k=min(5, classes)),
+        MEAN_CLASS: per_class[present].mean(),
     }
 
 
@@ -109,8 +110,9 @@ def classifier(backbone: Backbone, num_classes: int, dropout: float = 0.0) -> nn
     nn.init.zeros_(linear.bias)
     head = nn.Sequential(GlobalAvgPool(), nn.Flatten(), nn.Dropout(dropout), linear)
     for parameter in backbone.parameters():
-        if parameter.ndim == 5 and parameter[0, 0].numel() > 1:  # for 1x1x1 the two are the same
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+        if parameter.ndim == 5:  # copied: `contiguous` would leave the strides of 1x1x1 alone
+            parameter.data = torch.empty_like(
+                parameter, memory_format=torch.channels_last_3d).copy_(parameter.data)
     return nn.Sequential(OrderedDict(backbone=backbone, head=head))
 
 
@@ -178,7 +180,7 @@ class ActionRecognizer(LightningModule):
         label = batch["label"]
         loss: Tensor = self.loss(logits, label)
         right = (logits.argmax(1) == label).float().mean()
-        self.log_dict({"train/loss": loss, "train/top1": right}, on_epoch=True, on_step=False,
+        self.log_dict({f"train/{LOSS}": loss, f"train/{TOP1}": right}, on_epoch=True, on_step=False,
                       batch_size=len(label), prog_bar=True, sync_dist=True)
         return loss
 
@@ -204,7 +206,7 @@ class ActionRecognizer(LightningModule):
     def _log_metrics(self, part: str) -> None:
         _, label, probabilities = self.predictions.gather()
         metrics = accuracies(probabilities, label)
-        metrics["loss"] = F.nll_loss(probabilities.clamp_min(1e-12).log(), label)
+        metrics[LOSS] = F.nll_loss(probabilities.clamp_min(1e-12).log(), label)
         # Every process has computed the same from the clips of all: their mean changes nothing.
         self.log_dict({f"{part}/{name}": value for name, value in metrics.items()},
                       prog_bar=part == "val", sync_dist=True)

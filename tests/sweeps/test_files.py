@@ -43,7 +43,7 @@ class TestShipped:
         self.check([(sweep, cell) for sweep in map(read_sweep, SHIPPED)
                     for cell in extremes(sweep)])
 
-    @pytest.mark.parametrize("experiment", ["synthetic", "ntu60_xsub_reduced"])
+    @pytest.mark.parametrize("experiment", ["synthetic", "ntu60_xsub"])
     def test_on_other_data(self, experiment):
         sweeps = [read_sweep(path, experiment=f"experiment/{experiment}.yaml") for path in SHIPPED]
         self.check([(sweep, grid(sweep)[-1]) for sweep in sweeps])

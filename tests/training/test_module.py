@@ -1,5 +1,6 @@
 import math
 import multiprocessing
+import warnings
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from torch.testing import assert_close
 
 from ptl_skel.backbones import Backbone, Conv3D, VideoResNet
 from ptl_skel.cli.profile import load_backbone
+from ptl_skel.configs import CONFIGS
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import DrawSampler
+from ptl_skel.metrics import AT_THE_END, COST, EVERY_EPOCH
 from ptl_skel.representations import JointHeatmaps
+from ptl_skel.runs.record import read_metrics, read_result
 from ptl_skel.training.module import (
     ActionRecognizer,
     ClipPredictions,
@@ -22,6 +26,8 @@ from ptl_skel.training.module import (
     classifier,
     cosine,
 )
+
+BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml"))
 
 
 def backbone(in_channels=13):
@@ -142,6 +148,21 @@ def predict_share(rank, folder):
     torch.distributed.destroy_process_group()
 
 
+def train_share(rank, folder):
+    """Two steps of one of two processes; leaves the warnings that it met."""
+    torch.distributed.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank,
+                                         world_size=2)
+    network = classifier(load_backbone("backbone/reduced.yaml", 3), 2)
+    parallel = torch.nn.parallel.DistributedDataParallel(network)
+    inputs = torch.rand(2, 3, 4, 16, 16).contiguous(memory_format=torch.channels_last_3d)
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            parallel(inputs).sum().backward()
+    torch.save([str(warning.message) for warning in met], folder / str(rank))
+    torch.distributed.destroy_process_group()
+
+
 class TestAccuracies:
     @settings(deadline=None)
     @given(st.integers(2, 12), st.integers(1, 40), st.integers(0, 2**31))
@@ -257,6 +278,12 @@ class TestTraining:
         assert model.confusion_matrix().tolist() == [[2, 0, 0], [2, 0, 0], [0, 2, 0]]
 
 
+def test_what_is_logged_is_what_is_announced(finished_run):
+    logged = {name for row in read_metrics(finished_run) for name in row}
+    assert logged - {"epoch", "step"} == {*EVERY_EPOCH, *AT_THE_END} - {*COST}
+    assert {*COST} < read_result(finished_run)["model"].keys()
+
+
 class TestCompile:
     @pytest.mark.parametrize("name", [
         "full3d", "r2plus1d", "c3d_reduced", "slowonly", "x3d_shallow", "r2plus1d_18", "stgcnpp"])
@@ -303,6 +330,29 @@ class TestClassifier:
         linear = network.head[-1]
         torch.testing.assert_close(network(inputs), linear(inputs.mean((2, 3, 4))))
         assert linear.bias.tolist() == [0, 0]
+
+    @pytest.mark.parametrize("name", BACKBONES)
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_gradients_have_the_strides_of_their_weights(self, name, dtype):
+        """Else DistributedDataParallel warns on every rank, and copies."""
+        network = classifier(load_backbone(f"backbone/{name}.yaml", 3), 2)
+        size = (2, 17) if name == "stgcnpp" else (16, 16)
+        inputs = torch.rand(2, 3, 4, *size).contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            network(inputs).sum().backward()
+        assert [parameter for parameter, weight in network.named_parameters()
+                if weight.stride() != weight.grad.stride()] == []
+
+    def test_processes_train_without_a_warning(self, tmp_path):
+        context = multiprocessing.get_context("fork")
+        processes = [context.Process(target=train_share, args=(rank, tmp_path))
+                     for rank in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+            assert process.exitcode == 0
+        assert [torch.load(tmp_path / str(rank)) for rank in range(2)] == [[], []]
 
     @pytest.mark.parametrize(("arguments", "message"), [
         ({"warmup": 1.0}, "`model.warmup` must lie in 0..1, got 1.0"),
