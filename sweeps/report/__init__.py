@@ -2,6 +2,7 @@
 
 From the records on disk to what is written::
 
+    folders     folders of runs
     names       what the runs of an arm share, and what an arm is called
     study       records read, checked and grouped into arms
     statistics  what a difference between arms is worth

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -258,8 +257,7 @@ def runs_csv(study: Study) -> str:
 def classes_csv(study: Study) -> str:
     """Accuracy of each class in each arm, 0..1; empty where the test has no clip of it."""
     recalls = {arm.name: class_recalls(study, arm) for arm in study.arms}
-    return _csv([{"class": name, **{arm: values[number] for arm, values in recalls.items()}}
-                 for number, name in enumerate(study.class_names)])
+    return _csv({"class": study.class_names, **recalls})
 
 
 def class_rows(study: Study) -> list[Row]:
@@ -278,10 +276,5 @@ def _largest_difference(row: Row) -> float:
     return max(abs(float(cell)) for cell in list(row.values())[2:])
 
 
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if isinstance(value, float) and math.isnan(value) else value
-                      for name, value in row.items()} for row in rows)
-    return file.getvalue()
+def _csv(data: Sequence[Any] | dict[Any, Any]) -> str:
+    return str(pd.DataFrame(data).to_csv(index=False, lineterminator="\n"))
