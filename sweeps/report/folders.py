@@ -15,7 +15,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Folders with a ``result.json``: those given, or else all below them.
 
     Raises:
-        UserError: There is none.
+        UserError: No folder has one.
     """
     found: dict[Path, Path] = {}  # by the real path, so that each counts once
     for path in paths:

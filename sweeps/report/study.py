@@ -26,7 +26,7 @@ from sweeps.report.statistics import recalls
 
 @dataclass(frozen=True)
 class Run:
-    """What the record of a run says.
+    """The record of a run.
 
     Attributes:
         folder: Of the run.
@@ -84,7 +84,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ in seed and fold alone.
+    """Runs that differ only in seed and fold.
 
     Attributes:
         name: By what differs between arms.
@@ -260,12 +260,12 @@ class _Reader:
         return file.label, file.probabilities.argmax(1), len(file.class_names)
 
     def _check_fold(self, protocol: str, folder: Path, file: Predictions) -> None:
-        """Refuses a protocol that is no further fold."""
+        """Refuses a protocol that is not another fold."""
         for other, (other_folder, first) in self._firsts.items():
             if file.class_names != first.class_names:
                 raise ValueError(f"{folder} has other classes than {other_folder}")
             if shared := set(file.clip) & set(first.clip):
-                raise ValueError(f"{other} and {protocol} are no folds: {len(shared)} clips are "
+                raise ValueError(f"{other} and {protocol} are not folds: {len(shared)} clips are "
                                  f"tested in both, e.g. {min(shared)}")
 
 

@@ -1,4 +1,4 @@
-"""The table of a report for terminal, Markdown, LaTeX and CSV, with what has to be said of it."""
+"""The table of a report for terminal, Markdown, LaTeX and CSV, with its notes."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     if not found or study.baseline is None:
         return []
     notes = [f"Δ top-1: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
-             "interval; p: of a paired test on the same clips that there is none, with Holm's "
-             f"correction over {len(found)} arm{'s' * (len(found) > 1)}"]
+             "interval; p: of a paired test on the same clips that there is no difference, with "
+             f"Holm's correction over {len(found)} arm{'s' * (len(found) > 1)}"]
     if any(difference.covers_seeds for difference in found):
         notes.append(
             "interval and test cover clips and seeds: Student's t with Welch's degrees of freedom, "
@@ -111,8 +111,8 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     if any(not difference.covers_seeds for difference in found):
         mark = "‡ " * _mixed(summaries)
         notes.append(
-            f"{mark}interval and test cover clips alone, as there is one seed: other seeds may "
-            "change more than the interval says; interval of Bonett and Price, exact test over "
+            f"{mark}interval and test cover only clips, as there is one seed: other seeds may "
+            "change more than the interval shows; interval of Bonett and Price, exact test over "
             "swaps of the arms' answers (McNemar's)")
     return notes
 
