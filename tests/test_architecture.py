@@ -177,3 +177,27 @@ def test_other_packages_know_little_of_the_framework(package):
         other = set(PACKAGES) - {package, "ptl_skel"}
         assert not {name.split(".")[0] for name in names} & other, file
         assert "ptl_skel" not in names, file
+
+
+@pytest.mark.parametrize(("room", "other"), [("run", "report"), ("report", "run")])
+def test_rooms_of_sweeps_do_not_know_each_other(room, other):
+    for name, file in modules(f"sweeps/{room}").items():
+        assert not {one for one in imports(file) if within(one, [f"sweeps.{other}"])}, name
+
+
+def test_sweeps_know_the_command_line_only_where_values_are_checked():
+    found = {name: file for name, file in modules("sweeps").items()
+             if any(within(one, ["cli"]) for one in of_framework(imports(file)))}
+    assert set(found) == {"sweeps.run.coordinator"}
+    top = [node for file in found.values()
+           for node in ast.parse(file.read_text(encoding="utf-8")).body
+           if isinstance(node, ast.ImportFrom) and str(node.module).startswith("ptl_skel.cli")]
+    assert not top  # it takes seconds, so only the function that checks imports it
+
+
+@pytest.mark.parametrize("library", ["optuna", "submitit", "plotly", "kaleido", "pandas",
+                                     "pydantic", "scipy", "numpy"])
+def test_the_front_of_sweeps_loads_no_library_of_its_rooms(library):
+    for module in ("sweeps", "sweeps.__main__", "sweeps.commands"):
+        file = modules("sweeps").get(module, ROOT / "sweeps/__init__.py")
+        assert library not in {name.split(".")[0] for name in imports(file)}

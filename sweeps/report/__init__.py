@@ -1,7 +1,8 @@
-"""``python -m sweeps report``: what run records add up to, for the terminal, a paper and a browser.
+"""``ptl-skel report``: run records summarised for the terminal, a paper and a browser.
 
 From the records on disk to what is written::
 
+    folders     folders of runs
     names       what the runs of an arm share, and what an arm is called
     study       records read, checked and grouped into arms
     statistics  what a difference between arms is worth
@@ -31,7 +32,7 @@ from sweeps.report.summary import summarise
 
 def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str | None = None,
                  folds: bool = False) -> None:
-    """Prints the table of some runs, and writes it with all that belongs to it.
+    """Prints the table of some runs, and writes it with plots, CSV files and a page.
 
     Args:
         paths: Folders of runs, or folders that hold some.
@@ -59,10 +60,10 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
         write_text(out / "runs.csv", tables.runs_csv(study))
         write_text(out / "classes.csv", tables.classes_csv(study))
         write_text(out / "report.html", page(study, groups, rows, notes))
-        drawn = write_pictures([plot for group in groups for plot in group.plots], out)
+        rendered = write_pictures([plot for group in groups for plot in group.plots], out)
     except OSError as error:
         raise UserError(f"the report cannot be written to {out}: {error.strerror}") from error
-    if not drawn:
+    if not rendered:
         console.print(NO_BROWSER, highlight=False)
     console.print(f"report: {out}", markup=False, highlight=False, soft_wrap=True)
 

@@ -16,7 +16,7 @@ Settings = dict[str, Any]
 """Values by dotted key. A class is the value of its key, and its arguments carry its name:
 ``model.optimizer`` is ``torch.optim.SGD``, ``model.optimizer(torch.optim.SGD).lr`` is 0.4."""
 
-PASSED_OVER = frozenset({
+IGNORED = frozenset({
     "seed_everything", "run_dir", "wandb", "test_after_fit",
     "data.protocol",  # see `sweeps.report.study`: a fold, or refused
     "data.class_names", "data.num_workers", "data.in_memory", "data.on_device",
@@ -25,7 +25,7 @@ PASSED_OVER = frozenset({
         "enable_model_summary", "enable_autolog_hparams", "log_every_n_steps",
         "num_sanity_val_steps", "profiler", "default_root_dir")),
 })
-"""Keys of a config that tell the seeds of an arm apart, or change nothing about what is learned."""
+"""Keys of a config that differ between the seeds of an arm, or do not affect what is learned."""
 
 BACKBONE = "model.backbone"
 SHIPPED = {BACKBONE: "backbone", "data.representation": "representation"}
@@ -33,9 +33,9 @@ SHIPPED = {BACKBONE: "backbone", "data.representation": "representation"}
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:
-    """What a config says of what is learned and how it is tested."""
-    settings = {key: value for key, value in _flat(_plain(config)) if key not in PASSED_OVER}
-    if "data.file" in settings:  # the same file may lie elsewhere on another machine
+    """The settings of a config that affect what is learned and how it is tested."""
+    settings = {key: value for key, value in _flat(_plain(config)) if key not in IGNORED}
+    if "data.file" in settings:  # the same file may have another path on another machine
         settings["data.file"] = PurePath(str(settings["data.file"])).name
     return settings
 
@@ -43,7 +43,7 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 def name_arms(arms: Sequence[Settings]) -> list[tuple[str, str]]:
     """Name of each arm, and what else differs between them in words.
 
-    The name is the backbone where that tells arms apart, else all that differs.
+    The name is the backbone if that is unique for each arm, else all that differs.
     """
     named, differing = _differing(arms)
     backbone = [key for key in differing if key.startswith(BACKBONE)]
@@ -62,13 +62,13 @@ def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
              for name, shipped in _shipped(kind, key) if _part(arm, key) == shipped}
     named = [_named(arm, exact) for arm in arms]
     keys = list(dict.fromkeys(key for arm in named for key in arm))
-    columns: dict[str, str] = {}  # by what it says of each arm, so that nothing is said twice
+    columns: dict[str, str] = {}  # by its values in the arms, so that nothing is named twice
     for key in keys:
         values = [json.dumps(arm.get(key)) for arm in named if _concerns(key, arm)]
         if len(set(values)) > 1:
             columns.setdefault(json.dumps([arm.get(key) for arm in named]), key)
     differing = list(columns.values())
-    for key in SHIPPED:  # what departs from a shipped config is told with its name
+    for key in SHIPPED:  # what departs from a shipped config is named together with it
         if key not in differing and any(one.startswith(f"{key}.") for one in differing):
             differing.insert(0, key)
     return named, differing or [key for key in keys if key.startswith(BACKBONE)]
@@ -103,7 +103,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _concerns(key: str, arm: Settings) -> bool:
-    """Whether an arm could have the key: arguments of a class are no matter of another one."""
+    """Whether an arm could have the key: arguments of a class do not concern another one."""
     owner, bracket, _ = key.rpartition(")")
     if not bracket:
         return True
@@ -122,7 +122,7 @@ def _named(arm: Settings, exact: Collection[str]) -> Settings:
     """The settings with names of shipped configs, and how the arm departs from them, first.
 
     The nearest one gives its name. Those in `exact`, which are arms themselves, count as nearer by
-    one departure, so that a grid around an arm is told by that arm.
+    one departure, so that a grid around an arm is named after that arm.
     """
     named: Settings = {}
     for key, kind in SHIPPED.items():

@@ -2,7 +2,7 @@
 
 Two things are left to chance in a comparison: which clips are in the test part, and which seeds
 the runs began with. The 95 % interval of a difference covers both where both arms have two seeds or
-more, else the clips alone, and says which. `compare` is the place where it is defined.
+more, else only the clips; `Difference.covers_seeds` records which. `compare` defines it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Difference:
         value: Difference of the accuracies, -1..1.
         low: Lower end of its 95 % interval.
         high: Upper end.
-        p: Of the test that there is none; two-sided, not corrected for the number of arms.
-        covers_seeds: The interval and the test cover seeds and clips; else clips alone.
+        p: Of the test that there is no difference; two-sided, not corrected for the number of arms.
+        covers_seeds: The interval and the test cover seeds and clips; else clips only.
     """
 
     value: float
@@ -51,7 +51,7 @@ def compare(arm: Correct, baseline: Correct) -> Difference:
 
     Both hold the chance of a single answer, so their sum is on average a little too large.
     The interval is that of Student's t, its degrees of freedom Welch and Satterthwaite's, and the
-    test asks whether 0 lies outside. Where a seed stands alone, the test is that of `swap_test`.
+    test asks whether 0 lies outside. If an arm has a single seed, the test is `swap_test`.
 
     Args:
         arm: Of each fold ``(S, N)``.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +14,14 @@ from numpy.typing import NDArray
 from ptl_skel.errors import UserError
 from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
+from sweeps.report.folders import find_runs, natural_order, unrecorded_cells
 from sweeps.report.names import Settings, name_arms, settings_of
 from sweeps.report.statistics import recalls
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the record of a run says.
+    """The record of a run.
 
     Attributes:
         folder: Of the run.
@@ -81,7 +79,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Arm:
-    """Runs that differ in seed and fold alone.
+    """Runs that differ only in seed and fold.
 
     Attributes:
         name: By what differs between arms.
@@ -138,7 +136,7 @@ class Study:
                       for run in arm.untested if run.cell not in tested]
             own = tested | {run.cell for run in arm.untested}
             found += [f"{arm.name}, {self.cell_name(cell)}: missing"
-                      for cell in sorted(cells - own, key=_natural)]
+                      for cell in sorted(cells - own, key=natural_order)]
         return [*found, *self.unrecorded]
 
     def cell_name(self, cell: tuple[str, int]) -> str:
@@ -181,48 +179,9 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     with_test.sort(key=lambda arm: arm not in chosen)
     return Study(
         runs[0].dataset, reader.first.class_names,
-        {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=_natural)},
+        {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=natural_order)},
         tuple(with_test), chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs),
-        tuple(line for path in paths for line in _unrecorded(path)))
-
-
-def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Folders with a ``result.json``: those given, or else all below them.
-
-    Raises:
-        UserError: There is none.
-    """
-    found: dict[Path, Path] = {}  # by the real path, so that none counts twice
-    for path in paths:
-        below = [path] if (path / "result.json").exists() else list(_below(path))
-        if not below:
-            raise UserError(f"{path / 'result.json'} does not exist, nor is there one below; "
-                            "`ptl-skel fit` leaves one in its folder")
-        for folder in below:
-            found.setdefault(folder.resolve(), folder)
-    return list(found.values())
-
-
-def _below(path: Path) -> Iterator[Path]:
-    for folder, inner, files in os.walk(path):
-        inner.sort(key=_natural)
-        if "result.json" in files:
-            inner.clear()  # what lies in the folder of a run belongs to it
-            yield Path(folder)
-
-
-def _unrecorded(path: Path) -> Iterator[str]:
-    """Cells of the sweep in a folder that never came so far as to leave a record."""
-    file = path / "sweep.json"
-    if not file.is_file():
-        return
-    try:
-        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
-            if not (path / cell["name"] / "result.json").exists():
-                error = f", {cell['error']}" if cell["error"] else ""
-                yield f"cell {cell['name']}: {cell['state']}{error}, no record"
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged: {error!r}") from error
+        tuple(line for path in paths for line in unrecorded_cells(path)))
 
 
 class _Reader:
@@ -296,12 +255,12 @@ class _Reader:
         return file.label, file.probabilities.argmax(1), len(file.class_names)
 
     def _check_fold(self, protocol: str, folder: Path, file: Predictions) -> None:
-        """Refuses a protocol that is no further fold."""
+        """Refuses a protocol that is not another fold."""
         for other, (other_folder, first) in self._firsts.items():
             if file.class_names != first.class_names:
                 raise ValueError(f"{folder} has other classes than {other_folder}")
             if shared := set(file.clip) & set(first.clip):
-                raise ValueError(f"{other} and {protocol} are no folds: {len(shared)} clips are "
+                raise ValueError(f"{other} and {protocol} are not folds: {len(shared)} clips are "
                                  f"tested in both, e.g. {min(shared)}")
 
 
@@ -344,12 +303,6 @@ def _arm(name: str, unnamed: str, group: Sequence[Run]) -> Arm:
             raise UserError(f"{cells[run.cell].folder} and {run.folder} are the same cell: {name}, "
                             f"{run.protocol}, seed {run.seed}; name the runs without one of them")
         cells[run.cell] = run
-    runs = sorted(cells.values(), key=lambda run: _natural(run.cell))
+    runs = sorted(cells.values(), key=lambda run: natural_order(run.cell))
     return Arm(name, unnamed, tuple(runs),
                tuple(run for run in group if run.status != "tested"))
-
-
-def _natural(value: object) -> list[tuple[int, str]]:
-    """Sorts ``fold10`` behind ``fold2``."""
-    return [(int(part), "") if part.isdigit() else (-1, part)
-            for part in re.split(r"(\d+)", str(value))]

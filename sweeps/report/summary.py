@@ -55,7 +55,7 @@ COST_UNITS = {"GMACs": "GMACs of one clip", "parameters": "parameters, millions"
 """What accuracy is weighed against, and in which unit."""
 
 CURVES = ("train/loss", "val/loss", "train/top1", "val/top1")
-"""Columns of ``metrics.csv`` that are drawn."""
+"""Columns of ``metrics.csv`` that are plotted."""
 
 
 def summarise(study: Study) -> list[Summary]:
@@ -97,7 +97,7 @@ def class_recalls(study: Study, arm: Arm) -> NDArray[np.float64]:
 
 
 def arm_confusion(study: Study, arm: Arm) -> NDArray[np.float64]:
-    """The confusion matrix of all runs of an arm, see `confusion`."""
+    """The confusion matrix of all runs of an arm, see `sweeps.report.statistics.confusion`."""
     label = np.concatenate([study.folds[run.protocol].label for run in arm.runs])
     predicted = np.concatenate([run.predicted for run in arm.runs])
     return confusion(label, predicted, len(study.class_names))
@@ -130,7 +130,7 @@ def _difference(study: Study, arm: Arm) -> Difference | None:
     correct: tuple[list[NDArray[np.bool_]], ...] = ([], [])
     for protocol, fold in study.folds.items():
         runs = [one.runs_of(protocol) for one in (arm, study.baseline)]
-        if all(runs):  # a fold that one of the two lacks tells nothing; the gaps name it
+        if all(runs):  # a fold that one of the two lacks cannot be compared; the gaps list it
             for one, where in zip(runs, correct, strict=True):
                 where.append(np.stack([run.predicted == fold.label for run in one]))
     return compare(*correct) if correct[0] else None

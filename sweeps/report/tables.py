@@ -1,14 +1,13 @@
-"""The table of a report for terminal, Markdown, LaTeX and CSV, with what has to be said of it."""
+"""The table of a report for terminal, Markdown, LaTeX and CSV, with its notes."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -102,8 +101,8 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     if not found or study.baseline is None:
         return []
     notes = [f"Δ top-1: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
-             "interval; p: of a paired test on the same clips that there is none, with Holm's "
-             f"correction over {len(found)} arm{'s' * (len(found) > 1)}"]
+             "interval; p: of a paired test on the same clips that there is no difference, with "
+             f"Holm's correction over {len(found)} arm{'s' * (len(found) > 1)}"]
     if any(difference.covers_seeds for difference in found):
         notes.append(
             "interval and test cover clips and seeds: Student's t with Welch's degrees of freedom, "
@@ -112,8 +111,8 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     if any(not difference.covers_seeds for difference in found):
         mark = "‡ " * _mixed(summaries)
         notes.append(
-            f"{mark}interval and test cover clips alone, as there is one seed: other seeds may "
-            "change more than the interval says; interval of Bonett and Price, exact test over "
+            f"{mark}interval and test cover only clips, as there is one seed: other seeds may "
+            "change more than the interval shows; interval of Bonett and Price, exact test over "
             "swaps of the arms' answers (McNemar's)")
     return notes
 
@@ -258,8 +257,7 @@ def runs_csv(study: Study) -> str:
 def classes_csv(study: Study) -> str:
     """Accuracy of each class in each arm, 0..1; empty where the test has no clip of it."""
     recalls = {arm.name: class_recalls(study, arm) for arm in study.arms}
-    return _csv([{"class": name, **{arm: values[number] for arm, values in recalls.items()}}
-                 for number, name in enumerate(study.class_names)])
+    return _csv({"class": study.class_names, **recalls})
 
 
 def class_rows(study: Study) -> list[Row]:
@@ -278,10 +276,5 @@ def _largest_difference(row: Row) -> float:
     return max(abs(float(cell)) for cell in list(row.values())[2:])
 
 
-def _csv(rows: Sequence[Mapping[str, object]]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: "" if isinstance(value, float) and math.isnan(value) else value
-                      for name, value in row.items()} for row in rows)
-    return file.getvalue()
+def _csv(data: Sequence[Any] | dict[Any, Any]) -> str:
+    return str(pd.DataFrame(data).to_csv(index=False, lineterminator="\n"))

@@ -2,7 +2,7 @@
 
 ::
 
-    <out>/sweep.json     what the sweep is, and for each cell its values, command and state
+    <out>/sweep.json     settings of the sweep, and for each cell its values, command and state
     <out>/journal.log    the state of the search, Optuna's
     <out>/<cell>/        run folder of a cell, with what the training printed in log.txt
 """
@@ -47,7 +47,8 @@ def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict
         sweep: The sweep.
         out: Folder of the sweep.
         executor: Where the trainings run.
-        retries: How often a training that crashed goes on from its last checkpoint.
+        retries: How often in a row a training is started again that ended before another epoch
+            was complete; one that advances is always started again.
 
     Returns:
         Why cells failed, by their name.
@@ -116,7 +117,7 @@ def check(sweep: Sweep, executor: Executor) -> None:
 
 
 class Coordinator:
-    """Hands cells to free slots, looks how they do, and writes down how they end."""
+    """Starts cells in free slots, watches them, and records how they end."""
 
     def __init__(self, sweep: Sweep, out: Path, executor: Executor, retries: int) -> None:
         self.sweep, self.out, self.executor, self.retries = sweep, out, executor, retries
@@ -144,7 +145,7 @@ class Coordinator:
                     self._look_at(one)
 
     def shut_down(self) -> None:
-        """Ends what still runs; it goes on from its last checkpoint another time."""
+        """Stops what still runs; it continues from its last checkpoint another time."""
         for one in self.running.values():
             one.job.stop()
         while any(one.job.poll() is None for one in self.running.values()):

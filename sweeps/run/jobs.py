@@ -54,11 +54,11 @@ class Executor(Protocol):
         """How `start` runs a command, as it can be pasted into a shell."""
 
     def find(self, run_dir: Path) -> Job | None:
-        """The training in that folder that an earlier coordinator started and that goes on."""
+        """The training in that folder that an earlier coordinator started and that still runs."""
 
 
 def command_of(sweep: Sweep, cell: Cell, run_dir: Path) -> list[str]:
-    """The command that trains a cell in its folder, and goes on with what is there already.
+    """The command that trains a cell in its folder, and continues from what is there already.
 
     Raises:
         UserError: The command needs a variable of the environment that is not set.

@@ -84,13 +84,13 @@ class Progress:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, name: str, value: float) -> None:
-        """Says how a cell has ended."""
+        """Prints how a cell has ended."""
         self.values[name] = value
         self.say(f"{name} finished: {self.sweep.metric} {value:.4f}")
 
     def show(self, cells: Sequence[tuple[Cell, str]], running: Collection[Running],
              failures: Mapping[str, str]) -> None:
-        """Draws the table anew."""
+        """Refreshes the table."""
         if not console.is_terminal:
             return
         table = Table("running", "epoch", "train/loss", self.sweep.metric, "minutes",

@@ -20,8 +20,8 @@ from sweeps.run.process import train
 JOB = "job.txt"
 """The id of a training's job, in its run folder."""
 DEFAULTS = {"timeout_min": 24 * 60, "nodes": 1, "tasks_per_node": 1}
-"""What a job asks for; submitit's own limit is five minutes. Slurm tells a training how many tasks
-a node has, which Lightning needs, only if the job asks for a number."""
+"""What a job asks for; submitit's own limit is five minutes. Slurm passes the number of
+tasks on a node, which Lightning needs, only to a job that asks for a number."""
 
 
 _GENERIC = {"slurm_ntasks_per_node": "tasks_per_node",
@@ -43,7 +43,7 @@ class SubmititExecutor:
         cluster: ``slurm``; ``local`` runs the jobs here, by the same code.
 
     Raises:
-        UserError: There is no Slurm here, or no such parameter.
+        UserError: There is no Slurm here, or no such parameter, or a value of another type.
     """
 
     def __init__(self, slots: int, folder: Path, parameters: Mapping[str, Any],

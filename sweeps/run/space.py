@@ -1,4 +1,4 @@
-"""What a sweep goes through: cells of a grid, or draws of a search, each with a readable name."""
+"""The cells of a sweep: of a grid, or sampled by a search, each with a readable name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Cell:
     """One training of a sweep.
 
     Attributes:
-        name: Of its folder: what it has of its own, the seed last, e.g. ``reduced-seed0``.
+        name: Of its folder: the values in which cells differ, then the seed, e.g.
+            ``reduced-seed0``.
         arm: The name without the seed: what runs of several seeds have in common.
         values: All parameters, by the names of flags.
     """
@@ -40,29 +41,29 @@ def grid(sweep: Sweep) -> list[Cell]:
     choices = [parameter.choices for parameter in sweep.parameters.values()]
     cells = [cell_of(sweep, dict(zip(sweep.parameters, values, strict=True)))
              for values in itertools.product(*choices)]
-    if len({cell.name for cell in cells}) < len(cells):  # long values, told apart by their end
+    if len({cell.name for cell in cells}) < len(cells):  # long values that differ only at their end
         cells = [Cell(f"{number:03}-{cell.name}", f"{number:03}-{cell.arm}", cell.values)
                  for number, cell in enumerate(cells)]
     return cells[: sweep.run_cap]
 
 
 def distributions(sweep: Sweep) -> dict[str, BaseDistribution]:
-    """What a search draws from; choices as JSON, which keeps dicts, lists and null."""
-    drawn: dict[str, BaseDistribution] = {}
+    """What a search samples from; choices as JSON, which keeps dicts, lists and null."""
+    sampled: dict[str, BaseDistribution] = {}
     for name, parameter in sweep.parameters.items():
         if not parameter.is_range:
-            drawn[name] = CategoricalDistribution(list(map(json.dumps, parameter.choices)))
+            sampled[name] = CategoricalDistribution(list(map(json.dumps, parameter.choices)))
         elif parameter.kind == "int_uniform":
-            drawn[name] = IntDistribution(parameter.min, parameter.max)
+            sampled[name] = IntDistribution(parameter.min, parameter.max)
         else:
             log = parameter.kind == "log_uniform_values"
-            drawn[name] = FloatDistribution(parameter.min, parameter.max, log, parameter.q)
-    return drawn
+            sampled[name] = FloatDistribution(parameter.min, parameter.max, log, parameter.q)
+    return sampled
 
 
-def drawn_cell(sweep: Sweep, number: int, drawn: Mapping[str, Any]) -> Cell:
-    """The cell of a draw from `distributions`, by number and name, since draws may look alike."""
-    values = {name: drawn[name] if parameter.is_range else json.loads(drawn[name])
+def sampled_cell(sweep: Sweep, number: int, sampled: Mapping[str, Any]) -> Cell:
+    """The cell of a sample from `distributions`; its number makes the name unique."""
+    values = {name: sampled[name] if parameter.is_range else json.loads(sampled[name])
               for name, parameter in sweep.parameters.items()}
     cell = cell_of(sweep, values)
     return Cell(f"{number:03}-{cell.name}", f"{number:03}-{cell.arm}", values)

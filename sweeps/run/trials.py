@@ -1,6 +1,6 @@
 """The state of a sweep: its cells as trials of an Optuna study, in a journal that survives a kill.
 
-A cell that failed stays open in the journal, so that the same command takes it up again.
+A cell that failed stays open in the journal, so that the same command continues it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ptl_skel.errors import UserError
 from sweeps.run.files import Sweep
-from sweeps.run.space import Cell, distributions, drawn_cell, grid
+from sweeps.run.space import Cell, distributions, grid, sampled_cell
 
 JOURNAL = "journal.log"
 STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "open",
           TrialState.COMPLETE: "finished", TrialState.PRUNED: "stopped early"}
-"""What the states of trials mean for cells; a trial that has failed is none of a cell."""
-DRAWS = 100
-"""How often a search that draws what it had already draws again."""
+"""What the states of trials mean for cells; a failed trial does not belong to a cell."""
+ATTEMPTS = 100
+"""How often a search samples again if it has sampled the same values before."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Trials:
         out: Folder of the sweep; only one process may use it.
 
     Attributes:
-        begun: Cells that an earlier coordinator left open, to be gone on with first.
+        begun: Cells that an earlier coordinator left open; they continue first.
 
     Raises:
         UserError: The folder holds cells of the same names with other values.
@@ -91,7 +91,7 @@ class Trials:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _settle(self) -> list[str]:
-        """Closes begun trials that are no cell of the file (any more); names of such cells."""
+        """Closes begun trials whose cells are not in the file (any more); returns their names."""
         strange = [trial for trial in self._all(TrialState.RUNNING) if not self._is_whole(trial)]
         for trial in strange:
             self.study.tell(trial.number, state=TrialState.FAIL)
@@ -100,7 +100,7 @@ class Trials:
     def _is_whole(self, trial: FrozenTrial | optuna.Trial) -> bool:
         if self.cells:
             return trial.user_attrs["cell"] in self.cells
-        return trial.params.keys() == self.space.keys()  # else killed while it was drawn
+        return trial.params.keys() == self.space.keys()  # else killed while it was sampled
 
     def _enqueue(self) -> None:
         """Takes the cells of a grid that are not there yet into the journal."""
@@ -120,12 +120,12 @@ class Trials:
     def _cell_of(self, trial: FrozenTrial | optuna.Trial) -> Cell:
         if self.cells:
             return self.cells[trial.user_attrs["cell"]]
-        return drawn_cell(self.sweep, trial.number, trial.params)
+        return sampled_cell(self.sweep, trial.number, trial.params)
 
     def next(self) -> Open | None:
-        """The next cell that has not been begun; None where there is no more."""
+        """The next cell that has not been begun; None if there are no more."""
         if not self.cells:
-            return self._draw()
+            return self._sample()
         while self._all(TrialState.WAITING):
             trial = self.study.ask()
             if self._is_whole(trial):
@@ -133,27 +133,27 @@ class Trials:
             self.study.tell(trial, state=TrialState.FAIL)
         return None
 
-    def _draw(self) -> Open | None:
-        for _ in range(DRAWS):
+    def _sample(self) -> Open | None:
+        for _ in range(ATTEMPTS):
             kept = self._all(*STATES)
-            drawn = {json.dumps(trial.params, sort_keys=True) for trial in kept}
+            sampled = {json.dumps(trial.params, sort_keys=True) for trial in kept}
             if len(kept) >= self.planned:
                 return None
-            # Seeded by their number, so that a resumed search draws what another would have.
+            # Seeded by their number, so that a resumed search samples the same values.
             self.study.sampler = _sampler(self.sweep, len(self._all()))
             trial = self.study.ask(self.space)
-            if json.dumps(trial.params, sort_keys=True) not in drawn:
+            if json.dumps(trial.params, sort_keys=True) not in sampled:
                 return Open(self._cell_of(trial), trial)
             self.study.tell(trial, state=TrialState.FAIL)
         return None
 
     def _size(self) -> float:
-        """How many cells a search can draw from."""
+        """How many cells a search can sample."""
         return math.prod(len(one.choices) if isinstance(one, CategoricalDistribution) else math.inf
                          for one in self.space.values())
 
     def finish(self, opened: Open, value: float) -> None:
-        """Closes a cell with its metric; one that is no number counts as the worst."""
+        """Closes a cell with its metric; NaN counts as the worst."""
         worst = -math.inf if self.sweep.goal == "maximize" else math.inf
         self.study.tell(opened.trial, worst if math.isnan(value) else value)
 

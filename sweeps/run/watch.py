@@ -19,7 +19,7 @@ def _result(run_dir: Path) -> dict[str, Any]:
 
 
 def status_of(run_dir: Path) -> str | None:
-    """What the run record says: ``running``, ``finished``, ``interrupted`` or ``failed``."""
+    """The status in the run record: ``running``, ``finished``, ``interrupted`` or ``failed``."""
     return _result(run_dir).get("status")
 
 
@@ -37,7 +37,7 @@ class Curve:
         run_dir: Folder of the run.
 
     Attributes:
-        rows: Of ``metrics.csv`` so far, of those that are written to their end.
+        rows: Of ``metrics.csv`` so far, except one that is still being written.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -54,7 +54,7 @@ class Curve:
             if seen == self._seen:
                 return
             text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:  # not begun, or begun anew
+        except FileNotFoundError:  # not begun, or just begun again
             return
         self._seen = seen
         text = text[: text.rfind("\n") + 1]

@@ -25,7 +25,7 @@ def test_its_test_is_that_of_one_process(tmp_path, tiny_config, monkeypatch):
                        parameters={"seed_everything": {"value": 0}})
     main(["run", str(path), "--set", "trainer.devices=2", "--set", "trainer.strategy=ddp"])
     run = Path("runs/sweep/sweep-seed0")
-    # Of 14 clips each process has 7, of which it takes one batch of 4 an epoch; alone it takes 3.
+    # Of 14 clips each process has 7, which are one batch of 4 an epoch; a single process has 3.
     assert [row["step"] for row in read_metrics(run) if "train/loss" in row] == [0, 1]
     assert sorted(path.name for path in Path("runs/sweep").iterdir() if path.is_dir()) == [run.name]
     ptl_skel.main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"),

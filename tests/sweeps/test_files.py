@@ -36,7 +36,7 @@ class TestShipped:
         text = path.read_text()
         assert "# Hypothesis: " in text
         assert f"wandb sweep sweeps/{path.name}\n" in text
-        assert f"python -m sweeps run sweeps/{path.name}" in text
+        assert f"ptl-skel sweep sweeps/{path.name}" in text
         assert len(read_sweep(path).parameters["seed_everything"].values) >= 3
 
     def test_every_value_goes_through_the_parser_and_arrives(self):

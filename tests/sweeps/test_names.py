@@ -42,7 +42,7 @@ def test_a_changed_backbone_is_the_nearest_one_and_its_changes():
 
 
 def test_the_sweep_of_reductions_is_told_by_the_narrow_arm():
-    """Also its cell that r2plus1d is nearer to, but for the stem."""
+    """Also its cell that r2plus1d is nearer to, except for the stem."""
     sweep = yaml.safe_load((Path(__file__).parents[2] / "sweeps/reduction.yaml").read_text())
     values = {key.rpartition(".")[2]: value["values"]
               for key, value in sweep["parameters"].items()}

@@ -116,11 +116,11 @@ class TestTable:
         assert "interval and test cover clips and seeds" in printed
         assert "Holm's correction over 1 arm" in printed
 
-    def test_a_single_seed_covers_clips_alone(self, make_run, tmp_path, capsys):
+    def test_a_single_seed_covers_only_clips(self, make_run, tmp_path, capsys):
         make_run("a", config=FULL3D)
         make_run("b", config=REDUCED)
         report(tmp_path / "runs", "--baseline", "full3d")
-        assert "cover clips alone, as there is one seed" in capsys.readouterr().out
+        assert "cover only clips, as there is one seed" in capsys.readouterr().out
         assert table(tmp_path / "runs" / "report")[1]["p"] == "1.000"
 
     def test_arms_with_one_seed_are_marked_among_others(self, sweep, make_run):
@@ -145,7 +145,7 @@ class TestTable:
         assert "80.00 *" in printed
         assert "* the checkpoint was chosen on the test part" in printed
 
-    def test_latencies_of_different_machines_are_told_apart(self, make_run, tmp_path, pictures):
+    def test_latencies_of_different_machines_are_separate(self, make_run, tmp_path, pictures):
         runs = [make_run("a", config=FULL3D), make_run("b", config=REDUCED, cpu="Other CPU")]
         report(*runs)
         text = (tmp_path / "runs" / "report" / "report.md").read_text()
@@ -155,7 +155,7 @@ class TestTable:
             "12.3 ms [2]", "12.3 ms [1]"]
         assert not (tmp_path / "runs" / "report" / "accuracy_vs_latency.png").exists()
 
-    def test_different_code_is_said(self, make_run, capsys):
+    def test_different_code_is_noted(self, make_run, capsys):
         report(make_run("a", config=FULL3D), make_run("b", config=REDUCED, commit="fedcba98765+"))
         assert "different code: commits 0123456789, fedcba9876+" in capsys.readouterr().out
 
@@ -205,9 +205,9 @@ class TestFolds:
         report(folds, "--folds", "--baseline", "full3d")
         assert "reduced, fold2, seed 1: missing" in capsys.readouterr().out
 
-    def test_protocols_that_share_clips_are_no_folds(self, make_run, capsys):
+    def test_protocols_that_share_clips_are_not_folds(self, make_run, capsys):
         error = refusal(capsys, make_run("a"), make_run("b", protocol="xview"), "--folds")
-        assert "xsub and xview are no folds: 5 clips are tested in both, e.g. clip0" in error
+        assert "xsub and xview are not folds: 5 clips are tested in both, e.g. clip0" in error
 
 
 class TestGaps:
@@ -242,7 +242,7 @@ class TestGaps:
         (sweep / "sweep.json").write_text("{")
         assert "sweep.json is damaged" in refusal(capsys, sweep)
 
-    def test_a_run_that_was_repeated_is_no_gap(self, make_run, tmp_path, capsys):
+    def test_a_run_that_was_repeated_is_not_a_gap(self, make_run, tmp_path, capsys):
         make_run("a", status="failed", error="E")
         make_run("a-2")
         report(tmp_path / "runs")
@@ -327,7 +327,7 @@ class TestMistakes:
         assert str(next(iter(other.values()))) in error
         assert "compare runs on the same data" in error
 
-    def test_other_data_are_no_fold(self, make_run, capsys):
+    def test_other_data_are_not_a_fold(self, make_run, capsys):
         error = refusal(capsys, make_run("a"), make_run("b", dataset="sbu"), "--folds")
         assert "compare runs on the same data" in error
         assert "average" not in error

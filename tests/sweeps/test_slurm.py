@@ -131,7 +131,7 @@ class TestSlurm:
         for asked in ("partition=gpu", "gpus-per-node=1", "time=1440", "job-name=cell"):
             assert f"#SBATCH --{asked}\n" in script.read_text()
 
-    def test_another_coordinator_finds_a_job_that_goes_on(self):
+    def test_another_coordinator_finds_a_job_that_still_runs(self):
         first = SubmititExecutor(2, Path("submitit"), {})
         assert first.find(Path("cell")) is None
         first.start(python("import time, pathlib\n"
@@ -167,7 +167,7 @@ class TestSlurm:
                                     "time.sleep(1000)"), Path("cell"), 0)
         assert wait_for(job) != 0
 
-    def test_what_slurm_ended_is_told_by_its_state(self):
+    def test_the_state_of_what_slurm_ended_is_noted(self):
         executor = SubmititExecutor(1, Path("submitit"), {})
         job = executor.start(python("import time; time.sleep(1000)"), Path("cell"), 0)
         assert job.poll() is None

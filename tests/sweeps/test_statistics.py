@@ -43,7 +43,7 @@ def test_where_seeds_alone_differ_the_test_is_welchs():
     clips = 200_000
 
     def arm(*shares):
-        # The clips that are right are drawn anew for each seed, so that no clip stands out.
+        # The clips that are right are sampled again for each seed, so that no clip stands out.
         random = np.random.default_rng(0)
         return np.stack([random.permutation(clips) < share * clips for share in shares])
     one, other = (0.62, 0.70, 0.66, 0.71), (0.50, 0.61, 0.57)

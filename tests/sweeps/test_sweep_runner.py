@@ -73,7 +73,7 @@ class TestGrid:
         assert run(script) == {}
         assert script.started == CELLS
 
-    def test_the_state_tells_reports_what_there_is(self, run):
+    def test_the_state_lists_cells_for_reports(self, run):
         run(Script(succeed))
         cell = state()["cells"][1]
         command = cell.pop("command")
@@ -177,7 +177,7 @@ class TestFailures:
                 "RuntimeError: no\n") in said
         assert f"{CELLS[0]} failed: RuntimeError: no" in said
 
-    def test_the_same_command_takes_up_what_failed(self, run):
+    def test_the_same_command_tries_again_what_failed(self, run):
         assert len(run(Script(lambda values, run_dir, looks: 1), retries=0)) == 4
         script = Script(succeed)
         assert run(script) == {}
@@ -234,7 +234,7 @@ class TestFailures:
             f"out/{CELLS[0]} is finished, but has logged no val/top1: nothing is held out for "
             "validation, see data.val_fraction; it has: test/top1, params, gmacs, latency_ms")
 
-    def test_ctrl_c_stops_what_runs_and_the_same_command_goes_on(self, run):
+    def test_ctrl_c_stops_what_runs_and_the_same_command_continues(self, run):
         def interrupted(values, run_dir, looks):
             if len(script.started) == 2 and looks == 2:
                 raise KeyboardInterrupt
@@ -281,7 +281,7 @@ class TestEarlyTermination:
         # Two epochs are what the first comparison needs: no earlier, no later.
         assert len(read_metrics(Path("out") / CELLS[1])) == 2
 
-    def test_the_best_always_goes_on(self, run):
+    def test_the_best_always_continues(self, run):
         def train(values, run_dir, looks):
             rank = 2 * values["seed_everything"] + values["data.clip_len"] // 12
             write_record(run_dir, status="running", curve=curve(*[0.1 * rank] * looks))
@@ -291,7 +291,7 @@ class TestEarlyTermination:
         run(script, **HALVED)  # each better than those before
         assert script.stopped == []
 
-    def test_a_metric_that_is_no_number_any_more(self, run):
+    def test_a_metric_that_becomes_nan(self, run):
         def train(values, run_dir, looks):
             write_record(run_dir, status="running", curve=curve(*[math.nan] * looks))
             return
@@ -390,7 +390,7 @@ class TestSearch:
         assert {one["model.lr_batch_size"] for one in values} == {None, 64}
         assert {one["trainer.max_epochs"] for one in values} == {2}
 
-    def test_an_interrupted_random_search_draws_the_same(self, run, monkeypatch, tmp_path):
+    def test_an_interrupted_random_search_samples_the_same(self, run, monkeypatch, tmp_path):
         whole = Script(succeed)
         run(whole, method="random", parameters=self.SPACE, run_cap=6)
         (tmp_path / "again").mkdir()
@@ -553,8 +553,8 @@ class TestCommand:
         Path("taken").write_text("")
         assert "taken/there: " in self.refusal(capsys, tiny_sweep(), "--out", "taken/there")
 
-    def test_killed_with_its_training_and_taken_up_again(self, tiny_sweep, monkeypatch):
-        """A kill that nothing can catch: no training goes on, no cell is lost or run twice."""
+    def test_killed_with_its_training_and_continued(self, tiny_sweep, monkeypatch):
+        """A kill that nothing can catch: no training continues, no cell is lost or run twice."""
         monkeypatch.setattr(runner, "POLL", 0.2)
         monkeypatch.setenv("OMP_NUM_THREADS", "1")  # tensors too small to share
         epochs = 30

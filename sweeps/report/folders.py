@@ -1,0 +1,56 @@
+"""Folders of runs, and what a sweep left besides."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ptl_skel.errors import UserError
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Folders with a ``result.json``: those given, or else all below them.
+
+    Raises:
+        UserError: No folder has one.
+    """
+    found: dict[Path, Path] = {}  # by the real path, so that each counts once
+    for path in paths:
+        below = [path] if (path / "result.json").exists() else list(_below(path))
+        if not below:
+            raise UserError(f"{path / 'result.json'} does not exist, nor is there one below; "
+                            "`ptl-skel fit` leaves one in its folder")
+        for folder in below:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
+def _below(path: Path) -> Iterator[Path]:
+    for folder, inner, files in os.walk(path):
+        inner.sort(key=natural_order)
+        if "result.json" in files:
+            inner.clear()  # what lies in the folder of a run belongs to it
+            yield Path(folder)
+
+
+def unrecorded_cells(path: Path) -> Iterator[str]:
+    """Cells of the sweep in a folder that never came so far as to leave a record."""
+    file = path / "sweep.json"
+    if not file.is_file():
+        return
+    try:
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+            if not (path / cell["name"] / "result.json").exists():
+                error = f", {cell['error']}" if cell["error"] else ""
+                yield f"cell {cell['name']}: {cell['state']}{error}, no record"
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged: {error!r}") from error
+
+
+def natural_order(value: object) -> list[tuple[int, str]]:
+    """A key that sorts ``fold10`` behind ``fold2``."""
+    return [(int(part), "") if part.isdigit() else (-1, part)
+            for part in re.split(r"(\d+)", str(value))]
