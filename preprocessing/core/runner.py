@@ -174,7 +174,7 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> 
     A full pipe holds its worker back, so that no more than a few chunks wait in memory; a worker
     whose pipe has lost its reader ends, however this process died.
     """
-    # Not fork: the progress bar runs a thread, and a forked copy of it may hold a lock for ever.
+    # Not fork: the progress bar runs a thread, and a forked process may wait for its lock for ever.
     context = multiprocessing.get_context("spawn")
     chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
     processes, receivers = [], []

@@ -16,7 +16,7 @@ from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
 
 # A clip is still when no joint leaves a square or cube of this side: a pixel, a millimetre.
 _STILL = {2: 1.0, 3: 0.001}
-_NAMED = 5  # how many suspicious clips are named
+_NAMED = 5  # suspicious clips whose names are printed
 
 
 @dataclass

@@ -154,7 +154,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """An array whose size is checked before memory is taken for it."""
     if info.file_size > MAX_BYTES:
         raise Unusable(f"{info.filename} has {info.file_size:,} bytes, more than the "
-                         f"{MAX_BYTES:,} that a clip can take")
+                       f"{MAX_BYTES:,} that a clip can take")
     stream = io.BytesIO(archive.read(info))
     reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     shape, in_fortran_order, dtype = reads_header[npy.read_magic(stream)](stream)

@@ -80,11 +80,11 @@ def _read_annotations(content: Mapping[str, Any]) -> Poses:
 
 def _read_frames(frames: Sequence[Mapping[str, Any]]) -> Poses:
     found = PoseList()
-    looked_at = _frame_numbers(frames, "frame_id")
-    for number, frame in zip(looked_at, frames, strict=True):
+    processed = _frame_numbers(frames, "frame_id")
+    for number, frame in zip(processed, frames, strict=True):
         for person in _dicts(frame.get("instances"), "a list of `instances` in each frame"):
             found.add(number, *_pose(person), _person(person))
-    return found.finish(looked_at)
+    return found.finish(processed)
 
 
 def _read_results(persons: Sequence[Mapping[str, Any]]) -> Poses:
@@ -112,7 +112,7 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
         for number, entry in zip(found, entries, strict=True):
             if named.setdefault(number, entry[key]) != entry[key]:
                 raise Unusable(f"{named[number]!r} and {entry[key]!r} have the same number; a "
-                                 "file must hold one clip")
+                               "file must hold one clip")
         return found
     raise Unusable(f"there is no number of a frame in {' or '.join(keys)} of each entry")
 
@@ -135,7 +135,7 @@ def _pose(person: Mapping[str, Any]) -> tuple[Floats, Floats | None]:
             keypoints = keypoints.reshape(-1, columns)
     if keypoints.ndim != 2 or keypoints.shape[1] not in ({2, 3} if scores is None else {2}):
         raise Unusable("`keypoints` are not a list of x, y and score, nor of [x, y] or "
-                         "[x, y, score]")
+                       "[x, y, score]")
     if scores is not None:
         return keypoints, to_numbers(scores, "`keypoint_scores`")
     return keypoints[:, :2], keypoints[:, 2] if keypoints.shape[1] == 3 else None

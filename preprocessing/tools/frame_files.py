@@ -1,9 +1,9 @@
 """Clips that lie in a file per frame, as OpenPose and Ultralytics write them.
 
 The name of a file ends in the number of its frame: ``jump_000000000012_keypoints.json`` is frame
-12 of the video ``jump``. A clip is named as its video; where the names hold only numbers, or
-the same video is in several folders, as its folder below the root, and where several such videos
-are in the folder, as both: ``folder/video``.
+12 of the video ``jump``. A clip is named after its video. Where file names hold only numbers,
+or the same video is in several folders, it is named after its folder below the root, or after both
+(``folder/video``) where the folder holds several such videos.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from preprocessing.core.source import LeftOut, Unusable
 from preprocessing.tools.poses import Integers
 from ptl_skel.errors import MissingFileError, UserError
 
-_MAX_DIGITS = 18  # what 64 bits can hold
+_MAX_DIGITS = 18  # fit in 64 bits
 
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The files of a clip. Their names are rules, not lists: of NTU they would be millions.
+    """The files of a clip. Their names are computed: a data set has millions of frames.
 
     Args:
         folder: Where they lie.

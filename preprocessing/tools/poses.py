@@ -26,7 +26,7 @@ class Poses:
         scores: ``(R, V)``; 0 for a missing joint.
         frame: Number of the frame of each row, ``(R,)``.
         person: Number that the tool gave to the person of each row, ``(R,)``; -1 for none.
-        frames: Numbers of all frames the tool looked at, ``(F,)``, with a person in them or not.
+        frames: Numbers of all frames that the tool processed, ``(F,)``, with or without persons.
         frame_size: Height and width of the frame in pixels, None where the input does not know.
     """
 
@@ -69,7 +69,7 @@ class PoseList:
         """All persons that were added.
 
         Args:
-            frames: Numbers of all frames that were looked at.
+            frames: Numbers of all frames that the tool processed.
             frame_size: Height and width in pixels, if known.
 
         Raises:
@@ -80,10 +80,10 @@ class PoseList:
         keypoints = np.stack([row[2] for row in self._rows])
         scores = np.stack([np.ones(len(row[2])) if row[3] is None else row[3]
                            for row in self._rows])
-        looked_at = list(frames)
-        if max(map(abs, [*looked_at, *(number for row in self._rows for number in row[:2])])
+        processed = list(frames)
+        if max(map(abs, [*processed, *(number for row in self._rows for number in row[:2])])
                ) > _MAX_NUMBER:
             raise Unusable("the number of a frame or of a person is absurdly large")
         frame, person = (np.array([row[i] for row in self._rows], np.int64) for i in (0, 1))
         return Poses(keypoints, scores, frame, np.maximum(person, -1),
-                     np.array(looked_at, np.int64), frame_size)
+                     np.array(processed, np.int64), frame_size)

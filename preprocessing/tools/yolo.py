@@ -89,8 +89,8 @@ def _numbers(lines: Sequence[Floats], behind: Sequence[int]) -> list[int]:
         behind: How many of them come after the joints.
     """
     last = [float(line[-1]) for line in lines]
-    # A single value is the number where some lines have none, and the confidence where some have
-    # two; where all lines have one, it is the number if it is a whole one throughout.
+    # A single value is the number if some lines have none, and the confidence if some have two.
+    # If all lines have one, it is the number if all of them are integers.
     whole = all(value >= 1 and value.is_integer() for value in last)
     has_confidence = 2 in behind or (set(behind) == {1} and not whole)
     return [int(value) if count == 1 + has_confidence and value.is_integer() else -1

@@ -255,16 +255,16 @@ class ClipWriter:
             for part, ids in parts.items():
                 if part not in PARTS:
                     raise UserError(f"split {protocol}: the part must be one of {PARTS}, "
-                                     f"got {part!r}")
+                                    f"got {part!r}")
                 named = list(ids)
                 unknown = [i for i in named if i not in position and i not in self.skipped]
                 if unknown:
                     raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
-                                     f"names {len(unknown)} unknown clips, among them "
-                                     f"{unknown[0]!r}")
+                                    f"names {len(unknown)} unknown clips, among them "
+                                    f"{unknown[0]!r}")
                 if len(seen.intersection(named)) or len(set(named)) != len(named):
                     raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
-                                     "names a clip twice, or one of another part")
+                                    "names a clip twice, or one of another part")
                 seen.update(named)
                 resolved[protocol][part] = np.array(
                     sorted(position[i] for i in named if i in position), np.int64)

@@ -1,4 +1,4 @@
-"""The commands as users give them, in processes of their own where that matters."""
+"""The commands as users give them, in separate processes where that matters."""
 
 import errno
 import inspect
