@@ -247,8 +247,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _progress() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                    TimeRemainingColumn(), console=Console(stderr=True))
+    return Progress(TextColumn("{task.description}", markup=False), BarColumn(),
+                    MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True))
 
 
 def _counted(reasons: Mapping[str, str]) -> str:

@@ -114,6 +114,11 @@ def examine(file: KeypointFile) -> Findings:
     return findings
 
 
+def print_table(table: Table) -> None:
+    """Prints a table; what looks like markup in its texts, e.g. a class ``[up]``, stays text."""
+    Console(markup=False, emoji=False).print(table)
+
+
 def tabulate(file: KeypointFile, facts: Mapping[str, str]) -> Table:
     """A table with one row per fact, under the path of the file."""
     table = Table("fact", Column("value", overflow="fold"), show_header=False,
@@ -166,9 +171,8 @@ def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
     if file.header.num_coordinates == 2:
         facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
     facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
-    console = Console()
-    console.print(tabulate(file, facts))
-    console.print(_classes(file))
+    print_table(tabulate(file, facts))
+    print_table(_classes(file))
     return file, findings, facts
 
 

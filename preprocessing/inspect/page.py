@@ -65,7 +65,7 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
     """
     joints = file.header.layout.joints
     frames = findings.joints // len(joints) / 100
-    outside = {"outside the frame": findings.outside_of_joint / frames}
+    outside = {"outside": findings.outside_of_joint / frames}
     figures = {f"Clips per class, {protocol or 'all'}": _classes(file, protocol)
                for protocol in file.splits or [""]}
     figures |= {
@@ -109,9 +109,9 @@ def _figure(bars: Sequence[Any], x: str, y: str = "", height: int = 300) -> go.F
 def _bars(names: Sequence[str], values: Mapping[str, NDArray[Any]], unit: str,
           stack: bool = False) -> go.Figure:
     """Bars to the right, the first name on top, for each kind of value."""
-    whole = [html.escape(name) for name in names]
-    short = [html.escape(name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "...")
-             for name in names]
+    whole = [html.escape(name, quote=False) for name in names]  # plotly reads them as HTML
+    short = [html.escape(name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "...",
+                         quote=False) for name in names]
     figure = _figure(
         [go.Bar(x=of_kind, y=list(range(len(names))), name=kind, orientation="h", customdata=whole,
                 marker_color=_COLOURS.get(kind, _PLAIN if number == 0 else _COLOURS["test"]),
@@ -132,7 +132,8 @@ def _classes(file: KeypointFile, protocol: str) -> go.Figure:
 def _histogram(values: NDArray[Any], unit: str) -> go.Figure:
     figure = _figure([go.Histogram(x=values, nbinsx=50, marker_color=_PLAIN)], unit, "clips")
     median = float(np.median(values))
-    figure.add_vline(median, line_width=1, annotation_text=f"median {median:.3g}")
+    figure.add_vline(median, line_width=1, line_color="black",
+                     annotation_text=f"median {median:.3g}")
     return figure
 
 

@@ -157,6 +157,14 @@ def test_what_is_printed(tmp_path, capsys):
         assert line in lines
 
 
+def test_texts_are_not_markup(tmp_path, capsys):
+    path = write(tmp_path / "[red]toys.h5", make_clip("[b]", 1, label=0), classes=("[up]", ":cat:"))
+    check_file(path)
+    printed = "".join(capsys.readouterr().out.split())
+    for text in ("[red]toys.h5", "[b]", "[up]", ":cat:"):
+        assert text in printed
+
+
 def test_3d_has_no_frame_to_leave(tmp_path, capsys):
     check_file(write(tmp_path / "toys.h5", make_clip(coordinates=3), coordinates=3))
     assert "out of frame" not in capsys.readouterr().out
