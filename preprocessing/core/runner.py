@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from preprocessing.core.files import fingerprint
+from preprocessing.core.plausibility import check_clip
 from preprocessing.core.source import LeftOut, Source, Unusable
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, ClipWriter, UpToDate
@@ -150,7 +151,8 @@ def _known_clips(splits: Mapping[str, Mapping[str, Sequence[str]]], known: set[s
 
 def _read(source: Source, key: str) -> Outcome:
     try:
-        return source.read(key) or Skipped("it holds no clip", is_loss=True)
+        clips = [check_clip(clip) for clip in source.read(key)]
+        return clips or Skipped("it holds no clip", is_loss=True)
     except Unusable as error:
         return Skipped(str(error), is_loss=not isinstance(error, LeftOut))
     except Exception as error:  # raised again where the outcomes are stored

@@ -145,6 +145,17 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
     for protocol in file.splits:
         counts = [f"{part} {positions.size:,}" for part, positions in parts_of(file, protocol)]
         facts[f"split {protocol}"] = ", ".join(counts)
+    unlabelled = int((file.label == -1).sum())
+    if 0 < unlabelled < len(file):
+        facts["clips without a label"] = f"{unlabelled:,}"
+    for protocol, parts in file.splits.items():
+        used = np.concatenate([np.empty(0, np.int64), *parts.values()])
+        if len(used) < len(file):
+            facts[f"clips in no part of {protocol}"] = f"{len(file) - len(used):,}"
+        trained = set(file.label[parts.get("train", used[:0])].tolist())
+        untrained = [name for label, name in enumerate(header.class_names) if label not in trained]
+        if untrained and "train" in parts:
+            facts[f"classes without training clips, {protocol}"] = _some(untrained)
     facts["size"] = f"{file.path.stat().st_size / 1e6:.1f} MB"
     return facts
 

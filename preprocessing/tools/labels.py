@@ -8,10 +8,11 @@ and all values except the clip may be empty where they are not known.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocessing.core.plausibility import check_counting
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.storage import PARTS
 
@@ -75,7 +76,9 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
         UserError: A label is not one of the classes.
     """
     texts = {row.label for row in rows.values() if row.label}
-    if class_names is None:
+    if class_names is not None:
+        _check_numbers(texts, class_names, where)
+    else:
         class_names = sorted(texts)
         if texts and all(map(_is_number, texts)):
             last = max(map(int, texts))
@@ -90,6 +93,16 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
                             f"the name nor the index of one of the {len(names)} classes in "
                             "--classes")
     return Labels(rows, names)
+
+
+def _check_numbers(texts: Collection[str], names: Sequence[str], where: str) -> None:
+    """Checks that labels which are numbers can only be indices of classes."""
+    numbers = {int(text) for text in texts if _is_number(text)}
+    if numbers and any(_is_number(name) and name != str(i) for i, name in enumerate(names)):
+        raise UserError(f"{where} has labels like {min(numbers)}, which may be the name of a class "
+                        "or its index; write the names of classes as words")
+    if len(numbers) == len(texts):
+        check_counting(numbers, len(names), where)
 
 
 def _index(label: str, names: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ _COAST = 5  # frames for which a person who is not seen is assumed to keep movin
 _REACH = 0.5  # of the size of the body; nobody moves that far from one frame to the next
 _CROWD = 50  # persons in a frame; of more, those with the lowest scores are not kept anyway
 _FAR = 1e6
+_FEW, _SMALL_STEP = 10, 5  # frames; numbers of frames in between which were not processed
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
 
     A joint is missing where its score is not positive, its coordinates are not finite, or it lies
     at exactly 0, 0, as tools mark what they did not find. In metres 0, 0, 0 is an ordinary place.
-    A constant step between the numbers of the frames, e.g. of every fifth frame, is removed. The
-    clip starts with the first frame that shows anybody and ends with the last.
+    A constant step between the numbers of the frames, e.g. of every fifth frame or of time stamps
+    in milliseconds, is removed. The clip starts with the first frame that shows anybody and ends
+    with the last.
 
     Args:
         poses: What was found.
@@ -75,8 +77,9 @@ def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     if not rows.size:
         raise Unusable("no joint is visible in any frame")
     numbers = np.unique(np.concatenate([poses.frame, poses.frames]))
-    step = max(1, int(np.gcd.reduce(np.diff(numbers))))
-    frame = (poses.frame[rows] - poses.frame[rows].min()) // step
+    indices = _count_frames(numbers)
+    frame = indices[np.searchsorted(numbers, poses.frame[rows])]
+    frame -= frame.min()
     if frame.max() >= MAX_FRAMES:
         raise Unusable(f"its frames are numbered {numbers[0]} to {numbers[-1]}, more than the "
                        f"{MAX_FRAMES:,} that a clip can have")
@@ -94,6 +97,26 @@ def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     chosen_scores = np.zeros(chosen.shape[:3], np.float32)
     chosen[at], chosen_scores[at] = keypoints[kept], scores[kept]
     return chosen, chosen_scores
+
+
+def _count_frames(numbers: Integers) -> Integers:
+    """Indices of frames, ``(F,)``, from their numbers in increasing order, without a constant step.
+
+    Raises:
+        Unusable: The numbers have large and different distances, as irregular time stamps have.
+    """
+    steps = np.diff(numbers)
+    step = max(1, int(np.gcd.reduce(steps)))
+    if len(numbers) < _FEW or np.median(steps) <= _SMALL_STEP * step:
+        return np.asarray((numbers - numbers[0]) // step)
+    usual = steps[steps < 1.5 * steps.min()].mean()  # 33.3 of 0, 33, 67, 100, ...
+    indices = np.concatenate([[0], np.cumsum(np.rint(steps / usual).astype(np.int64))])
+    expected = numbers[0] + indices * (numbers[-1] - numbers[0]) / indices[-1]
+    if np.abs(numbers - expected).max() > 1:  # more than rounding
+        shown = ", ".join(map(str, numbers[:4].tolist()))
+        raise Unusable(f"its frames are numbered {shown} and so on, which look like irregular time "
+                       "stamps; number the frames 0, 1, 2 and so on")
+    return indices
 
 
 def follow(keypoints: Floats, scores: Floats, frame: Integers, person: Integers) -> Integers:

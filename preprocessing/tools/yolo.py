@@ -23,6 +23,7 @@ TAIL = ".txt"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few hundred
 _BOX = 5  # class and box, before the joints
 _MAX_BEHIND = 2  # confidence and number
+_MIN_INSIDE = 0.8  # of the joints, in a box a fourth larger than that of the person
 _MAX_SHARE = 3  # joints are found a little outside the frame, but not as far
 
 
@@ -55,6 +56,7 @@ class YoloSource(PoseSource[FrameFiles]):
                     lines.append(to_numbers(text.split(), f"line {number} of {path.name}"))
                     frames.append(frame)
         height, width = self.frame_size or (1, 1)
+        inside: list[list[float]] = []
         found, shapes = PoseList(), [self._shape(len(line)) for line in lines]
         persons = _numbers(lines, [len(line) - _BOX - joints * values
                                    for line, (joints, values) in zip(lines, shapes, strict=True)])
@@ -64,8 +66,15 @@ class YoloSource(PoseSource[FrameFiles]):
             if np.abs(pose[:, :2]).max() > _MAX_SHARE:
                 raise Unusable(f"frame {frame} has coordinates beyond {_MAX_SHARE}: they are not "
                                "shares of the width and the height")
+            pairs = line[_BOX : _BOX + (len(line) - _BOX) // 2 * 2].reshape(-1, 2)
+            inside.append([_share_inside(line[1:_BOX], pose[:, :2]),
+                           _share_inside(line[1:_BOX], pairs)])
             found.add(frame, pose[:, :2] * (width, height), pose[:, 2] if values == 3 else None,
                       person)
+        as_read, as_pairs = np.mean(inside, 0) if inside else (1, 0)
+        if self.layout is None and as_read < max(as_pairs, _MIN_INSIDE):
+            raise Unusable("many joints lie outside the boxes of their persons: the lines are of "
+                           "another layout, or without a score; name the layout with --layout")
         return found.finish(place.frames.tolist())
 
     def _shape(self, length: int) -> tuple[int, int]:
@@ -79,6 +88,12 @@ class YoloSource(PoseSource[FrameFiles]):
         hint = "; name another layout with --layout" if self.num_joints is None else ""
         raise Unusable(f"a line has {length} values, which is not a box with {expected} joints"
                        + hint)
+
+
+def _share_inside(box: Floats, joints: Floats) -> float:
+    """Share of joints ``(V, 2)`` in a box ``cx, cy, w, h`` that is a fourth larger than given."""
+    found = joints[joints.any(1)]
+    return float((np.abs(found - box[:2]) <= 0.625 * box[2:]).all(1).mean()) if len(found) else 1
 
 
 def _numbers(lines: Sequence[Floats], behind: Sequence[int]) -> list[int]:

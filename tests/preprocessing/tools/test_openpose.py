@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing.core.source import LeftOut
+from preprocessing.core.plausibility import check_clip
+from preprocessing.core.source import LeftOut, Unusable
 from preprocessing.tools.frame_files import find_frame_files
 from preprocessing.tools.openpose import TAIL, OpenPoseSource
 
@@ -143,8 +144,8 @@ def test_numbers_of_any_length(tmp_path):
     ('{"version": 1.3}', "no list `people`"),
     ('{"people": [7]}', "a person without pose_keypoints_2d"),
     ('{"people": [{}]}', "a person without pose_keypoints_2d"),
-    ('{"people": [{"pose_keypoints_2d": [1, 2]}]}', "not a list x, y, c"),
-    ('{"people": [{"pose_keypoints_2d": 5}]}', "not a list x, y, c"),
+    ('{"people": [{"pose_keypoints_2d": [1, 2]}]}', "not a list x, y, score"),
+    ('{"people": [{"pose_keypoints_2d": 5}]}', "not a list x, y, score"),
     ('{"people": [{"pose_keypoints_2d": [1, 2, "a"]}]}', "not a list of numbers"),
     ('{"people": [{"pose_keypoints_2d": [1, 2, [3]]}]}', "not a list of numbers"),
     ('{"people": [{"pose_keypoints_2d": [1, 2, 1' + "0" * 400 + "]}]}", "not a list of numbers"),
@@ -176,8 +177,9 @@ def test_relative_coordinates_are_refused(tmp_path):
     content = json.loads(path.read_text())
     content["people"][0]["pose_keypoints_2d"] = [0.5, -0.25, 0.9] * 25  # --keypoint_scale 4
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="relative, not in pixels"):
-        OpenPoseSource(tmp_path, frame_size=SIZE).read("jump")
+    clip, = OpenPoseSource(tmp_path, frame_size=SIZE).read("jump")
+    with pytest.raises(Unusable, match="relative, not in pixels"):
+        check_clip(clip)
 
 
 def test_what_is_missing_is_asked_for(tmp_path):
