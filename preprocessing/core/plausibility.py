@@ -58,7 +58,7 @@ def check_clip(clip: Clip) -> Clip:
     else:
         height, width = clip.frame_size
         centre = np.array([width, height]) / 2
-        with np.errstate(over="ignore"):  # of float16
+        with np.errstate(over="ignore", invalid="ignore"):  # of float16
             far = present & (np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
         if far.any():
             present &= ~far

@@ -184,7 +184,8 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
         if not all(isinstance(value, int) or (isinstance(value, str) and _NUMBER.search(value))
                    for value in values):
             continue
-        found = _numbers_in_names([str(value) for value in values])
+        found = _numbers_in_names([f"{value:d}" if isinstance(value, int) else str(value)
+                                   for value in values])
         named = dict[int, Any]()
         for number, value in zip(found, values, strict=True):
             if named.setdefault(number, value) != value:

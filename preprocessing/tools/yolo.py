@@ -63,7 +63,7 @@ class YoloSource(PoseSource[FrameFiles]):
         for frame, line, (joints, values), person in zip(frames, lines, shapes, persons,
                                                          strict=True):
             pose = line[_BOX : _BOX + joints * values].reshape(joints, values)
-            if np.abs(pose[:, :2]).max() > _MAX_SHARE:
+            if (np.abs(pose[:, :2]) > _MAX_SHARE).any():
                 raise Unusable(f"frame {frame} has coordinates beyond {_MAX_SHARE}: they are not "
                                "shares of the width and the height")
             pairs = line[_BOX : _BOX + (len(line) - _BOX) // 2 * 2].reshape(-1, 2)
@@ -92,7 +92,8 @@ class YoloSource(PoseSource[FrameFiles]):
 
 def _share_inside(box: Floats, joints: Floats) -> float:
     """Share of joints ``(V, 2)`` in a box ``cx, cy, w, h`` that is a fourth larger than given."""
-    found = joints[joints.any(1)]
+    found = joints[joints.any(1)].clip(-_MAX_SHARE, _MAX_SHARE)
+    box = box.clip(-_MAX_SHARE, _MAX_SHARE)
     return float((np.abs(found - box[:2]) <= 0.625 * box[2:]).all(1).mean()) if len(found) else 1
 
 

@@ -146,6 +146,7 @@ def without(content, part, key):
     ([], "no person in any frame"),
     (flawed(image_id=None), "no number of a frame in frame_id or file_name or image_id"),
     (flawed(image_id="x.jpg"), "no number of a frame"),
+    (flawed(image_id=True) + flawed(image_id="1.jpg"), "True and '1.jpg' have the same number"),
     (flawed() + flawed(image_id="1.jpg"), "1 and '1.jpg' have the same number"),
     (flawed(keypoints=None), "`keypoints`"),
     (flawed(keypoints=[1, 2]), "are not a list x, y, score"),
