@@ -95,7 +95,7 @@ def test_the_page_is_one_file_that_asks_for_no_other(tmp_path, capsys):
     assert text.startswith("<!DOCTYPE html>")
     assert not parsed.fetched
     assert text.count("* plotly.js v") == 1  # the licence in its head
-    assert text.count("Plotly.newPlot(") == 5
+    assert text.count("Plotly.newPlot(") == 6
     for fact in ("&lt;toys&gt;.h5", "train 1, test 1", "Clips of one frame: 1", "a&amp;b",
                  "Clips without motion: 1", "Clips at the origin: 0", "missing joints"):
         assert fact in text
