@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from preprocessing.tools.poses import Floats, PoseList, Poses, split_values
 from preprocessing.tools.source import PoseSource
 
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
+_PEEKS = 20  # files that are looked into, to see whether they are of one frame each
 # What JSON of other tools has, and what to do about it.
 _OTHERS = {
     "skeletons": "the JSON of NW-UCLA, in metres; save `keypoints` (T, V, 3) as NPZ for `arrays`",
@@ -55,7 +57,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         if not self.root.is_dir():
             return clips
         videos = {key: files for key, files in find_videos(self.root, ".json")[0].items()
-                  if len(files.frames) > 1 and _is_one_frame(next(iter(files))[1])}
+                  if len(files.frames) > 1 and _are_frames(path for _, path in files)}
         frames = {path for files in videos.values() for _, path in files}
         return {**{clip: path for clip, path in clips.items() if path not in frames},
                 **name_clips(self.root, videos)}
@@ -144,18 +146,26 @@ def _persons_of_frame(content: Any) -> Any:
     return content
 
 
-def _is_one_frame(path: Path) -> bool:
-    """Whether a file holds the persons of one frame, and not those of a clip."""
+def _are_frames(paths: Iterable[Path]) -> bool:
+    """Whether files hold the persons of one frame each, and not those of a clip."""
+    counts = (_count_images(path) for path in islice(paths, _PEEKS))
+    found = list(islice((count for count in counts if count), 3))
+    return bool(found) and max(found) == 1
+
+
+def _count_images(path: Path) -> int:
+    """How many images the persons in a file are of; 0 where there is nobody."""
     try:
         content = read_json(path)
     except Unusable:  # reported when it is read
-        return False
+        return 0
     persons = _persons_of_frame(content)
     if not isinstance(persons, list) or not all(isinstance(one, dict) for one in persons):
-        return False
-    images = {repr(one.get("image_id", one.get("file_name", one.get("frame_id"))))
-              for one in persons}
-    return len(images) < 2 and not any("instances" in one for one in persons)
+        return 2
+    if any("instances" in one for one in persons):
+        return 2
+    return len({repr(one.get("image_id", one.get("file_name", one.get("frame_id"))))
+                for one in persons})
 
 
 def _names_of(content: Mapping[str, Any]) -> tuple[str, ...]:

@@ -129,6 +129,26 @@ def test_a_file_per_clip(tmp_path):
     assert reader.read("more/c")[0].id == "more/c"
 
 
+def test_numbered_clips_are_not_frames(tmp_path):
+    """Even if the first of them shows nobody."""
+    (tmp_path / "clip_1.json").write_text("[]")
+    for number in (2, 3):
+        (tmp_path / f"clip_{number}.json").write_text(json.dumps(
+            [{"image_id": frame, "keypoints": flat(frame)} for frame in range(3)]))
+    assert CocoSource(tmp_path, frame_size=SIZE).keys() == ["clip_1", "clip_2", "clip_3"]
+
+
+def test_a_file_per_frame(tmp_path):
+    """Frames that show nobody keep their place."""
+    for frame in range(5):
+        people = [{"image_id": f"{frame}.jpg", "keypoints": flat(frame)}] * (frame not in {0, 2})
+        (tmp_path / f"jump_{frame}.json").write_text(json.dumps(people))
+    (tmp_path / "walk.json").write_text(json.dumps(mmpose([10.0], [11.0])))
+    reader = CocoSource(tmp_path, frame_size=SIZE)
+    assert reader.keys() == ["walk", "jump"]
+    assert positions(reader.read("jump")[0]) == [[101.5, None, 103.5, 104.5]]
+
+
 def flawed(**changes):
     return [{"image_id": 1, "keypoints": flat(), **changes}]
 
