@@ -58,8 +58,8 @@ SOURCES = {
                     "your own keypoints: OpenPose's JSON files",
                     "a folder of JSON files, one per frame", _POSES),
     "coco": Row("preprocessing.tools.coco:CocoSource",
-                "your own keypoints: COCO results or annotations, MMPose, AlphaPose",
-                "a JSON file, or a folder with one per clip", _POSES),
+                "your own keypoints: JSON of COCO, MMPose, AlphaPose, Ultralytics",
+                "a JSON file, or a folder with one per clip or per frame", _POSES),
     "yolo": Row("preprocessing.tools.yolo:YoloSource",
                 "your own keypoints: YOLO-pose's text files",
                 "a folder of text files, one per frame", _POSES),
@@ -181,24 +181,22 @@ def _percent(text: str) -> float:
 
 def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
          max_loss: float, strict: bool, workers: int | None = 0, **options: Any) -> int | None:
-    from rich.console import Console
-
     from preprocessing.core.runner import run
-    from preprocessing.inspect.check import facts_of, tabulate
+    from preprocessing.inspect.check import facts_of, print_table, tabulate
     from ptl_skel.storage import KeypointFile
 
     source = pkgutil.resolve_name(row.source)(input, **options)
     summary = run(source, out, workers=workers, overwrite=overwrite)
     file = KeypointFile(out)
     if summary:
-        Console().print(tabulate(file, {**facts_of(file), **summary}))
+        print_table(tabulate(file, {**facts_of(file), **summary}))
         for what in ("skipped", "repaired"):
             report = out.with_suffix(f".{what}.csv")
             if report.exists():
                 print(f"What was {what} and why: {report}")
     table = pkgutil.resolve_name(row.report)(source, file) if row.report else None
     if table is not None:
-        Console().print(table)
+        print_table(table)
     if file.num_lost * 100 <= max_loss * file.num_inputs:
         return None
     print(f"{'ptl-skel' if strict else 'warning'}: {file.num_lost:,} of {file.num_inputs:,} inputs "

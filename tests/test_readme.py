@@ -77,7 +77,7 @@ def test_ntu(monkeypatch):
         Path("all_skeletons", f"{name}.skeleton").write_text(skeleton)
     annotations = [{"frame_dir": f"S001C001P00{subject}R001A001", "label": 0, "total_frames": 3,
                     "img_shape": (1080, 1920), "original_shape": (1080, 1920),
-                    "keypoint": np.ones((1, 3, 17, 2), np.float16),
+                    "keypoint": np.full((1, 3, 17, 2), 9, np.float16),
                     "keypoint_score": np.ones((1, 3, 17), np.float16)} for subject in (1, 3)]
     split = {f"xsub_{part}": [annotations[number]["frame_dir"]]
              for number, part in enumerate(("train", "val"))}

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from preprocessing.core.files import fingerprint
+from preprocessing.core.plausibility import check_clip
 from preprocessing.core.source import LeftOut, Source, Unusable
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, ClipWriter, UpToDate
@@ -150,7 +151,8 @@ def _known_clips(splits: Mapping[str, Mapping[str, Sequence[str]]], known: set[s
 
 def _read(source: Source, key: str) -> Outcome:
     try:
-        return source.read(key) or Skipped("it holds no clip", is_loss=True)
+        clips = [check_clip(clip) for clip in source.read(key)]
+        return clips or Skipped("it holds no clip", is_loss=True)
     except Unusable as error:
         return Skipped(str(error), is_loss=not isinstance(error, LeftOut))
     except Exception as error:  # raised again where the outcomes are stored
@@ -174,7 +176,7 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> 
     A full pipe holds its worker back, so that no more than a few chunks wait in memory; a worker
     whose pipe has lost its reader ends, however this process died.
     """
-    # Not fork: the progress bar runs a thread, and a forked copy of it may hold a lock for ever.
+    # Not fork: the progress bar runs a thread, and a forked process may wait for its lock for ever.
     context = multiprocessing.get_context("spawn")
     chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
     processes, receivers = [], []
@@ -247,8 +249,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _progress() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                    TimeRemainingColumn(), console=Console(stderr=True))
+    return Progress(TextColumn("{task.description}", markup=False), BarColumn(),
+                    MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True))
 
 
 def _counted(reasons: Mapping[str, str]) -> str:

@@ -38,9 +38,9 @@ such coordinate is 1.52, the next invisible joint lies at (10, 7.33)."""
 class PennActionSource:
     """Reads the folder ``labels`` of Penn Action.
 
-    A joint that was annotated has score 1, also beyond the edge of the frame, and 0.5 where it is
-    occluded (visibility 0): people guessed its place. One that was not annotated has score 0. It
-    was once written as (1, 1); since many videos were resized later, labels and all, it lies at
+    An annotated joint has score 1, also outside the frame, and 0.5 where it is occluded
+    (visibility 0): people guessed its place. One that was not annotated has score 0. It was once
+    written as (1, 1); since many videos were resized later together with their labels, it lies at
     (0.75, 0.75), (1.5, 1.5) and the like: an invisible joint less than 2 px from the corner,
     8.8 % of all joints. Coordinates count from 1 in the files and from 0 here.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from preprocessing.core.files import read_class_names
 from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
+from preprocessing.core.plausibility import check_counting
 from preprocessing.core.source import Unusable
 from preprocessing.datasets import pickles
 from preprocessing.datasets.ntu.protocols import parse_name
@@ -50,17 +51,31 @@ class PysklSource:
         self.path = path
         loaded = pickles.load(path)
         content = {"annotations": loaded} if isinstance(loaded, list) else loaded
+        if isinstance(content, dict) and "keypoint" in content:
+            raise UserError(f"{path} is the annotation of a single clip; put those of all clips in "
+                            "a list")
         annotations = content.get("annotations") if isinstance(content, dict) else None
         if not isinstance(annotations, list) or not all(
-                isinstance(a, dict) and isinstance(a.get("frame_dir"), str) for a in annotations):
+                isinstance(a, dict) and "frame_dir" in a for a in annotations):
             raise UserError(f"{path} has no `annotations` with a `frame_dir` each; "
                             "is it a pickle in the PYSKL schema?")
+        for annotation in annotations:
+            if not isinstance(annotation["frame_dir"], str):
+                kind = type(annotation["frame_dir"]).__name__
+                raise UserError(f"{path} has a `frame_dir` of the type {kind}; names of clips must "
+                                "be texts, there and in `split`")
         self._annotations = {str(a["frame_dir"]): a for a in annotations}
         if len(self._annotations) < len(annotations):
             name, count = Counter(a["frame_dir"] for a in annotations).most_common(1)[0]
             raise UserError(f"{path} has {count} annotations of the clip {name!r}; "
                             "keep one of them")
         keypoints = [a["keypoint"] for a in annotations if _is_keypoints(a.get("keypoint"))]
+        given = next((a["keypoint"] for a in annotations if a.get("keypoint") is not None), None)
+        if not keypoints and given is not None:
+            shape = f"the shape {given.shape}" if isinstance(given, np.ndarray) else (
+                f"the type {type(given).__name__}")
+            raise UserError(f"{path} has a `keypoint` of {shape}; it must be an array of numbers "
+                            "of the shape (M, T, V, 2), for persons, frames and joints")
         if not keypoints:
             raise UserError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
                             "does, whose keypoints lie in files of their own; "
@@ -77,6 +92,9 @@ class PysklSource:
             num_coordinates=coordinates,
             dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
         )
+        if classes is not None:
+            labels = {a["label"] for a in annotations if isinstance(a.get("label"), int)}
+            check_counting(labels, len(self.header.class_names), str(path))
         self.files = (path,)
         self.options: Mapping[str, Any] = {}
 
@@ -94,6 +112,11 @@ class PysklSource:
         keypoints = annotation.get("keypoint")
         if not _is_keypoints(keypoints):
             raise Unusable("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
+        total = annotation.get("total_frames", keypoints.shape[1])
+        if (isinstance(total, int | np.integer)
+                and total == keypoints.shape[0] != keypoints.shape[1]):
+            raise Unusable(f"its `total_frames` is {total}, but its `keypoint` has the shape "
+                           f"{keypoints.shape}; the axes must be (persons, frames, joints, 2)")
         scores = annotation.get("keypoint_score")
         if scores is None:
             scores = _scores(keypoints)

@@ -16,7 +16,7 @@ from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
 
 # A clip is still when no joint leaves a square or cube of this side: a pixel, a millimetre.
 _STILL = {2: 1.0, 3: 0.001}
-_NAMED = 5  # how many suspicious clips are named
+_NAMED = 5  # suspicious clips whose names are printed
 
 
 @dataclass
@@ -114,6 +114,11 @@ def examine(file: KeypointFile) -> Findings:
     return findings
 
 
+def print_table(table: Table) -> None:
+    """Prints a table; what looks like markup in its texts, e.g. a class ``[up]``, stays text."""
+    Console(markup=False, emoji=False).print(table)
+
+
 def tabulate(file: KeypointFile, facts: Mapping[str, str]) -> Table:
     """A table with one row per fact, under the path of the file."""
     table = Table("fact", Column("value", overflow="fold"), show_header=False,
@@ -140,6 +145,17 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
     for protocol in file.splits:
         counts = [f"{part} {positions.size:,}" for part, positions in parts_of(file, protocol)]
         facts[f"split {protocol}"] = ", ".join(counts)
+    unlabelled = int((file.label == -1).sum())
+    if 0 < unlabelled < len(file):
+        facts["clips without a label"] = f"{unlabelled:,}"
+    for protocol, parts in file.splits.items():
+        used = np.concatenate([np.empty(0, np.int64), *parts.values()])
+        if len(used) < len(file):
+            facts[f"clips in no part of {protocol}"] = f"{len(file) - len(used):,}"
+        trained = set(file.label[parts.get("train", used[:0])].tolist())
+        untrained = [name for label, name in enumerate(header.class_names) if label not in trained]
+        if untrained and "train" in parts:
+            facts[f"classes without training clips, {protocol}"] = _some(untrained)
     facts["size"] = f"{file.path.stat().st_size / 1e6:.1f} MB"
     return facts
 
@@ -166,9 +182,8 @@ def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
     if file.header.num_coordinates == 2:
         facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
     facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
-    console = Console()
-    console.print(tabulate(file, facts))
-    console.print(_classes(file))
+    print_table(tabulate(file, facts))
+    print_table(_classes(file))
     return file, findings, facts
 
 

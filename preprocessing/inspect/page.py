@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from plotly.subplots import make_subplots
 
 from preprocessing.inspect.check import Findings, class_counts, parts_of
 from ptl_skel.errors import UserError
 from ptl_skel.storage import KeypointFile
 
 _COLOURS = {"train": "#0072b2", "val": "#e69f00", "test": "#d55e00"}  # Okabe and Ito's
+_SIDES = {"left": "#0072b2", "right": "#d55e00", "middle": "#444444"}
 _PLAIN = "#56789a"
 _BAR, _FRAME = 18, 110  # px: height of a bar, and of what is around the bars
 # No dragging, and few buttons: on a phone a finger scrolls, and the legend stays free.
@@ -65,10 +67,11 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
     """
     joints = file.header.layout.joints
     frames = findings.joints // len(joints) / 100
-    outside = {"outside the frame": findings.outside_of_joint / frames}
+    outside = {"outside": findings.outside_of_joint / frames}
     figures = {f"Clips per class, {protocol or 'all'}": _classes(file, protocol)
                for protocol in file.splits or [""]}
     figures |= {
+        "Some clips: left joints are blue, right ones are orange": _skeletons(file),
         "Length of clips": _histogram(file.num_frames, "frames"),
         "Persons in clips": _persons(file),
         "Joints that are missing or outside the frame": _bars(
@@ -93,6 +96,33 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def _skeletons(file: KeypointFile) -> go.Figure:
+    """Four clips in the frame that shows most joints: a wrong layout or axis is easy to see."""
+    positions = np.unique(np.linspace(0, len(file) - 1, 4).astype(int)).tolist()
+    layout = file.header.layout
+    colours = np.array([_SIDES[side] for side in layout.sides])
+    names = np.array([html.escape(joint, quote=False) for joint in layout.joints])
+    figure = make_subplots(2, 2, subplot_titles=[html.escape(file.ids[i], quote=False)
+                                                 for i in positions])
+    for number, clip in enumerate(map(file.clip, positions)):
+        place = {"row": 1 + number // 2, "col": 1 + number % 2}
+        frame = int((clip.scores > 0).sum((0, 2)).argmax())
+        for joints, scores in zip(clip.keypoints[:, frame], clip.scores[:, frame], strict=True):
+            seen = scores > 0
+            limbs = [end for a, b in layout.limbs if seen[a] and seen[b]
+                     for end in (joints[a, :2].tolist(), joints[b, :2].tolist(), (None, None))]
+            figure.add_scatter(**dict(zip("xy", zip(*limbs, strict=True), strict=False)), **place,
+                               mode="lines", line_color="#999999", hoverinfo="skip")
+            figure.add_scatter(x=joints[seen, 0], y=joints[seen, 1], text=names[seen], **place,
+                               mode="markers", marker_color=colours[seen], hoverinfo="text")
+        height, width = clip.frame_size
+        is_2d = file.header.num_coordinates == 2  # metres have no frame, and y points upwards
+        figure.update_xaxes(range=[0, width] if is_2d else None, constrain="domain", **place)
+        figure.update_yaxes(range=[height, 0] if is_2d else None, **place,
+                            scaleanchor=f"x{number + 1}", constrain="domain")
+    return figure.update_layout(_figure([], "").layout, height=560, margin_t=60, showlegend=False)
+
+
 def _suspicious(what: str, clips: Sequence[str]) -> str:
     listed = f'<p class="many">{html.escape(", ".join(clips))}</p>' if clips else ""
     return f"<h2>{html.escape(what.capitalize())}: {len(clips):,}</h2>\n{listed}"
@@ -109,9 +139,9 @@ def _figure(bars: Sequence[Any], x: str, y: str = "", height: int = 300) -> go.F
 def _bars(names: Sequence[str], values: Mapping[str, NDArray[Any]], unit: str,
           stack: bool = False) -> go.Figure:
     """Bars to the right, the first name on top, for each kind of value."""
-    whole = [html.escape(name) for name in names]
-    short = [html.escape(name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "...")
-             for name in names]
+    whole = [html.escape(name, quote=False) for name in names]  # plotly reads them as HTML
+    short = [html.escape(name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 3] + "...",
+                         quote=False) for name in names]
     figure = _figure(
         [go.Bar(x=of_kind, y=list(range(len(names))), name=kind, orientation="h", customdata=whole,
                 marker_color=_COLOURS.get(kind, _PLAIN if number == 0 else _COLOURS["test"]),
@@ -132,7 +162,8 @@ def _classes(file: KeypointFile, protocol: str) -> go.Figure:
 def _histogram(values: NDArray[Any], unit: str) -> go.Figure:
     figure = _figure([go.Histogram(x=values, nbinsx=50, marker_color=_PLAIN)], unit, "clips")
     median = float(np.median(values))
-    figure.add_vline(median, line_width=1, annotation_text=f"median {median:.3g}")
+    figure.add_vline(median, line_width=1, line_color="black",
+                     annotation_text=f"median {median:.3g}")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""A synthetic data set in the format of NTU RGB+D, to learn and to test on without a download.
+"""A synthetic data set in the format of NTU RGB+D, for trials and tests without a download.
 
 Bodies of different build perform the `ACTIONS` before three cameras at -45, 0 and 45 degrees. What
 the cameras see has the flaws of a real sensor: joints tremble, are guessed or lost, bodies vanish
@@ -72,7 +72,7 @@ def write_dataset(folder: Path | str, *, seed: int = 0, subjects: int = 12,
 
 
 def _performers(number: int) -> list[int]:
-    """Official performers, by turns two of the training part of X-Sub and one of the test part."""
+    """Official performers, in turn two of the training part of X-Sub and one of the test part."""
     train = iter(sorted(TRAIN_SUBJECTS_60))
     test = iter(sorted(set(range(1, 41)) - TRAIN_SUBJECTS_60))
     return [next(test if i % 3 == 2 else train) for i in range(number)]
@@ -106,7 +106,7 @@ def perform(action: Action, rng: np.random.Generator, *builds: Build) -> list[Fl
     Args:
         action: What is performed.
         rng: Decides how.
-        builds: Of the first and the second person, who is there only if the action takes two.
+        builds: Of the first and the second person, who is there only if the action needs two.
     """
     style = Style(tempo=rng.uniform(0.85, 1.2), vigour=rng.uniform(0.8, 1.2), phase=rng.uniform(),
                   side="left" if rng.uniform() < 0.3 else "right")
@@ -126,7 +126,7 @@ def perform(action: Action, rng: np.random.Generator, *builds: Build) -> list[Fl
 
 
 def _sway(motion: Motion, num_frames: int, rng: np.random.Generator) -> Motion:
-    """The motion with a posture of one's own, and the small movements of a living body."""
+    """The motion with an individual posture, and the small movements of a living body."""
     seconds = np.arange(num_frames) / 30
     swaying: dict[str, Floats | float] = dict(motion)
     for name, size in _SWAY.items():

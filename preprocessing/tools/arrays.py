@@ -27,14 +27,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from preprocessing.core.files import MAX_BYTES, find_clips, read_bytes, walk
+from preprocessing.core.plausibility import check_axes
 from preprocessing.core.source import Unusable
 from preprocessing.tools.labels import Row
 from preprocessing.tools.poses import Poses
 from preprocessing.tools.source import PoseSource
 from preprocessing.tools.tables import Part, find_parts, read_part
 from ptl_skel.errors import UserError
-
-_ROOM = 50  # metres; nobody is measured further away than that, but pixels are larger
 
 
 class ArraysSource(PoseSource[Path | Part]):
@@ -45,7 +44,7 @@ class ArraysSource(PoseSource[Path | Part]):
     def find(self) -> Mapping[str, Path | Part | Unusable]:
         """The NPZ files, or the clips in the CSV files."""
         if _is_table(self.root):
-            return find_parts(self.root, self.num_joints)
+            return find_parts(self.root, self.layout)
         return find_clips(self.root, ".npz")
 
     def paths(self, place: Path | Part) -> Iterable[Path]:
@@ -102,20 +101,11 @@ def read_npz(path: Path) -> Poses:
     for name, array in (("keypoints", keypoints), ("scores", scores)):
         if array.dtype.kind not in "biuf":
             raise Unusable(f"`{name}` are not numbers")
-    if keypoints.shape[-1] == 3 and "scores" not in arrays and _ends_in_scores(keypoints):
-        raise Unusable("`keypoints` look like x, y and score; give the scores as `scores`, "
-                       "since a third coordinate is in metres")
     persons, frames = (1, *keypoints.shape[:-2])[-2:]
+    check_axes(persons, frames)
     rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
     return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
                  np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays))
-
-
-def _ends_in_scores(keypoints: NDArray[Any]) -> bool:
-    """Whether x and y cannot be metres, and the third column lies in 0 to 1."""
-    known = keypoints[np.isfinite(keypoints).all(-1)]
-    return bool(known.size and np.abs(known[:, :2]).max() > _ROOM
-                and ((known[:, 2] >= 0) & (known[:, 2] <= 1)).all())
 
 
 def _frame_size(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
@@ -154,7 +144,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """An array whose size is checked before memory is taken for it."""
     if info.file_size > MAX_BYTES:
         raise Unusable(f"{info.filename} has {info.file_size:,} bytes, more than the "
-                         f"{MAX_BYTES:,} that a clip can take")
+                       f"{MAX_BYTES:,} that a clip can take")
     stream = io.BytesIO(archive.read(info))
     reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     shape, in_fortran_order, dtype = reads_header[npy.read_magic(stream)](stream)

@@ -1,14 +1,19 @@
-"""JSON of COCO's kind and of MMPose, a file per clip.
+"""JSON of COCO's kind, of MMPose and of Ultralytics: a file per clip, or per frame.
 
 - COCO results, as many tools write them, AlphaPose among them: a list of persons, ``[{"image_id",
-  "keypoints": [x, y, score, ...]}, ...]``, with ``file_name`` instead of ``image_id`` as well.
+  "keypoints": [x, y, score, ...]}, ...]``, with ``file_name`` instead of ``image_id`` as well; or
+  the persons of each image, ``{"0.jpg": [...], ...}``, as AlphaPose writes them with tracking.
 - COCO annotations: ``{"images": [{"id", "file_name", "height", "width"}, ...], "annotations":
   [{"image_id", "keypoints": [x, y, v, ...]}, ...]}``. A joint is present where v is not 0.
 - MMPose's predictions of a video: ``{"meta_info", "instance_info": [{"frame_id", "instances":
   [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list.
+- Ultralytics' ``to_json()`` of each frame in a list: ``[[{"keypoints": {"x", "y", "visible"},
+  "track_id"}, ...], ...]``.
 
-The number of a frame is ``frame_id``, or the number at the end of ``file_name`` or ``image_id``;
-the number of a person is ``track_id``, or ``idx`` as AlphaPose has it.
+The number of a frame is ``frame_id``, or a number in ``file_name`` or ``image_id``: the one that
+differs from frame to frame. Where several do, as in the time of day, the frames are in their order.
+The number of a person is ``track_id``, or ``idx`` as AlphaPose has it. A folder with a file for
+each frame, ``000000.json`` and so on, is one clip.
 
 Reference:
     https://cocodataset.org/#format-results
@@ -18,44 +23,81 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from preprocessing.core.files import find_clips, read_json, to_numbers
 from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Floats, PoseList, Poses
+from preprocessing.tools.frame_files import FrameFiles, find_videos, name_clips
+from preprocessing.tools.poses import Floats, PoseList, Poses, split_values
 from preprocessing.tools.source import PoseSource
 
-_LAST_NUMBER = re.compile(r"(\d{1,18})\D*$", re.ASCII)
+_NUMBER = re.compile(r"(\d+)", re.ASCII)
+_PEEKS = 20  # files that are looked into, to see whether they are of one frame each
+# What JSON of other tools has, and what to do about it.
+_OTHERS = {
+    "skeletons": "the JSON of NW-UCLA, in metres; save `keypoints` (T, V, 3) as NPZ for `arrays`",
+    "data": "the JSON of kinetics-skeleton, in relative coordinates; save `keypoints` (M, T, V, 2) "
+            "in pixels and `scores` as NPZ for `arrays`",
+    "people": "JSON of OpenPose, which `ptl-skel preprocess openpose` reads",
+}
 
 
-class CocoSource(PoseSource[Path]):
+class CocoSource(PoseSource[Path | FrameFiles]):
     """Reads a JSON file of these kinds, or a folder with one per clip, named by its path there."""
 
     tool = "coco"
 
-    def find(self) -> Mapping[str, Path]:
-        """The JSON files."""
-        return find_clips(self.root, ".json")
+    def find(self) -> Mapping[str, Path | FrameFiles]:
+        """The JSON files of a clip each, and the folders with one per frame."""
+        clips = find_clips(self.root, ".json")
+        if not self.root.is_dir():
+            return clips
+        videos = {key: files for key, files in find_videos(self.root, ".json")[0].items()
+                  if len(files.frames) > 1 and _are_frames(path for _, path in files)}
+        frames = {path for files in videos.values() for _, path in files}
+        return {**{clip: path for clip, path in clips.items() if path not in frames},
+                **name_clips(self.root, videos)}
 
-    def paths(self, place: Path) -> Iterable[Path]:
-        """The file itself."""
-        return (place,)
+    def paths(self, place: Path | FrameFiles) -> Iterable[Path]:
+        """The file itself, or those of the frames."""
+        return (place,) if isinstance(place, Path) else (path for _, path in place)
 
-    def read_poses(self, place: Path) -> Poses:
-        """The persons in a file."""
+    def read_poses(self, place: Path | FrameFiles) -> Poses:
+        """The persons in a file, or in the files of the frames."""
+        found = PoseList()
+        if isinstance(place, FrameFiles):
+            for frame, path in place:
+                for person in _dicts(_persons_of_frame(read_json(path)), "a list of persons"):
+                    found.add(frame, *_pose(person, self.num_joints), _person(person))
+            return found.finish(place.frames.tolist())
         content = read_json(place)
         if isinstance(content, dict) and "annotations" in content:
-            return _read_annotations(content)
+            return _read_annotations(content, self.num_joints)
+        names: tuple[str, ...] = ()
         if isinstance(content, dict):
-            content = content.get("instance_info")
-        persons = _dicts(content, "a list of persons, an `instance_info` or `annotations`")
-        if any("instances" in frame for frame in persons):
-            return _read_frames(persons)
-        return _read_results(persons)
+            names = _names_of(content)
+            content = _persons_by_image(content)
+        elif isinstance(content, list) and content and all(isinstance(x, list) for x in content):
+            content = [{"frame_id": i, "instances": frame} for i, frame in enumerate(content)]
+        entries = _dicts(content, "a list of persons, an `instance_info` or `annotations`")
+        if any("instances" in entry for entry in entries):
+            frames = _frame_numbers(entries, "frame_id")
+            persons = [(number, person) for number, entry in zip(frames, entries, strict=True)
+                       for person in _dicts(entry.get("instances"),
+                                            "a list of persons, or of `instances`, in each frame")]
+        else:
+            frames = _frame_numbers(entries, "frame_id", "file_name", "image_id")
+            persons = list(zip(frames, entries, strict=True))
+        for number, person in persons:
+            found.add(number, *_pose(person, self.num_joints), _person(person))
+        return found.finish(frames, joint_names=names)
 
 
-def _read_annotations(content: Mapping[str, Any]) -> Poses:
+def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Poses:
     images = _dicts(content.get("images"), "a list of `images`")
     annotations = _dicts(content["annotations"], "a list of `annotations`")
     frames = dict(zip((repr(image.get("id")) for image in images),
@@ -72,27 +114,69 @@ def _read_annotations(content: Mapping[str, Any]) -> Poses:
         if image not in frames:
             raise Unusable(f"an annotation is of the image {image}, which is not in `images`")
         if annotation.get("keypoints"):
-            found.add(frames[image], *_pose(annotation), _person(annotation))
+            keypoints, visible = _pose(annotation, num_joints)
+            found.add(frames[image], keypoints, None if visible is None else np.minimum(visible, 1),
+                      _person(annotation))
     height, width = next(iter(sides), (None, None))
     size = None if height is None or width is None else (height, width)
-    return found.finish(frames.values(), size)
+    return found.finish(frames.values(), size, _names_of(content))
 
 
-def _read_frames(frames: Sequence[Mapping[str, Any]]) -> Poses:
-    found = PoseList()
-    looked_at = _frame_numbers(frames, "frame_id")
-    for number, frame in zip(looked_at, frames, strict=True):
-        for person in _dicts(frame.get("instances"), "a list of `instances` in each frame"):
-            found.add(number, *_pose(person), _person(person))
-    return found.finish(looked_at)
+def _persons_by_image(content: Mapping[str, Any]) -> Any:
+    """The list of entries in an object which is not of annotations."""
+    if "instance_info" in content:
+        return content["instance_info"]
+    if all(isinstance(persons, list) and _NUMBER.search(image)
+           for image, persons in content.items()):
+        persons = [(image, person) for image, persons in content.items() for person in persons]
+        if all(isinstance(person, dict) for _, person in persons):
+            return [{**person, "image_id": image} for image, person in persons]
+    for key, what in _OTHERS.items():
+        if key in content:
+            raise Unusable(f"it is {what}")
+    return None
 
 
-def _read_results(persons: Sequence[Mapping[str, Any]]) -> Poses:
-    found = PoseList()
-    frames = _frame_numbers(persons, "frame_id", "file_name", "image_id")
-    for number, person in zip(frames, persons, strict=True):
-        found.add(number, *_pose(person), _person(person))
-    return found.finish(frames)
+def _persons_of_frame(content: Any) -> Any:
+    """The list of persons in a file of one frame."""
+    if isinstance(content, dict) and "instance_info" in content:
+        content = content["instance_info"]
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
+        return content[0].get("instances", content)
+    return content
+
+
+def _are_frames(paths: Iterable[Path]) -> bool:
+    """Whether files hold the persons of one frame each, and not those of a clip."""
+    counts = (_count_images(path) for path in islice(paths, _PEEKS))
+    found = list(islice((count for count in counts if count), 3))
+    return bool(found) and max(found) == 1
+
+
+def _count_images(path: Path) -> int:
+    """How many images the persons in a file are of; 0 where there is nobody."""
+    try:
+        content = read_json(path)
+    except Unusable:  # reported when it is read
+        return 0
+    persons = _persons_of_frame(content)
+    if not isinstance(persons, list) or not all(isinstance(one, dict) for one in persons):
+        return 2
+    if any("instances" in one for one in persons):
+        return 2
+    return len({repr(one.get("image_id", one.get("file_name", one.get("frame_id"))))
+                for one in persons})
+
+
+def _names_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the joints in COCO's ``categories`` or in MMPose's ``meta_info``, if any."""
+    categories, meta = content.get("categories"), content.get("meta_info")
+    names: Any = ()
+    if isinstance(categories, list) and categories and isinstance(categories[0], dict):
+        names = categories[0].get("keypoints", ())
+    elif isinstance(meta, dict) and isinstance(meta.get("keypoint_id2name"), dict):
+        names = list(meta["keypoint_id2name"].values())  # in the order of the joints
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _dicts(value: Any, what: str) -> list[Mapping[str, Any]]:
@@ -104,38 +188,56 @@ def _dicts(value: Any, what: str) -> list[Mapping[str, Any]]:
 def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int]:
     """The number of the frame of each entry, by the first key that has a number in all of them."""
     for key in keys:
-        found = [number for entry in entries
-                 if (number := _last_number(entry.get(key))) is not None]
-        if len(found) < len(entries):
+        values = [entry.get(key) for entry in entries]
+        if all(isinstance(value, int) for value in values):
+            return values  # type: ignore[return-value]
+        if not all(isinstance(value, int) or (isinstance(value, str) and _NUMBER.search(value))
+                   for value in values):
             continue
+        found = _numbers_in_names([f"{value:d}" if isinstance(value, int) else str(value)
+                                   for value in values])
         named = dict[int, Any]()
-        for number, entry in zip(found, entries, strict=True):
-            if named.setdefault(number, entry[key]) != entry[key]:
-                raise Unusable(f"{named[number]!r} and {entry[key]!r} have the same number; a "
-                                 "file must hold one clip")
+        for number, value in zip(found, values, strict=True):
+            if named.setdefault(number, value) != value:
+                raise Unusable(f"{named[number]!r} and {value!r} have the same number; a file must "
+                               "hold one clip")
         return found
     raise Unusable(f"there is no number of a frame in {' or '.join(keys)} of each entry")
 
 
-def _last_number(value: Any) -> int | None:
-    """A number, or the last one in the name of an image."""
-    if isinstance(value, str):
-        last = _LAST_NUMBER.search(Path(value).stem) or _LAST_NUMBER.search(value)
-        return int(last[1]) if last else None
-    return value if isinstance(value, int) else None
+def _numbers_in_names(names: Sequence[str]) -> list[int]:
+    """The number of the frame in each name of an image, or its place in the order of the names."""
+    groups = [[int(number) for number in _NUMBER.findall(Path(name).stem) or _NUMBER.findall(name)]
+              for name in names]
+    if len({_NUMBER.sub("#", name) for name in names}) > 1:
+        return [numbers[-1] for numbers in groups]
+    columns = [column for column in zip(*groups, strict=True) if len(set(column)) > 1]
+    if len(columns) < 2:
+        return list(columns[0]) if columns else [numbers[-1] for numbers in groups]
+    order = {numbers: i for i, numbers in enumerate(sorted(set(zip(*columns, strict=True))))}
+    return [order[numbers] for numbers in zip(*columns, strict=True)]
 
 
-def _pose(person: Mapping[str, Any]) -> tuple[Floats, Floats | None]:
+def _pose(person: Mapping[str, Any], num_joints: int | None) -> tuple[Floats, Floats | None]:
     """Keypoints ``(V, 2)`` and scores ``(V,)``."""
-    keypoints = to_numbers(person.get("keypoints"), "`keypoints`")
-    scores = person.get("keypoint_scores")
-    if keypoints.ndim == 1:
-        columns = 3 if scores is None else 2
-        if keypoints.size % columns == 0:
-            keypoints = keypoints.reshape(-1, columns)
+    given, scores = person.get("keypoints"), person.get("keypoint_scores")
+    if isinstance(given, dict):  # of Ultralytics
+        x, y = (to_numbers(given.get(axis), f"`{axis}` of `keypoints`") for axis in "xy")
+        if x.ndim != 1 or x.shape != y.shape:
+            raise Unusable("`x` and `y` of `keypoints` are not lists of the same length")
+        visible = given.get("visible")
+        return np.stack([x, y], -1), None if visible is None else to_numbers(visible, "`visible`")
+    keypoints = to_numbers(given, "`keypoints`")
+    if scores is None and keypoints.ndim == 1:
+        return split_values(keypoints, num_joints)
+    if keypoints.ndim == 1 and keypoints.size % 2 == 0:
+        keypoints = keypoints.reshape(-1, 2)
+    if scores is not None and keypoints.ndim == 2 and keypoints.shape[1] == 3:
+        raise Unusable("`keypoints` are 3D; save them as `keypoints` (M, T, V, 3), and the scores "
+                       "as `scores`, in an NPZ file for `arrays`")
     if keypoints.ndim != 2 or keypoints.shape[1] not in ({2, 3} if scores is None else {2}):
         raise Unusable("`keypoints` are not a list of x, y and score, nor of [x, y] or "
-                         "[x, y, score]")
+                       "[x, y, score]")
     if scores is not None:
         return keypoints, to_numbers(scores, "`keypoint_scores`")
     return keypoints[:, :2], keypoints[:, 2] if keypoints.shape[1] == 3 else None

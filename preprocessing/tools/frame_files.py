@@ -1,16 +1,16 @@
 """Clips that lie in a file per frame, as OpenPose and Ultralytics write them.
 
 The name of a file ends in the number of its frame: ``jump_000000000012_keypoints.json`` is frame
-12 of the video ``jump``. A clip is named as its video; where the names hold only numbers, or
-the same video is in several folders, as its folder below the root, and where several such videos
-are in the folder, as both: ``folder/video``.
+12 of the video ``jump``. A clip is named after its video. Where file names hold only numbers,
+or the same video is in several folders, it is named after its folder below the root, or after both
+(``folder/video``) where the folder holds several such videos.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from preprocessing.core.source import LeftOut, Unusable
 from preprocessing.tools.poses import Integers
 from ptl_skel.errors import MissingFileError, UserError
 
-_MAX_DIGITS = 18  # what 64 bits can hold
+_MAX_DIGITS = 18  # fit in 64 bits
 
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The files of a clip. Their names are rules, not lists: of NTU they would be millions.
+    """The files of a clip. Their names are computed: a data set has millions of frames.
 
     Args:
         folder: Where they lie.
@@ -62,6 +62,15 @@ def find_frame_files(root: Path, tail: str) -> dict[str, FrameFiles | Unusable]:
     if not root.is_dir():
         raise MissingFileError(f"{root} is not a folder; give the one that holds the files "
                                f"<video>_<frame>{tail}")
+    videos, flawed = find_videos(root, tail)
+    if not videos:
+        raise UserError(f"{root} holds no file <video>_<frame>{tail}")
+    return {**name_clips(root, videos), **flawed}
+
+
+def find_videos(root: Path, tail: str
+                ) -> tuple[dict[tuple[str, str], FrameFiles], dict[str, Unusable]]:
+    """The files of each video, by folder and video; and files that belong to none."""
     videos: dict[tuple[str, str], FrameFiles] = {}
     flawed: dict[str, Unusable] = {}
     for folder, names in walk(root):
@@ -70,8 +79,15 @@ def find_frame_files(root: Path, tail: str) -> dict[str, FrameFiles | Unusable]:
         videos |= {(place, video): files for video, files in found.items()}
         flawed |= {(folder / name).relative_to(root).as_posix(): reason
                    for name, reason in others.items()}
-    if not videos:
-        raise UserError(f"{root} holds no file <video>_<frame>{tail}")
+    return videos, flawed
+
+
+def name_clips(root: Path, videos: Mapping[tuple[str, str], FrameFiles]) -> dict[str, FrameFiles]:
+    """The files of each clip by its name, sorted.
+
+    Raises:
+        UserError: Two clips would have the same name.
+    """
     same_video = Counter(video for _, video in videos)
     same_place = Counter(place for place, _ in videos)
     clips: dict[str, FrameFiles] = {}
@@ -84,7 +100,7 @@ def find_frame_files(root: Path, tail: str) -> dict[str, FrameFiles | Unusable]:
             raise UserError(f"{files.folder} and {clips[name].folder} both hold a clip that would "
                             f"be named {name!r}; rename one of the folders")
         clips[name] = files
-    return {**dict(sorted(clips.items())), **flawed}
+    return dict(sorted(clips.items()))
 
 
 def _videos(folder: Path, names: list[str],

@@ -8,15 +8,16 @@ and all values except the clip may be empty where they are not known.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocessing.core.plausibility import check_counting
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.storage import PARTS
 
 PROTOCOL = "own"
-"""Name under which a keypoint file has the splits of such a CSV file."""
+"""Name of the protocol in the keypoint file that holds the splits of such a CSV file."""
 
 _COLUMNS = ("clip", "label", "split", "subject")
 _MAX_CLASSES = 100_000
@@ -24,7 +25,7 @@ _MAX_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of a clip; the label as text, empty texts and -1 for what is not known."""
+    """What is known of a clip: the label as text; an empty text or -1 for what is not known."""
 
     label: str
     split: str = ""
@@ -75,21 +76,33 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
         UserError: A label is not one of the classes.
     """
     texts = {row.label for row in rows.values() if row.label}
-    if class_names is None:
+    if class_names is not None:
+        _check_numbers(texts, class_names, where)
+    else:
         class_names = sorted(texts)
         if texts and all(map(_is_number, texts)):
             last = max(map(int, texts))
             if last >= _MAX_CLASSES:
                 raise UserError(f"{where} has the label {last}, which looks wrong; if there are "
-                                 "that many classes, name them with --classes")
+                                "that many classes, name them with --classes")
             class_names = [str(label) for label in range(last + 1)]
     names = tuple(class_names)
     for clip, row in rows.items():
         if row.label and _index(row.label, names) < 0:
             raise UserError(f"{where} gives {clip!r} the label {row.label!r}, which is neither "
-                             f"the name nor the index of one of the {len(names)} classes in "
-                             "--classes")
+                            f"the name nor the index of one of the {len(names)} classes in "
+                            "--classes")
     return Labels(rows, names)
+
+
+def _check_numbers(texts: Collection[str], names: Sequence[str], where: str) -> None:
+    """Checks that labels which are numbers can only be indices of classes."""
+    numbers = {int(text) for text in texts if _is_number(text)}
+    if numbers and any(_is_number(name) and name != str(i) for i, name in enumerate(names)):
+        raise UserError(f"{where} has labels like {min(numbers)}, which may be the name of a class "
+                        "or its index; write the names of classes as words")
+    if len(numbers) == len(texts):
+        check_counting(numbers, len(names), where)
 
 
 def _index(label: str, names: Sequence[str]) -> int:
@@ -112,7 +125,7 @@ def read_labels(path: Path) -> dict[str, Row]:
     """
     if not path.is_file():
         raise MissingFileError(f"--labels {path} does not exist; it is a CSV file with the "
-                                f"columns {', '.join(_COLUMNS)}")
+                               f"columns {', '.join(_COLUMNS)}")
     found: dict[str, Row] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -120,13 +133,13 @@ def read_labels(path: Path) -> dict[str, Row]:
             columns = [name.strip() for name in next(lines, [])]
             if not {"clip", "label"} <= set(columns) <= set(_COLUMNS):
                 raise UserError(f"--labels {path} must have the columns clip and label, may have "
-                                 f"split and subject, but has: {', '.join(columns) or 'nothing'}")
+                                f"split and subject, but has: {', '.join(columns) or 'nothing'}")
             for cells in lines:
                 where = f"--labels {path}, line {lines.line_num}"
                 if len(cells) != len(columns):
                     if cells:
                         raise UserError(f"{where} has {len(cells)} values for {len(columns)} "
-                                         f"columns: {','.join(cells)[:80]}")
+                                        f"columns: {','.join(cells)[:80]}")
                     continue
                 clip, row = _row(where, dict(zip(columns, map(str.strip, cells), strict=True)))
                 if clip in found:
@@ -145,8 +158,8 @@ def _row(where: str, values: Mapping[str, str]) -> tuple[str, Row]:
         raise UserError(f"{where} names no clip")
     if split not in {"", *PARTS}:
         raise UserError(f"{where} has the split {split!r}, but it must be one of "
-                         f"{', '.join(PARTS)}, or empty")
+                        f"{', '.join(PARTS)}, or empty")
     if subject and not _is_number(subject):
         raise UserError(f"{where} has the subject {subject!r}, but it must be a number from 0 "
-                         "to 999999999, or empty")
+                        "to 999999999, or empty")
     return values["clip"], Row(values["label"], split, int(subject) if subject else -1)

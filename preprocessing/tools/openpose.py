@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 from preprocessing.core.files import read_json, to_numbers
 from preprocessing.core.source import Unusable
-from preprocessing.tools.frame_files import FrameFiles, find_frame_files
-from preprocessing.tools.poses import PoseList, Poses
+from preprocessing.tools.frame_files import FrameFiles, find_frame_files, find_videos
+from preprocessing.tools.poses import PoseList, Poses, split_values
 from preprocessing.tools.source import PoseSource
 
 TAIL = "_keypoints.json"
@@ -34,7 +34,9 @@ class OpenPoseSource(PoseSource[FrameFiles]):
 
     def find(self) -> Mapping[str, FrameFiles | Unusable]:
         """The videos in the folder."""
-        return find_frame_files(self.root, TAIL)
+        is_renamed = (self.root.is_dir() and not find_videos(self.root, TAIL)[0]
+                      and find_videos(self.root, ".json")[0])  # as some programs do
+        return find_frame_files(self.root, ".json" if is_renamed else TAIL)
 
     def paths(self, place: FrameFiles) -> Iterable[Path]:
         """The files of its frames."""
@@ -50,11 +52,8 @@ class OpenPoseSource(PoseSource[FrameFiles]):
                 raise Unusable(f"{path.name} has no list `people`")
             for person in people:
                 values = to_numbers(_body(person, path.name), f"{_KEYS[0]} in {path.name}")
-                if values.ndim != 1 or values.size % 3:
-                    raise Unusable(f"{_KEYS[0]} in {path.name} is not a list x, y, c, ...")
                 if values.size:
-                    joints = values.reshape(-1, 3)
-                    found.add(frame, joints[:, :2], joints[:, 2], _number(person))
+                    found.add(frame, *split_values(values, self.num_joints), _number(person))
         return found.finish(place.frames.tolist())
 
 

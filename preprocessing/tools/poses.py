@@ -26,8 +26,9 @@ class Poses:
         scores: ``(R, V)``; 0 for a missing joint.
         frame: Number of the frame of each row, ``(R,)``.
         person: Number that the tool gave to the person of each row, ``(R,)``; -1 for none.
-        frames: Numbers of all frames the tool looked at, ``(F,)``, with a person in them or not.
+        frames: Numbers of all frames that the tool processed, ``(F,)``, with or without persons.
         frame_size: Height and width of the frame in pixels, None where the input does not know.
+        joint_names: What the input calls its joints, in their order; empty where it does not.
     """
 
     keypoints: Floats
@@ -36,6 +37,25 @@ class Poses:
     person: Integers
     frames: Integers
     frame_size: tuple[int, int] | None = None
+    joint_names: tuple[str, ...] = ()
+
+
+def split_values(values: Floats, num_joints: int | None) -> tuple[Floats, Floats | None]:
+    """Keypoints ``(V, 2)`` and scores ``(V,)`` in a list x, y, score, ..., or x, y, ...
+
+    Args:
+        values: The list.
+        num_joints: V if known; without it all lists are read as triples.
+
+    Raises:
+        Unusable: The list has another length.
+    """
+    if num_joints is not None and values.shape == (2 * num_joints,):
+        return values.reshape(-1, 2), None
+    if values.ndim != 1 or values.size % 3:
+        raise Unusable(f"keypoints of the shape {values.shape} are not a list x, y, score, ...; "
+                       "for a list x, y, ... name the layout with --layout")
+    return values.reshape(-1, 3)[:, :2], values.reshape(-1, 3)[:, 2]
 
 
 class PoseList:
@@ -65,12 +85,14 @@ class PoseList:
                            f"one has {joints}")
         self._rows.append((frame, person, keypoints, scores))
 
-    def finish(self, frames: Iterable[int], frame_size: tuple[int, int] | None = None) -> Poses:
+    def finish(self, frames: Iterable[int], frame_size: tuple[int, int] | None = None,
+               joint_names: tuple[str, ...] = ()) -> Poses:
         """All persons that were added.
 
         Args:
-            frames: Numbers of all frames that were looked at.
+            frames: Numbers of all frames that the tool processed.
             frame_size: Height and width in pixels, if known.
+            joint_names: Names of the joints, if known.
 
         Raises:
             Unusable: There is no person in any frame, or a number is absurd.
@@ -80,10 +102,10 @@ class PoseList:
         keypoints = np.stack([row[2] for row in self._rows])
         scores = np.stack([np.ones(len(row[2])) if row[3] is None else row[3]
                            for row in self._rows])
-        looked_at = list(frames)
-        if max(map(abs, [*looked_at, *(number for row in self._rows for number in row[:2])])
+        processed = list(frames)
+        if max(map(abs, [*processed, *(number for row in self._rows for number in row[:2])])
                ) > _MAX_NUMBER:
             raise Unusable("the number of a frame or of a person is absurdly large")
         frame, person = (np.array([row[i] for row in self._rows], np.int64) for i in (0, 1))
         return Poses(keypoints, scores, frame, np.maximum(person, -1),
-                     np.array(looked_at, np.int64), frame_size)
+                     np.array(processed, np.int64), frame_size, joint_names)

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
-
 from preprocessing.core.files import read_class_names
 from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
+from preprocessing.core.plausibility import check_scores
 from preprocessing.core.source import Unusable
 from preprocessing.tools.labels import Row, name_classes, read_labels
 from preprocessing.tools.poses import Poses
@@ -62,7 +61,7 @@ class PoseSource(ABC, Generic[T]):
             raise UserError(f"--frame_size must lie in 1 to {MAX_SIDE}, got {frame_size[0]} "
                             f"{frame_size[1]}")
         self.root, self.frame_size, self.max_persons = root, frame_size, max_persons
-        self.num_joints = None if layout is None else get_layout(layout).num_joints
+        self.layout = None if layout is None else get_layout(layout)
         self._clips, self._label_file = dict(self.find()), labels
         rows = self.find_labels() if labels is None else read_labels(labels)
         names = None if classes is None else read_class_names(classes)
@@ -75,7 +74,8 @@ class PoseSource(ABC, Generic[T]):
         if coordinates == 2 and first.frame_size is None and frame_size is None:
             raise self._no_frame_size()
         self.header = Header(
-            dataset=root.resolve().stem, layout=choose_layout(root, layout, joints, self.layouts),
+            dataset=root.resolve().stem, layout=choose_layout(
+                root, layout, joints, self.layouts, first.joint_names),
             class_names=self._labels.class_names,
             source=f"{self.tool}, at most {max_persons} persons", num_coordinates=coordinates)
 
@@ -100,6 +100,11 @@ class PoseSource(ABC, Generic[T]):
         Raises:
             Unusable: The clip cannot be used; the message says why.
         """
+
+    @property
+    def num_joints(self) -> int | None:
+        """Number of joints of the layout that was named, None without one."""
+        return None if self.layout is None else self.layout.num_joints
 
     def find_labels(self) -> Mapping[str, Row]:
         """What the input itself knows about its clips, by name; nothing, for most tools."""
@@ -135,14 +140,13 @@ class PoseSource(ABC, Generic[T]):
             joints, coordinates = poses.keypoints.shape[1:]
             raise Unusable(f"it has {joints} joints with {coordinates} coordinates, not "
                            f"{expected[0]} with {expected[1]} as layout {self.header.layout.name}")
+        doubt = check_scores(poses.scores)
         keypoints, scores = follow_persons(poses, self.max_persons)
         size = (1, 1) if expected[1] == 3 else poses.frame_size or self.frame_size
         if size is None or not 1 <= min(size) <= max(size) <= MAX_SIDE:
             raise Unusable(f"the size of its frames is {size or 'not known; give --frame_size'}")
-        if expected[1] == 2 and np.abs(keypoints).max() <= 1 < max(size):
-            raise Unusable("all coordinates lie in -1 to 1: they are relative, not in pixels")
         return [Clip(key, keypoints, scores, size, self._labels.label(key),
-                     self._labels.subject(key))]
+                     self._labels.subject(key), repairs=doubt)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """The protocol ``own``, where the labels have a split."""

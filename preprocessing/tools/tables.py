@@ -4,7 +4,7 @@
 ``clip``    name of the clip; its lines follow each other
 ``frame``   number of the frame
 ``person``  number of the person, the same in all frames of the clip
-``joint``   index of the joint in the layout, from 0; joints that were not found are left out
+``joint``   index of the joint in the layout, from 0, or its name; may be left out if not found
 ``x, y``    pixels of the frame; empty for a joint that was not found
 ``score``   0..1; without this column 1
 ==========  =====================================================================================
@@ -26,10 +26,11 @@ from preprocessing.core.files import MAX_BYTES, find_clips, to_numbers
 from preprocessing.core.source import Unusable
 from preprocessing.tools.poses import Poses
 from ptl_skel.errors import UserError
+from ptl_skel.skeletons import SkeletonLayout
 
 _COLUMNS = ("clip", "frame", "person", "joint", "x", "y", "score")
 _MAX_LINE = 100_000
-_MAX_DIGITS = 3  # of the index of a joint
+_MAX_DIGITS = 5  # of the index of a joint, e.g. 132.0
 _MAX_INDEX = 10**15  # exact as a float
 _MAX_VALUES = 50_000_000  # of a clip in memory
 
@@ -43,40 +44,38 @@ class Part:
         columns: What its columns are called.
         start: Where the first line begins, bytes.
         stop: Where the last one ends.
-        num_joints: Number of joints of the layout.
+        joints: The joints of the layout.
     """
 
     path: Path
     columns: list[str]
     start: int
     stop: int
-    num_joints: int = 0
+    joints: tuple[str, ...]
 
 
-def find_parts(root: Path, num_joints: int | None) -> dict[str, Part | Unusable]:
+def find_parts(root: Path, layout: SkeletonLayout | None) -> dict[str, Part | Unusable]:
     """The clips in a CSV file or in a folder of CSV files.
-
-    Args:
-        root: The file or folder.
-        num_joints: Number of joints; None takes the largest index in all files.
 
     Raises:
         MissingFileError: There is no such file or folder.
-        UserError: There is no CSV file in it, or one is damaged or has other columns.
+        UserError: There is no CSV file in it, one is damaged or has other columns, or the layout
+            is not known.
     """
     parts: dict[str, Part] = {}
     joints, scattered = set[str](), dict[str, Unusable]()
     for path in find_clips(root, ".csv").values():
-        for clip in _find(path, parts, joints):
+        for clip in _find(path, layout.joints if layout else (), parts, joints):
             scattered[clip] = Unusable("its lines do not follow each other")
     usable = {clip: part for clip, part in parts.items() if clip not in scattered}
     if not usable:
         raise UserError(f"{root} holds no clip whose lines follow each other")
+    if layout is None:  # of somebody whose legs are hidden, the largest index is not the last one
+        raise UserError(f"{root} is a table, which does not show how many joints the layout has; "
+                        "name it with --layout, e.g. --layout coco17")
     indices = [int(joint) for joint in joints if joint.isascii() and joint.isdecimal()]
     if indices and min(indices) > 0:
         raise UserError(f"{root} numbers the joints from {min(indices)}; they must count from 0")
-    for part in usable.values():
-        part.num_joints = num_joints or max(indices, default=0) + 1
     return {**usable, **scattered}
 
 
@@ -99,18 +98,21 @@ def read_part(part: Part) -> Poses:
     if any(len(cells) != len(part.columns) for cells in rows):
         raise Unusable(f"it has a line that does not have {len(part.columns)} values")
     order = [part.columns.index(name) for name in _COLUMNS[1:] if name in part.columns]
-    values = to_numbers([[cells[i].strip() or "nan" for i in order] for cells in rows], "a line")
+    indices_of = {name: str(index) for index, name in enumerate(part.joints)}
+    values = to_numbers([[indices_of.get(cell, cell) or "nan" for cell in (
+        cells[i].strip() for i in order)] for cells in rows], "a line")
     indices = values[:, :3]
     if not ((indices >= 0) & (indices <= _MAX_INDEX) & (indices == np.floor(indices))).all():
         raise Unusable("`frame`, `person` and `joint` must be integers from 0")
     joint = indices[:, 2].astype(np.int64)
-    if joint.max() >= part.num_joints:
-        raise Unusable(f"it has a joint {joint.max()}, but there are {part.num_joints}")
+    num_joints = len(part.joints)
+    if joint.max() >= num_joints:
+        raise Unusable(f"it has a joint {joint.max()}, but there are {num_joints}")
     seen, row = np.unique(indices[:, :2].astype(np.int64), axis=0, return_inverse=True)
-    shape = len(seen), part.num_joints
+    shape = len(seen), num_joints
     if math.prod(shape) > _MAX_VALUES:
         raise Unusable("it names too few joints of too many persons and frames")
-    if len(np.unique(row * part.num_joints + joint)) < len(joint):
+    if len(np.unique(row * num_joints + joint)) < len(joint):
         raise Unusable("it has a joint of the same person twice in a frame")
     keypoints, scores = np.zeros((*shape, 2)), np.zeros(shape)
     keypoints[row, joint] = values[:, 3:5]
@@ -118,7 +120,8 @@ def read_part(part: Part) -> Poses:
     return Poses(keypoints, scores, seen[:, 0], seen[:, 1], seen[:, 0])
 
 
-def _find(path: Path, parts: dict[str, Part], joints: set[str]) -> Iterator[str]:
+def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
+          joints: set[str]) -> Iterator[str]:
     """Notes where the lines of each clip are and which joints they name.
 
     Yields:
@@ -139,11 +142,11 @@ def _find(path: Path, parts: dict[str, Part], joints: set[str]) -> Iterator[str]
             for cells in rows:
                 if len(cells) == len(columns):
                     if len(cells[joint_at]) <= _MAX_DIGITS:
-                        joints.add(cells[joint_at].strip())
+                        joints.add(cells[joint_at].strip().removesuffix(".0"))
                     clip = cells[clip_at].strip()
                     if clip != current and clip in parts:
                         yield clip
-                    parts.setdefault(clip, Part(path, columns, start, start))
+                    parts.setdefault(clip, Part(path, columns, start, start, layout))
                     current = clip
                 elif current is None:
                     raise UserError(f"{path} has {len(cells)} values for {len(columns)} columns "

@@ -23,6 +23,7 @@ TAIL = ".txt"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few hundred
 _BOX = 5  # class and box, before the joints
 _MAX_BEHIND = 2  # confidence and number
+_MIN_INSIDE = 0.8  # of the joints, in a box a fourth larger than that of the person
 _MAX_SHARE = 3  # joints are found a little outside the frame, but not as far
 
 
@@ -55,17 +56,25 @@ class YoloSource(PoseSource[FrameFiles]):
                     lines.append(to_numbers(text.split(), f"line {number} of {path.name}"))
                     frames.append(frame)
         height, width = self.frame_size or (1, 1)
+        inside: list[list[float]] = []
         found, shapes = PoseList(), [self._shape(len(line)) for line in lines]
         persons = _numbers(lines, [len(line) - _BOX - joints * values
                                    for line, (joints, values) in zip(lines, shapes, strict=True)])
         for frame, line, (joints, values), person in zip(frames, lines, shapes, persons,
                                                          strict=True):
             pose = line[_BOX : _BOX + joints * values].reshape(joints, values)
-            if np.abs(pose[:, :2]).max() > _MAX_SHARE:
+            if (np.abs(pose[:, :2]) > _MAX_SHARE).any():
                 raise Unusable(f"frame {frame} has coordinates beyond {_MAX_SHARE}: they are not "
                                "shares of the width and the height")
+            pairs = line[_BOX : _BOX + (len(line) - _BOX) // 2 * 2].reshape(-1, 2)
+            inside.append([_share_inside(line[1:_BOX], pose[:, :2]),
+                           _share_inside(line[1:_BOX], pairs)])
             found.add(frame, pose[:, :2] * (width, height), pose[:, 2] if values == 3 else None,
                       person)
+        as_read, as_pairs = np.mean(inside, 0) if inside else (1, 0)
+        if self.layout is None and as_read < max(as_pairs, _MIN_INSIDE):
+            raise Unusable("many joints lie outside the boxes of their persons: the lines are of "
+                           "another layout, or without a score; name the layout with --layout")
         return found.finish(place.frames.tolist())
 
     def _shape(self, length: int) -> tuple[int, int]:
@@ -81,6 +90,13 @@ class YoloSource(PoseSource[FrameFiles]):
                        + hint)
 
 
+def _share_inside(box: Floats, joints: Floats) -> float:
+    """Share of joints ``(V, 2)`` in a box ``cx, cy, w, h`` that is a fourth larger than given."""
+    found = joints[joints.any(1)].clip(-_MAX_SHARE, _MAX_SHARE)
+    box = box.clip(-_MAX_SHARE, _MAX_SHARE)
+    return float((np.abs(found - box[:2]) <= 0.625 * box[2:]).all(1).mean()) if len(found) else 1
+
+
 def _numbers(lines: Sequence[Floats], behind: Sequence[int]) -> list[int]:
     """The number of the person of each line, -1 for none.
 
@@ -89,8 +105,8 @@ def _numbers(lines: Sequence[Floats], behind: Sequence[int]) -> list[int]:
         behind: How many of them come after the joints.
     """
     last = [float(line[-1]) for line in lines]
-    # A single value is the number where some lines have none, and the confidence where some have
-    # two; where all lines have one, it is the number if it is a whole one throughout.
+    # A single value is the number if some lines have none, and the confidence if some have two.
+    # If all lines have one, it is the number if all of them are integers.
     whole = all(value >= 1 and value.is_integer() for value in last)
     has_confidence = 2 in behind or (set(behind) == {1} and not whole)
     return [int(value) if count == 1 + has_confidence and value.is_integer() else -1

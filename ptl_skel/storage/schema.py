@@ -91,17 +91,17 @@ def valid_clip(clip: Clip, header: Header) -> Clip:
     joints, coordinates = header.layout.num_joints, header.num_coordinates
     if clip.keypoints.ndim != 4 or clip.keypoints.shape[2:] != (joints, coordinates):
         raise UserError(f"keypoints have the shape {clip.keypoints.shape}, expected (persons, "
-                         f"frames, {joints}, {coordinates}) for layout {header.layout.name}")
+                        f"frames, {joints}, {coordinates}) for layout {header.layout.name}")
     if clip.scores.shape != clip.keypoints.shape[:3]:
         raise UserError(f"scores have the shape {clip.scores.shape}, expected "
-                         f"{clip.keypoints.shape[:3]}")
+                        f"{clip.keypoints.shape[:3]}")
     if clip.keypoints.shape[0] == 0:
         raise UserError("the clip has no person")
     if clip.keypoints.shape[1] == 0:
         raise UserError("the clip has no frame")
     if not -1 <= clip.label < len(header.class_names):
         raise UserError(f"label {clip.label} is out of range: the classes are 0 to "
-                         f"{len(header.class_names) - 1}")
+                        f"{len(header.class_names) - 1}")
     if not clip.id or "\0" in clip.id or clip.id.encode(errors="replace").decode() != clip.id:
         raise UserError(f"{clip.id!r} cannot be the name of a clip")
     if not 1 <= min(clip.frame_size) <= max(clip.frame_size) <= MAX_SIDE:

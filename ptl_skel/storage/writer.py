@@ -267,8 +267,8 @@ class ClipWriter:
                 unknown = [i for i in named if i not in position and i not in self.skipped]
                 if unknown:
                     raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
-                                     f"names {len(unknown)} unknown clips, among them "
-                                     f"{unknown[0]!r}")
+                                    f"names {len(unknown)} unknown clips, among them "
+                                    f"{unknown[0]!r}")
                 if len(seen.intersection(named)) or len(set(named)) != len(named):
                     raise UserError(f"{self.path} is not written, the split {protocol}/{part} "
                                     "names a clip twice, or one of another part")

@@ -95,7 +95,7 @@ def test_the_page_is_one_file_that_asks_for_no_other(tmp_path, capsys):
     assert text.startswith("<!DOCTYPE html>")
     assert not parsed.fetched
     assert text.count("* plotly.js v") == 1  # the licence in its head
-    assert text.count("Plotly.newPlot(") == 5
+    assert text.count("Plotly.newPlot(") == 6
     for fact in ("&lt;toys&gt;.h5", "train 1, test 1", "Clips of one frame: 1", "a&amp;b",
                  "Clips without motion: 1", "Clips at the origin: 0", "missing joints"):
         assert fact in text
@@ -155,6 +155,14 @@ def test_what_is_printed(tmp_path, capsys):
                  "clips of one frame 1: a", "clips without motion 1: c", "wave 1 1/0", "walk 1 0/1",
                  "(not known) 1 0/0"):
         assert line in lines
+
+
+def test_texts_are_not_markup(tmp_path, capsys):
+    path = write(tmp_path / "[red]toys.h5", make_clip("[b]", 1, label=0), classes=("[up]", ":cat:"))
+    check_file(path)
+    printed = "".join(capsys.readouterr().out.split())
+    for text in ("[red]toys.h5", "[b]", "[up]", ":cat:"):
+        assert text in printed
 
 
 def test_3d_has_no_frame_to_leave(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The commands as users give them, in processes of their own where that matters."""
+"""The commands as users give them, in separate processes where that matters."""
 
 import errno
 import inspect
@@ -45,7 +45,7 @@ if __name__ == "__main__":
 def annotated(tmp_path: Path) -> Path:
     """A pickle of two clips and a split."""
     annotations = [{"frame_dir": name, "label": label, "img_shape": (99, 99), "total_frames": 2,
-                    "keypoint": np.ones((1, 2, 17, 2), np.float32)}
+                    "keypoint": np.full((1, 2, 17, 2), 9, np.float32)}
                    for label, name in enumerate("ab")]
     path = tmp_path / "some.pkl"
     path.write_bytes(pickle.dumps({"split": {"x_train": ["a"], "x_val": ["b"]},

@@ -38,7 +38,7 @@ def penn_action(folder):
 def pyskl(folder):
     (folder / "some.pkl").write_bytes(pickle.dumps([{
         "frame_dir": "a", "label": 0, "img_shape": (480, 640),
-        "keypoint": np.ones((1, 3, 17, 2), np.float32)}]))
+        "keypoint": np.full((1, 3, 17, 2), 9, np.float32)}]))
 
 
 def openpose(folder):
@@ -66,7 +66,7 @@ def table(folder):
 SIZED = ("--frame_size", "480", "640")
 INPUTS = {ntu: ("ntu",), archive: ("ntu",), pyskl: ("pyskl",), penn_action: ("penn_action",),
           openpose: ("openpose", *SIZED), coco: ("coco", *SIZED), yolo: ("yolo", *SIZED),
-          arrays: ("arrays", *SIZED), table: ("arrays", *SIZED)}
+          arrays: ("arrays", *SIZED), table: ("arrays", *SIZED, "--layout", "coco17")}
 
 
 def test_no_source_is_left_out():

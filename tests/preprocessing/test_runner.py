@@ -38,7 +38,7 @@ class Numbers:
         if number % 7 == 5:
             return []
         frames = 1 + number * 5 % 23
-        keypoints = np.full((1, frames, 13, 2), number, np.float32)
+        keypoints = np.full((1, frames, 13, 2), number or 0.5, np.float32)
         names = [key, f"{key} again"] if number == 8 else [key]
         return [Clip(name, keypoints, np.ones((1, frames, 13)), (9, 9), number % 2)
                 for name in names]

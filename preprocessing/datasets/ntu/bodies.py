@@ -1,19 +1,19 @@
 """Which of the bodies that a Kinect reports are the persons of a clip.
 
 A sensor reports furniture as bodies, and gives a person a new ID after losing sight of them. The
-rule here is PYSKL's, so that results on the 3D skeletons compare:
+rule here is PYSKL's, so that results on the 3D skeletons are comparable:
 
 1. A single body is the person. Of several, those seen in at most 11 frames are dropped.
-2. If several are left, a body is noise when it is wider than 0.8 of its height in at least
-   69.754 % of its frames. A body's motion is the sum of the variances of x, y and z over its
-   frames, without those in which it is that wide.
+2. If several are left, a body is noise if it is wider than 0.8 of its height in at least
+   69.754 % of its frames. A body's motion is the sum of the variances of x, y and z over the
+   frames in which it is not that wide.
 3. Bodies are taken by decreasing motion. The first is person 0. Each further one continues
-   person 0 if the times at which they are seen do not meet, else person 1 likewise, else it is
+   person 0 if the times at which they are seen do not overlap, else person 1 likewise, else it is
    dropped.
 
-Three traits of PYSKL's script are not part of the rule, and not followed: it closes up frames
+Three properties of PYSKL's script are not part of the rule and not followed: it removes frames
 without bodies, lets the time of person 1 begin at the first frame whenever it is seen (a body
-that could precede it is lost), and numbers the persons anew if only person 1 is in the first frame.
+that could precede it is lost), and renumbers the persons if only person 1 is in the first frame.
 
 Reference:
     PYSKL, arXiv 2205.09443; thresholds after the MATLAB code of NTU RGB+D, arXiv 1604.02808.

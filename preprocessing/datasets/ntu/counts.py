@@ -1,4 +1,4 @@
-"""Compares how many samples a keypoint file of NTU RGB+D has with how many there should be."""
+"""Compares the number of samples in a keypoint file of NTU RGB+D with the official number."""
 
 from __future__ import annotations
 

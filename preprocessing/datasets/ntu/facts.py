@@ -1,4 +1,4 @@
-"""Facts about NTU RGB+D 60 and 120 that its files do not hold.
+"""Facts about NTU RGB+D 60 and 120 that its files do not contain.
 
 Reference:
     NTU RGB+D, arXiv 1604.02808; NTU RGB+D 120, arXiv 1905.04757; the list of samples whose
@@ -18,13 +18,13 @@ TRAIN_SUBJECTS_120 = TRAIN_SUBJECTS_60 | {
 TEST_CAMERA = 1  # cross-view: cameras 2 and 3 train
 # Cross-setup: even setups train, odd ones test.
 
-# Whoever performs in a setup does so twice, before three cameras: 60 actions, 1 to 60 in the setups
-# of NTU RGB+D 60 and 61 to 120 in the others.
+# Each performer of a setup performs 60 actions twice, before three cameras: 1 to 60 in the setups
+# of NTU RGB+D 60, and 61 to 120 in the others.
 NUM_CAMERAS, NUM_REPLICATIONS, NUM_ACTIONS = 3, 2, 60
 
-# Samples to train and to test on, without those whose skeletons are missing. Those of 120 are what
-# github.com/rombaldivia/NestSAR (a87116b) checks the splits in PYSKL's annotations against; both
-# protocols add up to 114,480 samples less the 535 missing ones.
+# Samples to train and to test on, without those whose skeletons are missing. Those of 120 are the
+# counts that github.com/rombaldivia/NestSAR (a87116b) compares the splits in PYSKL's annotations
+# with; both protocols add up to 114,480 samples less the 535 missing ones.
 OFFICIAL_COUNTS = {
     60: {"xsub": {"train": 40_091, "test": 16_487}, "xview": {"train": 37_646, "test": 18_932}},
     120: {"xsub": {"train": 63_026, "test": 50_919}, "xset": {"train": 54_468, "test": 59_477}},

@@ -124,7 +124,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
             raise zipfile.BadZipFile("it would begin before the archive does")
         if member.file_size > max(_SMALL, _MAX_RATIO * member.compress_size):
             raise Unusable(f"it would unpack to {member.file_size >> 20} MB, more than "
-                             f"{_MAX_RATIO} times what it takes in the archive")
+                           f"{_MAX_RATIO} times what it takes in the archive")
         if member.flag_bits & 1:
             raise Unusable("it is encrypted in the archive")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

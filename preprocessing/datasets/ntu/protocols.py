@@ -1,4 +1,4 @@
-"""What the name of an NTU RGB+D sample says, and which samples train and test by it."""
+"""The numbers in the name of an NTU RGB+D sample, and the official splits that follow from them."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 The joints have a 2D position in the 1920x1080 colour image, and a 3D one in front of the camera.
 How well the sensor sees a joint becomes its score: tracked 1, inferred 0.5, not tracked 0. A joint
-whose position is not finite has score 0, too. Frames without the person in them keep their place
-in time, with score 0; those before the first and after the last sight of anybody are cut off.
+whose position is not finite has score 0. Frames without the person keep their place in
+time, with score 0; those before anybody is seen, and after everybody has left, are cut off.
 """
 
 from __future__ import annotations
@@ -186,14 +186,14 @@ class NtuSource:
         sample = parse_name(name)
         if self._sample(key) is None:
             raise Unusable(f"there is no such sample: NTU RGB+D has {LAST_SETUP_120} setups and "
-                             f"{len(CLASS_NAMES)} actions")
+                           f"{len(CLASS_NAMES)} actions")
         if key in self._duplicates:
             raise LeftOut(f"it is the same sample as {self._duplicates[key]}")
         if self.is_official and name in MISSING_SAMPLES:
             raise LeftOut("it is on the official list of samples with missing skeletons")
         if sample.action > len(self._class_names):
             raise Unusable(f"it is of action {sample.action}, but only "
-                             f"{len(self._class_names)} classes have a name")
+                           f"{len(self._class_names)} classes have a name")
         return sample
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:

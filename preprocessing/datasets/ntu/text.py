@@ -1,8 +1,8 @@
-"""The text of an NTU RGB+D ``.skeleton`` file: which line is what, and the numbers in it.
+"""The text of an NTU RGB+D ``.skeleton`` file: which line is what, and its numbers.
 
 A file has the number of frames, then for each frame the number of bodies, then for each body a
-line of 10 values (the first is its ID), the line ``25``, and 25 lines of 12 values. Nothing of
-what a file claims is believed before the lines for it are seen, so absurd counts take no memory.
+line of 10 values (the first is its ID), the line ``25``, and 25 lines of 12 values. No
+count is trusted before the lines for it are seen, so absurd counts take no memory.
 
 Reference:
     Shahroudy et al., NTU RGB+D, arXiv 1604.02808.
@@ -112,10 +112,10 @@ class _Lines:
         self.num_blank = num_lines - len(self.size)
 
     def check_characters(self) -> None:
-        """Refuses words and signs that are in no number, also where no value is asked for.
+        """Rejects characters that occur in no number, also in columns that are not read.
 
         Raises:
-            Unusable: There is a character that is in no number.
+            Unusable: There is a character that occurs in no number.
         """
         if self._strange:
             token = int(np.searchsorted(self._before, self.raw.index(self._strange[:1]))) - 1
@@ -164,7 +164,7 @@ class _Lines:
         frames, lines = list[int](), list[int]()
         try:
             num_frames = self._walk(frames, lines)
-        finally:  # what is wrong in a body comes first: a line too many upsets all that follows
+        finally:  # a wrong body is reported first: an extra line shifts all that follows
             body_line = np.array(lines, np.int64)
             self._check_bodies(body_line)
         return num_frames, np.array(frames, np.int64), body_line
@@ -182,13 +182,13 @@ class _Lines:
             end = line + bodies * _BODY_LINES
             if end > num_lines:
                 raise Unusable(f"the file ends in frame {frame + 1} of {num_frames}, which "
-                                 f"claims {bodies} bodies")
+                               f"claims {bodies} bodies")
             frames += [frame] * bodies
             lines += range(line, end, _BODY_LINES)
             line = end
         if line < num_lines:
             raise Unusable(f"the file continues after its {num_frames} frames, in "
-                             f"{self._where(line)}")
+                           f"{self._where(line)}")
         return num_frames
 
     def _where(self, line: int) -> str:
@@ -233,7 +233,7 @@ class _Lines:
         wrong = [line for line, token in enumerate(ids) if token not in numbers]
         if wrong:
             raise Unusable(f"{self._where(body_line[wrong[0]])} should begin with the ID of a "
-                             "body")
+                           "body")
         return np.array([numbers[token] for token in ids], np.int64)
 
     def read_states(self, token: NDArray[np.int64]) -> NDArray[np.uint8]:

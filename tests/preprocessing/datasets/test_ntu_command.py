@@ -36,7 +36,7 @@ def there(source):
     return [key for key in list(source.keys()) if ".skeleton" in key]
 
 
-# Editions, and what is there of the official samples.
+# Editions, and how many of the official samples are there.
 
 
 def test_edition_60_of_all_of_120(tmp_path):
@@ -177,9 +177,9 @@ def test_every_flaw_is_listed(tmp_path, capsys):
     np.testing.assert_array_equal(file.frames(line_feeds)[0], file.frames(line_feeds - 1)[0])
     # the same command again, and strict
     assert main([*command, str(tmp_path / "out.h5"), "--strict"]) == 1
-    told = capsys.readouterr()
-    assert "nothing to do" in told.out
-    assert "more than --max_loss 1 %" in told.err
+    printed_again = capsys.readouterr()
+    assert "nothing to do" in printed_again.out
+    assert "more than --max_loss 1 %" in printed_again.err
     assert main([*command, str(tmp_path / "out.h5"), "--strict", "--max_loss", "30"]) == 0
 
 
@@ -200,8 +200,8 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_killed_at_any_moment_it_goes_on(tmp_path):
-    """A forked process takes as long as the work alone, so that any of it can be hit."""
+def test_killed_at_any_moment_it_resumes(tmp_path):
+    """A forked process only takes the time of the work, so any moment of it can be hit."""
     root = flawed_tree(tmp_path / "in", good=60)
     began = time.monotonic()
     assert main(["ntu", str(root), "--workers", "0", "--out", str(tmp_path / "0/out.h5")]) == 0

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from preprocessing.core.source import Unusable
 from preprocessing.tools.arrays import ArraysSource, read_label, read_npz
+from ptl_skel.errors import UserError
+from ptl_skel.skeletons import LAYOUTS
 
 SIZE = 480, 640
+KNOWN = {"frame_size": SIZE, "layout": "coco17"}
 RANDOM = np.random.default_rng(0)
 POSES = RANDOM.uniform(10, 400, (2, 5, 17, 2)).astype(np.float32)
 SCORES = RANDOM.uniform(0.1, 1, (2, 5, 17)).astype(np.float32)
@@ -80,11 +83,6 @@ def test_metres(path):
     assert clip.scores.all()
 
 
-def test_scores_in_the_place_of_a_third_coordinate_are_noticed(path):
-    with pytest.raises(ValueError, match="look like x, y and score"):
-        source(path, keypoints=np.concatenate([POSES, SCORES[..., None]], -1))
-
-
 @pytest.mark.parametrize(("labels", "names", "indices"), [
     (["walk", "jump"], ("jump", "walk"), [1, 0]),
     ([2, 0], ("0", "1", "2"), [2, 0]),
@@ -120,7 +118,6 @@ def test_labels_of_their_own_come_first(path, tmp_path):
     ({"height": np.array([1, 2])}, "`height` and `width` must be one integer each"),
     ({"height": 4.5}, "`height` and `width` must be one integer each"),
     ({"height": 0}, "the size of its frames"),
-    ({"keypoints": np.full((5, 17, 2), 0.5)}, "relative, not in pixels"),
 ])
 def test_flawed_arrays_are_refused(tmp_path, arrays, message):
     save(tmp_path / "fine.npz")
@@ -202,12 +199,13 @@ def csv(tmp_path):
 
 
 def read_table(path, clip="jump", **options):
-    return ArraysSource(path, **{"frame_size": SIZE, **options}).read(clip)[0]
+    return ArraysSource(path, **{"frame_size": SIZE, "layout": "coco17", **options}
+                        ).read(clip)[0]
 
 
 def test_a_table(csv):
     reader = ArraysSource(table(csv, *rows("walk", [7, 9, 15]), *rows(),
-                                           *rows(person=1, shift=300)), frame_size=SIZE)
+                                           *rows(person=1, shift=300)), **KNOWN)
     assert reader.keys() == ["walk", "jump"]
     assert (reader.header.layout.name, reader.header.dataset) == ("coco17", "keypoints")
     clip, = reader.read("jump")
@@ -244,19 +242,28 @@ def test_joints_that_were_not_found(csv):
     assert np.flatnonzero(clip.scores[0, 0] == 0).tolist() == [1, 2, 3, 4, 5]
 
 
-def test_the_largest_joint_of_all_clips_tells_the_layout(csv):
-    clip = read_table(table(csv, *rows(joints=5), *rows("walk")))
-    assert clip.keypoints.shape == (1, 3, 17, 2)
+def test_joints_by_name_or_as_floats(csv):
+    names = LAYOUTS["coco17"].joints
+    for joints in (names, [f" {joint}.0" for joint in range(17)]):
+        lines = [(*row[:3], joints[row[3]], *row[4:]) for row in rows(frames=range(2))]
+        assert read_table(table(csv, *lines)).keypoints[0, 0, :, 1].tolist() == [
+            200.25 + joint for joint in range(17)]
+
+
+def test_the_layout_is_asked_for(csv):
+    with pytest.raises(UserError, match="name it with --layout"):
+        ArraysSource(table(csv, *rows(joints=13)), frame_size=SIZE)
+    assert read_table(csv).keypoints.shape == (1, 3, 17, 2)
 
 
 def test_several_files(tmp_path):
     table(tmp_path / "a.csv", *rows("jump"))
     table(tmp_path / "b.csv", *rows("walk"), *rows("run"))
-    assert ArraysSource(tmp_path, frame_size=SIZE).keys() == ["jump", "walk", "run"]
+    assert ArraysSource(tmp_path, **KNOWN).keys() == ["jump", "walk", "run"]
 
 
 def test_scattered_lines_are_refused(csv):
-    reader = ArraysSource(table(csv, *rows(), *rows("walk"), *rows()), frame_size=SIZE)
+    reader = ArraysSource(table(csv, *rows(), *rows("walk"), *rows()), **KNOWN)
     assert reader.keys() == ["walk", "jump"]
     with pytest.raises(ValueError, match="do not follow each other"):
         reader.read("jump")
@@ -264,7 +271,7 @@ def test_scattered_lines_are_refused(csv):
 
 @pytest.mark.parametrize(("row", "message"), [
     (("jump", 0, 0, 0), "a line that does not have 7 values"),
-    (("jump", 0, 0, "nose", 1, 2, 1), "a line is not a list of numbers"),
+    (("jump", 0, 0, "nostril", 1, 2, 1), "a line is not a list of numbers"),
     (("jump", 0, 0, 0.5, 1, 2, 1), "must be integers from 0"),
     (("jump", -1, 0, 0, 1, 2, 1), "must be integers from 0"),
     (("jump", 0, "", 0, 1, 2, 1), "must be integers from 0"),
@@ -275,7 +282,7 @@ def test_scattered_lines_are_refused(csv):
 ])
 def test_flawed_lines_are_refused(csv, row, message):
     reader = ArraysSource(table(csv, *rows("fine"), *rows(frames=range(2)), row),
-                           frame_size=SIZE)
+                          **KNOWN)
     with pytest.raises(ValueError, match=message):
         reader.read("jump")
     assert reader.read("fine")
@@ -294,7 +301,7 @@ def test_flawed_lines_are_refused(csv, row, message):
 def test_what_is_no_table(csv, content, message):
     csv.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        ArraysSource(csv, frame_size=SIZE)
+        ArraysSource(csv, **KNOWN)
 
 
 def test_arrays_beside_tables(path, csv):

@@ -129,6 +129,26 @@ def test_a_file_per_clip(tmp_path):
     assert reader.read("more/c")[0].id == "more/c"
 
 
+def test_numbered_clips_are_not_frames(tmp_path):
+    """Even if the first of them shows nobody."""
+    (tmp_path / "clip_1.json").write_text("[]")
+    for number in (2, 3):
+        (tmp_path / f"clip_{number}.json").write_text(json.dumps(
+            [{"image_id": frame, "keypoints": flat(frame)} for frame in range(3)]))
+    assert CocoSource(tmp_path, frame_size=SIZE).keys() == ["clip_1", "clip_2", "clip_3"]
+
+
+def test_a_file_per_frame(tmp_path):
+    """Frames that show nobody keep their place."""
+    for frame in range(5):
+        people = [{"image_id": f"{frame}.jpg", "keypoints": flat(frame)}] * (frame not in {0, 2})
+        (tmp_path / f"jump_{frame}.json").write_text(json.dumps(people))
+    (tmp_path / "walk.json").write_text(json.dumps(mmpose([10.0], [11.0])))
+    reader = CocoSource(tmp_path, frame_size=SIZE)
+    assert reader.keys() == ["walk", "jump"]
+    assert positions(reader.read("jump")[0]) == [[101.5, None, 103.5, 104.5]]
+
+
 def flawed(**changes):
     return [{"image_id": 1, "keypoints": flat(), **changes}]
 
@@ -146,13 +166,17 @@ def without(content, part, key):
     ([], "no person in any frame"),
     (flawed(image_id=None), "no number of a frame in frame_id or file_name or image_id"),
     (flawed(image_id="x.jpg"), "no number of a frame"),
+    (flawed(image_id=True) + flawed(image_id="1.jpg"), "True and '1.jpg' have the same number"),
     (flawed() + flawed(image_id="1.jpg"), "1 and '1.jpg' have the same number"),
     (flawed(keypoints=None), "`keypoints`"),
-    (flawed(keypoints=[1, 2]), "`keypoints` are not a list"),
+    (flawed(keypoints=[1, 2]), "are not a list x, y, score"),
     (flawed(keypoints=[[1, 2, 3, 4]]), "`keypoints` are not a list"),
     (flawed(keypoints=[[1, 2], [3]]), "`keypoints` is not a list of numbers"),
-    (flawed(keypoints={"x": 1}), "`keypoints` is not a list of numbers"),
-    (flawed(keypoints=[[1, 2, 3]] * 17, keypoint_scores=[1] * 17), "`keypoints` are not a list"),
+    (flawed(keypoints={"x": 1}), "not lists of the same length"),
+    (flawed(keypoints={"x": ["a"], "y": [1]}), "`x` of `keypoints` is not a list of numbers"),
+    (flawed(keypoints=7), "are not a list of x, y and score"),
+    (flawed(keypoints=[[1, 2, 3]] * 17, keypoint_scores=[1] * 17), "`keypoints` are 3D"),
+    (flawed(keypoints=[[1, 2, 3, 4]] * 17, keypoint_scores=[1] * 17), "`keypoints` are not a list"),
     (flawed(keypoints=[[1, 2]] * 17, keypoint_scores=[1] * 16), "17 joints, but 16 scores"),
     (flawed(image_id=10**30), "absurdly large"),
     ([*flawed(), {"image_id": 2, "keypoints": flat(joints=18)}], "but in frame 2 one has 18"),
@@ -162,7 +186,7 @@ def without(content, part, key):
     (annotations(height="x"), "no common `height`"),
     (annotations(height=[480]), "no common `height`"),
     (annotations(file_name="a1.jpg"), "two of its `images` have the same number"),
-    ({"instance_info": [{"frame_id": 1, "instances": 5}]}, "a list of `instances`"),
+    ({"instance_info": [{"frame_id": 1, "instances": 5}]}, "or of `instances`, in each frame"),
     (without(mmpose([1.0]), "instance_info", "frame_id"), "no number of a frame in frame_id"),
 ])
 def test_flawed_files_are_refused(tmp_path, content, message):

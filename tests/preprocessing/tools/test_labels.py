@@ -45,7 +45,6 @@ def test_as_other_programs_write_it(path):
     (["1", "sit"], None, (("1", "sit"), [0, 1])),  # one of them is not a number: all are names
     (["stand", "sit"], ["stand", "sit", "lie"], (("stand", "sit", "lie"), [0, 1])),
     (["2", "sit"], ["stand", "sit", "lie"], (("stand", "sit", "lie"), [2, 1])),
-    (["1"], ["2", "1"], (("2", "1"), [1])),  # a name comes before an index
     ([""], None, ((), [-1])),
     ([], ["sit"], (("sit",), [])),
 ])
@@ -58,6 +57,9 @@ def test_classes(texts, class_names, expected):
     (["sit", "1"], ["sit"], "gives 'clip1' the label '1', which is neither"),
     (["-1"], ["sit"], "the label '-1'"),
     (["999999"], None, "the label 999999, which looks wrong"),
+    (["1"], ["2", "1"], "may be the name of a class or its index"),
+    (["0", "1"], ["1", "2", "3"], "may be the name of a class or its index"),
+    (["1", "3"], ["eat", "sit", "stand"], "seem to count from 1; subtract 1"),
 ])
 def test_labels_that_are_not_a_class(texts, class_names, message):
     with pytest.raises(ValueError, match=f"labels.csv .*{message}"):

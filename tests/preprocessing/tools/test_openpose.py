@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preprocessing.core.source import LeftOut
+from preprocessing.core.plausibility import check_clip
+from preprocessing.core.source import LeftOut, Unusable
 from preprocessing.tools.frame_files import find_frame_files
 from preprocessing.tools.openpose import TAIL, OpenPoseSource
 
@@ -58,7 +59,7 @@ def test_frames_without_persons_keep_their_place(tmp_path):
     assert clip.scores[0, :, 0].tolist() == [0.875, 0, 0, 0.875]
 
 
-def test_a_person_of_whom_nothing_was_found_is_none(tmp_path):
+def test_a_person_without_any_joint_is_ignored(tmp_path):
     put(tmp_path, "walk", 0, person(missing=range(25)), person(), {"pose_keypoints_2d": []})
     clip, = OpenPoseSource(tmp_path, frame_size=SIZE).read("walk")
     assert clip.keypoints.shape[0] == 1
@@ -84,7 +85,7 @@ def clips(root):
     return {name: len(list(files)) for name, files in find_frame_files(root, TAIL).items()}
 
 
-def test_clips_in_one_folder_are_told_apart_by_the_video(tmp_path):
+def test_clips_in_one_folder_are_named_after_the_video(tmp_path):
     for video, frames in (("jump", 3), ("jump_2", 2), ("walk", 1)):
         for frame in range(frames):
             put(tmp_path, video, frame, person())
@@ -107,7 +108,7 @@ def test_folders_name_clips_whose_videos_are_named_alike(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["0007_keypoints.json", "_000000000007_keypoints.json"])
-def test_names_that_are_numbers_alone(tmp_path, name):
+def test_names_that_are_only_numbers(tmp_path, name):
     for folder in (tmp_path / "jump", tmp_path):
         put(folder, "x", 0, person()).rename(folder / name)
     assert clips(tmp_path) == {"jump": 1, tmp_path.name: 1}
@@ -143,8 +144,8 @@ def test_numbers_of_any_length(tmp_path):
     ('{"version": 1.3}', "no list `people`"),
     ('{"people": [7]}', "a person without pose_keypoints_2d"),
     ('{"people": [{}]}', "a person without pose_keypoints_2d"),
-    ('{"people": [{"pose_keypoints_2d": [1, 2]}]}', "not a list x, y, c"),
-    ('{"people": [{"pose_keypoints_2d": 5}]}', "not a list x, y, c"),
+    ('{"people": [{"pose_keypoints_2d": [1, 2]}]}', "not a list x, y, score"),
+    ('{"people": [{"pose_keypoints_2d": 5}]}', "not a list x, y, score"),
     ('{"people": [{"pose_keypoints_2d": [1, 2, "a"]}]}', "not a list of numbers"),
     ('{"people": [{"pose_keypoints_2d": [1, 2, [3]]}]}', "not a list of numbers"),
     ('{"people": [{"pose_keypoints_2d": [1, 2, 1' + "0" * 400 + "]}]}", "not a list of numbers"),
@@ -176,8 +177,9 @@ def test_relative_coordinates_are_refused(tmp_path):
     content = json.loads(path.read_text())
     content["people"][0]["pose_keypoints_2d"] = [0.5, -0.25, 0.9] * 25  # --keypoint_scale 4
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="relative, not in pixels"):
-        OpenPoseSource(tmp_path, frame_size=SIZE).read("jump")
+    clip, = OpenPoseSource(tmp_path, frame_size=SIZE).read("jump")
+    with pytest.raises(Unusable, match="relative, not in pixels"):
+        check_clip(clip)
 
 
 def test_what_is_missing_is_asked_for(tmp_path):

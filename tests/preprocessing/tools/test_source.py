@@ -77,7 +77,7 @@ def test_names_of_classes(folder, tmp_path):
     assert [source.read(clip)[0].label for clip in "abc"] == [1, 0, 0]
 
 
-def test_clips_with_a_label_or_keypoints_alone(folder):
+def test_clips_with_only_a_label_or_only_keypoints(folder):
     """A label without keypoints is reported, keypoints without a label are kept without one."""
     path = labels(folder, LABELS.replace("\nb,", "\nnone,"))
     source = ArraysSource(folder, frame_size=SIZE, labels=path)
@@ -132,7 +132,7 @@ def test_a_finished_file_is_made_again_only_for_other_input(folder, tmp_path, ca
     assert out.read_bytes() == content
 
 
-def test_sources_travel_to_workers(folder):
+def test_sources_can_be_pickled_to_workers(folder):
     source = pickle.loads(pickle.dumps(ArraysSource(folder, frame_size=SIZE)))
     assert source.read("a")[0].keypoints.shape == (1, 5, 17, 2)
 

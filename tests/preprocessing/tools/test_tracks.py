@@ -12,7 +12,7 @@ JOINTS = 6
 
 
 def body(seed):
-    """A pose of one's own about 100 pixels high, around 0, 0."""
+    """A pose about 100 pixels high, around 0, 0."""
     return np.random.default_rng(seed).uniform(-50, 50, (JOINTS, 2))
 
 
@@ -114,7 +114,7 @@ def test_numbers_are_kept_in_their_order_where_there_are_places_enough():
     assert follow_persons(found, 1)[1].all()  # one after the other in the only place
 
 
-def test_a_person_without_number_goes_on_from_one_with():
+def test_a_person_without_number_continues_one_with():
     frames = np.arange(9)
     found, _ = poses((frames, walk(0, (300, 300), (5, 0), frames)), numbered=True)
     found.person[found.frame == 4] = -1
@@ -146,7 +146,7 @@ def test_numbers_of_frames(numbers, frames):
     assert np.flatnonzero(scores[0].all(1)).tolist() == frames
 
 
-def test_frames_without_persons_count_in_the_middle_alone():
+def test_frames_without_persons_count_only_in_the_middle():
     found = PoseList()
     for number in (4, 8):
         found.add(number, body(0) + 300, None)
@@ -199,7 +199,7 @@ def test_a_crowd_is_followed_in_bounded_memory():
     assert scores[:, :, 0].tolist() == [[1] * 3, [np.float32(299 / 300)] * 3]
 
 
-def test_coordinates_of_any_size_are_survived():
+def test_coordinates_of_any_size_do_no_harm():
     found = PoseList()
     for frame in range(3):
         for size in (1e-40, 1.0, 3e38):

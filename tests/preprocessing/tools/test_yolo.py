@@ -13,7 +13,7 @@ SIZE = 480, 640
 def line(x=0.25, *, joints=17, values=3, score=0.75, confidence=None, number=None):
     """A person as Ultralytics writes it: each number by %g."""
     pose = [(x + 0.01 * joint, 0.5, score)[:values] for joint in range(joints)]
-    row = [0, x, 0.5, 0.2, 0.4, *np.ravel(pose)]
+    row = [0, x + 0.005 * joints, 0.5, 0.01 * joints, 0.4, *np.ravel(pose)]
     row += [value for value in (confidence, number) if value is not None]
     return " ".join(f"{value:g}" for value in row)
 

@@ -1,0 +1,131 @@
+"""Whether the numbers of a clip can mean what they should: one check for the clips of all sources.
+
+What is certainly wrong is rejected with a way out. A joint that is absurdly far away, as sensors
+write it where they lost one, counts as missing. What is only doubtful is listed with the repairs.
+The thresholds accuse no clip of Penn Action, SBU, NW-UCLA, MSR Action3D or the synthetic data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from preprocessing.core.source import Unusable
+from ptl_skel.errors import UserError
+from ptl_skel.storage import Clip, Floats
+
+_FAR = 10  # frame sizes; further away than that a joint is lost
+_SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where joints were guessed
+_MOST = 0.95  # of the joints
+_TINY = 30  # px; in a frame of this size pixels could be shares
+_OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides exchanged
+_CROWD = 9  # persons
+_PERCENT = 100  # as some tools give scores
+_EMPTY, _LONG = 0.1, 50  # share of frames that show somebody, in clips of so many frames
+
+
+def check_axes(persons: int, frames: int) -> None:
+    """Checks that persons and frames have not changed places.
+
+    Raises:
+        Unusable: There are more persons than frames, and many.
+    """
+    if persons > max(frames, _CROWD):
+        raise Unusable(f"it has {persons} persons in {frames} frames; the axes of an array must be "
+                       "(persons, frames, joints, coordinates)")
+
+
+def check_clip(clip: Clip) -> Clip:
+    """The clip, with joints as missing that are absurdly far away.
+
+    Raises:
+        Unusable: The coordinates are relative or all 0, the sides of the frame are exchanged, the
+            axes have another order, or a third coordinate is not one in metres.
+    """
+    if clip.keypoints.ndim != 4 or clip.scores.shape != clip.keypoints.shape[:3]:
+        return clip  # rejected for its shape when it is stored
+    check_axes(*clip.keypoints.shape[:2])
+    present = (clip.scores > 0) & np.isfinite(clip.keypoints).all(-1)
+    if not present.any():
+        return clip  # rejected, too
+    if not clip.keypoints[present].any():
+        raise Unusable("all coordinates are 0")
+    notes = [clip.repairs] if clip.repairs else []
+    if clip.keypoints.shape[-1] == 3:
+        _check_metres(clip.keypoints[present].astype(np.float64))
+    else:
+        height, width = clip.frame_size
+        centre = np.array([width, height]) / 2
+        with np.errstate(over="ignore", invalid="ignore"):  # of float16
+            far = present & (np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
+        if far.any():
+            present &= ~far
+            notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
+            clip = replace(clip, scores=np.where(far, 0, clip.scores))
+        _check_pixels(clip.keypoints[present].astype(np.float64), clip.frame_size)
+    seen = int(present.any((0, 2)).sum())
+    if present.shape[1] >= _LONG and seen < _EMPTY * present.shape[1]:
+        notes.append(f"doubtful: only {seen} of {present.shape[1]} frames show somebody")
+    return replace(clip, repairs="; ".join(notes))
+
+
+def check_scores(scores: Floats) -> str:
+    """A doubt where most scores are above 1, the largest there is; else nothing.
+
+    Raises:
+        Unusable: They are far above 1, as coordinates are.
+    """
+    visible = scores[scores > 0]
+    if not visible.size or np.median(visible) <= 1:
+        return ""
+    if np.median(visible) > _PERCENT:
+        raise Unusable(f"its scores are {np.median(visible):g} and the like; if the values are x "
+                       "and y without a score, name the layout with --layout")
+    return (f"doubtful: most scores are above 1 and count as 1, the largest is {visible.max():g}; "
+            "scale them to 0..1")
+
+
+def check_counting(labels: Collection[int], num_classes: int, where: str) -> None:
+    """Checks that labels do not count from 1.
+
+    Raises:
+        UserError: They reach the number of classes, and none is 0.
+    """
+    if labels and min(labels) >= 1 and max(labels) == num_classes:
+        raise UserError(f"{where} has labels up to {num_classes} for {num_classes} classes: they "
+                        "seem to count from 1; subtract 1 from each label")
+
+
+def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> None:
+    """Checks visible joints ``(N, 2)``."""
+    places = places[places.any(1)]  # 0, 0 is how many tools mark what they did not find
+    if not len(places):
+        return
+    near = (np.abs(places) <= _SHARE).all(1).mean()
+    if near >= _MOST and max(frame_size) > _TINY:
+        raise Unusable(f"its coordinates are relative, not in pixels: {near:.0%} of the joints lie "
+                       f"in -{_SHARE} to {_SHARE}; multiply x by the width of the frame and y by "
+                       "the height")
+    height, width = frame_size
+    outside, exchanged = (((places < 0) | (places > size)).any(1).mean()
+                          for size in ((width, height), (height, width)))
+    if outside > _OUTSIDE and exchanged < _INSIDE:
+        raise Unusable(f"{outside:.0%} of its joints lie outside the frame of height {height} and "
+                       f"width {width}, but would lie inside one of height {width} and width "
+                       f"{height}: height and width are exchanged")
+
+
+def _check_metres(places: Floats) -> None:
+    """Checks visible joints ``(N, 3)``: those of a body around 0, or before a camera, pass."""
+    x_and_y, third = places[:, :2], places[:, 2]
+    are_shares = (((x_and_y > -0.5) & (x_and_y < 1.5)).mean() >= _MOST
+                  and (x_and_y >= 0).mean() >= _MOST and np.ptp(places[:, 1]) < 1)
+    are_scores = bool(((third >= 0) & (third <= 1)).all())
+    if are_scores and (are_shares or np.abs(x_and_y).max() > 50):
+        raise Unusable("its third values look like scores (0 to 1), not like metres; give x and y "
+                       "as keypoints, and the scores separately")
+    if are_shares and (np.abs(third) < 1.5).mean() >= _MOST:
+        raise Unusable("its coordinates are relative (shares of the frame, and a depth), not in "
+                       "metres; give x and y in pixels, without the depth")
