@@ -101,14 +101,14 @@ def preprocess(args: Sequence[str]) -> int | None:
     name = options.pop("name")
     if options.get("frame_size"):
         options["frame_size"] = tuple(options["frame_size"])
-    try:
-        if name != "synthetic":
-            return _run(SOURCES[name], **options)
+    if name == "synthetic":
         _make_synthetic(**options)
+        return None
+    try:
+        return _run(SOURCES[name], **options)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command resumes from here.", file=sys.stderr)
         raise
-    return None
 
 
 def check(args: Sequence[str]) -> int | None:
