@@ -395,7 +395,7 @@ class TestRefusal:
         with pytest.raises(KeypointFileError, match=message) as refusal:
             KeypointFile(stored)
         assert str(stored) in str(refusal.value)
-        assert "python -m preprocessing" in str(refusal.value)
+        assert "ptl-skel preprocess" in str(refusal.value)
 
     def test_frames_that_were_never_written(self, stored):
         with h5py.File(stored, "r+") as file:

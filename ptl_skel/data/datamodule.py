@@ -42,7 +42,7 @@ class KeypointDataModule(LightningDataModule):
     """Clips of one protocol of a keypoint file.
 
     Args:
-        file: Keypoint file, made by ``python -m preprocessing``.
+        file: Keypoint file, made by ``ptl-skel preprocess``.
         protocol: Which of its protocols decides what is trained and tested on.
         representation: What the network reads, e.g. `ptl_skel.representations.JointHeatmaps`.
         clip_len: Frames of a clip, sampled uniformly.

@@ -70,7 +70,7 @@ class KeypointFile:
         self._memory: tuple[Floats, Floats] | None = None
         if not self.path.is_file():
             raise MissingFileError(f"keypoint file {self.path} does not exist; "
-                                   "`python -m preprocessing` makes one")
+                                   "`ptl-skel preprocess` makes one")
         try:
             with open_hdf5(self.path) as file:
                 self._read_header(file)
@@ -85,7 +85,7 @@ class KeypointFile:
             raise self._refusal(f"is damaged or no keypoint file ({error})") from error
 
     def _refusal(self, why: str) -> KeypointFileError:
-        return KeypointFileError(f"{self.path} {why}; make it again with `python -m preprocessing`")
+        return KeypointFileError(f"{self.path} {why}; make it again with `ptl-skel preprocess`")
 
     def _read_header(self, file: h5py.File) -> None:
         attrs = file.attrs

@@ -3,7 +3,7 @@
 The four arms of the comparison on four data sets with five seeds each, seed by seed, so that a
 cut-off leaves whole comparisons; then published networks. Run again with the same ``--out``, it
 skips what is finished and resumes what is not. Records lie in ``OUT/runs``; ``OUT/records.tar.gz``
-holds them without checkpoints, made anew after every training, for ``python -m sweeps report``.
+holds them without checkpoints, made anew after every training, for ``ptl-skel report``.
 """
 
 from __future__ import annotations

@@ -531,11 +531,11 @@ class TestMistakes:
             "    def forward(self, inputs):\n"
             "        return self.conv(inputs)\n")
         monkeypatch.syspath_prepend(tmp_path)
-        said = refusal(capsys, "fit", "--model.backbone", "stubborn.Stubborn", "--data.file",
-                       tiny_file, "--data.protocol", "cross")
-        assert said.startswith("backbone Stubborn does not fit the data: ")
-        assert "(13, 32, 64, 64)" in said
-        assert not Path("runs").exists()
+        with pytest.raises(ValueError, match=r"does not take inputs of \(13, 32, 64, 64\)"):
+            main(["fit", "--model.backbone", "stubborn.Stubborn", "--data.file", str(tiny_file),
+                  "--data.protocol", "cross"])
+        assert read_result(Path("runs/tiny-cross"))["status"] == "failed"
+        assert "stubborn.py" in Path("runs/tiny-cross/error.txt").read_text()
 
     def test_keypoint_files_that_are_none(self, capsys, tiny_file, tiny_config):
         content = tiny_file.read_bytes()
@@ -545,7 +545,7 @@ class TestMistakes:
         for name in ("truncated.h5", "empty.h5", "foreign.h5"):
             said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", name)
             assert name in said
-            assert "`python -m preprocessing`" in said
+            assert "`ptl-skel preprocess`" in said
 
     def test_a_file_damaged_in_its_values_trains(self, fit, tiny_file):
         shutil.copy(tiny_file, "damaged.h5")

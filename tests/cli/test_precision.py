@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import Callback
 
 from ptl_skel.__main__ import main
-from ptl_skel.cli import lightning as cli
 from ptl_skel.cli import outcome
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_result
@@ -23,7 +22,7 @@ INPUTS = {**WEIGHTS, "bf16-mixed": torch.bfloat16}
 def surroundings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
-    monkeypatch.setattr(cli, "bfloat16_slowdown", lambda: 1.0)
+    monkeypatch.setattr(outcome, "bfloat16_slowdown", lambda: 1.0)
 
 
 class Batches(Callback):
