@@ -4,9 +4,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export PYTHON=${PYTHON:-python3} OUT=${OUT:-$PWD/gpu-out} PYTHONUNBUFFERED=1
 mkdir -p "$OUT"
 OUT=$(realpath "$OUT")
-if [ -d .gpu/wheels ] && ! "$PYTHON" -c 'import jsonargparse, wandb, optuna, submitit' 2>/dev/null; then
-    "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --target .gpu/site \
-        .gpu/wheels/*.whl
+needed='import jsonargparse, wandb, optuna, submitit'
+if [ -d .gpu/wheels ] && ! "$PYTHON" -c "$needed" 2>/dev/null; then
+    [ -d .gpu/site ] || "$PYTHON" -m pip install -q --no-index --no-deps --no-compile \
+        --target .gpu/site .gpu/wheels/*.whl
     PYTHONPATH=$PWD/.gpu/site${PYTHONPATH:+:$PYTHONPATH}
 fi
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}

@@ -27,7 +27,7 @@ step() {  # NAME SECONDS COMMAND...: runs a command within its limit, and the se
     local begin code
     begin=$(date +%s)
     # Interrupted, pytest still reports what it has found.
-    timeout --signal=INT --kill-after=10 "$limit" "$@" >"$OUT/$name.txt" 2>&1
+    timeout --signal=INT --kill-after=20 "$limit" "$@" >"$OUT/$name.txt" 2>&1
     code=$?
     echo "== $name: exit $code after $(($(date +%s) - begin)) s (limit $limit)" \
         | tee -a "$OUT/summary.txt"

@@ -105,14 +105,16 @@ def keypoints(number: int, persons: int, frames: int = FRAMES, size: int = SIZE
     return place + torch.rand(*shape, JOINTS, 2) * reach, torch.rand(*shape, JOINTS)
 
 
-def write_file(path: Path, number: int = 256) -> None:
+def write_file(path: Path, number: int = 256, persons: int = 2,
+               frames: tuple[int, int] = (40, 150)) -> None:
     """Two persons, 40 to 150 frames, as NTU RGB+D has them; all clips are there to train on."""
     random = np.random.default_rng(0)
     names = tuple(f"class {label}" for label in range(CLASSES))
+    pool = random.random((persons, 2 * frames[1], JOINTS, 3), np.float32)
     with ClipWriter(path, Header("bench", COCO, names, "bench", dtype="float16")) as writer:
         for i in range(number):
-            shape = 2, int(random.integers(40, 150)), JOINTS
-            places = random.random((*shape, 2)) * 500
-            writer.add(str(i), [Clip(str(i), places, random.random(shape), (1080, 1920),
+            first, length = random.integers(frames[1]), random.integers(*frames)
+            part = pool[:, first : first + length]
+            writer.add(str(i), [Clip(str(i), part[..., :2] * 500, part[..., 2], (1080, 1920),
                                      i % CLASSES)])
         writer.finish({"all": {"train": [str(i) for i in range(number)]}})

@@ -85,4 +85,5 @@ def busy_share(intervals: Iterable[tuple[float, float]]) -> float:
 def kernel_intervals(profiler: torch.profiler.profile) -> list[tuple[float, float, str]]:
     """Start and end in microseconds, and name, of what ran on the GPU, in order."""
     return sorted((event.time_range.start, event.time_range.end, event.name)
-                  for event in profiler.events() or () if event.device_type.name == "CUDA")
+                  for event in profiler.events() or ()
+                  if event.device_type.name == "CUDA" and not event.is_user_annotation)
