@@ -66,7 +66,7 @@ demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and 
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.gif
 	$(BIN)/ptl-skel report demo/runs --baseline full3d --out demo/report
 	@echo "report: demo/report/report.html"
-	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png | sed 's/^/  /'
+	@echo "pictures:"; ls demo/*.png demo/*.gif demo/report/*.png 2>/dev/null | sed 's/^/  /'
 
 sweep: $(if $(SWEEP),$(STAMP)) ## run a sweep file: SWEEP=sweeps/backbone.yaml [ARGS="--slots 2"]
 ifeq ($(SWEEP),)

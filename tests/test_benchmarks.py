@@ -28,6 +28,7 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 def run(*arguments, folder=None):
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=folder, capture_output=True,
                           text=True, timeout=300, check=False)
+KILL = BENCHMARKS / "kill.py"
 
 
 def test_the_table_has_a_row_of_each_group():
@@ -234,3 +235,10 @@ folder.mkdir(exist_ok=True)
             (folder / "result.json").write_text(json.dumps({
                 "status": "finished", "metrics": {"test/top1": top1}, "training_seconds": 4}))
         assert summary(tmp_path)[2:] == ["| penn_action | reduced | 2 | 60.00% | 14.14% | 4 |"]
+
+
+def test_killed_commands_end_as_undisturbed_ones():
+    done = subprocess.run([sys.executable, KILL, "preprocess", "--kills", "2"], text=True,
+                          capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "as undisturbed" in done.stdout

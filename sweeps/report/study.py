@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -17,6 +17,8 @@ from ptl_skel.runs.record import read_metrics, read_result
 from sweeps.report.folders import find_runs, natural_order, unrecorded_cells
 from sweeps.report.names import Settings, name_arms, settings_of
 from sweeps.report.statistics import recalls
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -198,36 +200,26 @@ class _Reader:
         return next(iter(self._firsts.values()))[1]
 
     def read(self, folder: Path) -> Run:
+        result, settings = _read(read_result, folder), settings_of(_config(folder))
         try:
-            run = self._read(folder)
-        except (KeyError, TypeError, AttributeError) as error:
+            run = _run(folder, settings, result)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
-        except (ValueError, OSError) as error:
-            raise UserError(str(error)) from error
-        return run
+        self._check_data(folder, run.dataset, run.protocol)
+        return self._with_predictions(run) if run.status == "tested" else run
 
-    def _read(self, folder: Path) -> Run:
-        result = read_result(folder)
-        data, model, metrics = result["data"], result["model"], result["metrics"]
-        self._check_data(folder, str(data["dataset"]), str(data["protocol"]))
-        status = _status(result)
-        facts: dict[str, Any] = {}
-        if status == "tested":
-            label, predicted, classes = self._predictions(folder, str(data["protocol"]))
-            recall = recalls(label, predicted, classes)
-            facts = {"predicted": predicted, "top1": float((predicted == label).mean()),
-                     "mean_class": float(np.nanmean(recall)), "curve": _curve(folder)}
-            for name in ("top1", "mean_class"):
-                if abs(facts[name] - metrics[f"test/{name}"]) > 1e-4:
-                    raise UserError(
-                        f"{folder}: predictions.npz has {name} {facts[name]:.4f}, result.json "
-                        f"{metrics[f'test/{name}']:.4f}; they are not of the same test")
-        return Run(
-            folder, settings_of(_config(folder)), int(result["seed"]), str(data["dataset"]),
-            str(data["protocol"]), status, str(result.get("command", "")),
-            str(result.get("git_commit") or ""), int(model["params"]), float(model["gmacs"]),
-            float(model["latency_ms"]), f"{result['machine']['cpu']} ({model['device']})",
-            float(result["training_seconds"]), data["validation"] == "test part", **facts)
+    def _with_predictions(self, run: Run) -> Run:
+        """The run with what its predictions and its learning curve add to the record."""
+        label, predicted, classes = self._predictions(run.folder, run.protocol)
+        found = {"top1": float((predicted == label).mean()),
+                 "mean_class": float(np.nanmean(recalls(label, predicted, classes)))}
+        for name, value in found.items():
+            if abs(value - getattr(run, name)) > 1e-4:
+                raise UserError(
+                    f"{run.folder}: predictions.npz has {name} {value:.4f}, result.json "
+                    f"{getattr(run, name):.4f}; they are not of the same test")
+        return replace(run, predicted=predicted, curve=_curve(run.folder),
+                       top1=found["top1"], mean_class=found["mean_class"])
 
     def _check_data(self, folder: Path, dataset: str, protocol: str) -> None:
         """Refuses a run on other data than the first."""
@@ -243,25 +235,49 @@ class _Reader:
     def _predictions(self, folder: Path, protocol: str,
                      ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Labels and predicted classes of the clips, as the first run of the protocol has them."""
-        file = read_predictions(folder)
+        file = _read(read_predictions, folder)
         if (file.label < 0).any() or not len(file.label):
-            raise ValueError(f"{folder} was tested on clips without a label, or on none")
+            raise UserError(f"{folder} was tested on clips without a label, or on none")
         if protocol not in self._firsts:
             self._check_fold(protocol, folder, file)
             self._firsts[protocol] = folder, file
             self.folds[protocol] = Fold(file.clip, file.label)
         first_folder, first = self._firsts[protocol]
-        file = in_the_order_of(first, file, (first_folder, folder))
+        try:
+            file = in_the_order_of(first, file, (first_folder, folder))
+        except ValueError as error:
+            raise UserError(str(error)) from error
         return file.label, file.probabilities.argmax(1), len(file.class_names)
 
     def _check_fold(self, protocol: str, folder: Path, file: Predictions) -> None:
         """Refuses a protocol that is not another fold."""
         for other, (other_folder, first) in self._firsts.items():
             if file.class_names != first.class_names:
-                raise ValueError(f"{folder} has other classes than {other_folder}")
+                raise UserError(f"{folder} has other classes than {other_folder}")
             if shared := set(file.clip) & set(first.clip):
-                raise ValueError(f"{other} and {protocol} are not folds: {len(shared)} clips are "
-                                 f"tested in both, e.g. {min(shared)}")
+                raise UserError(f"{other} and {protocol} are not folds: {len(shared)} clips are "
+                                f"tested in both, e.g. {min(shared)}")
+
+
+def _read(read: Callable[[Path], T], folder: Path) -> T:
+    """A file of a run; one that is missing or damaged ends in a sentence."""
+    try:
+        return read(folder)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+
+
+def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
+    """The run of a record, without its predictions."""
+    data, model, status = result["data"], result["model"], _status(result)
+    top1, mean_class = (float(result["metrics"][f"test/{name}"] if status == "tested" else "nan")
+                        for name in ("top1", "mean_class"))
+    return Run(
+        folder, settings, int(result["seed"]), str(data["dataset"]), str(data["protocol"]), status,
+        str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
+        float(model["gmacs"]), float(model["latency_ms"]),
+        f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
+        data["validation"] == "test part", top1, mean_class)
 
 
 def _status(result: Mapping[str, Any]) -> str:

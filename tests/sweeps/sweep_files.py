@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from sweeps.run.watch import Curve
+
 COMMAND = ["${env}", "${interpreter}", "-m", "ptl_skel", "fit", "--config", "tiny.yaml",
            "--config", "${args_json_file}"]
 SWEEP: dict[str, Any] = {
@@ -37,6 +39,13 @@ def write_record(run_dir: Path, *, status: str = "finished", error: str | None =
     if curve:
         lines = [",".join(curve[0]), *(",".join(map(str, row.values())) for row in curve)]
         (run_dir / "metrics.csv").write_text("\n".join(lines) + "\n")
+
+
+def epochs_of(run_dir: Path) -> int:
+    """How many epochs of a run have come to their end, while it may be writing."""
+    curve = Curve(run_dir)
+    curve.update()
+    return curve.epochs
 
 
 class Script:

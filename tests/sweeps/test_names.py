@@ -41,7 +41,7 @@ def test_a_changed_backbone_is_the_nearest_one_and_its_changes():
         "reduced", "reduced middle=0.5", "narrow conv=Conv3D"]
 
 
-def test_the_sweep_of_reductions_is_told_by_the_narrow_arm():
+def test_the_sweep_of_reductions_is_named_after_the_narrow_arm():
     """Also its cell that r2plus1d is nearer to, except for the stem."""
     sweep = yaml.safe_load((Path(__file__).parents[2] / "sweeps/reduction.yaml").read_text())
     values = {key.rpartition(".")[2]: value["values"]
@@ -62,7 +62,7 @@ def test_a_lone_changed_backbone_is_not_called_like_the_shipped_one():
         "reduced stem_width=8", "full3d"]
 
 
-def test_the_backbone_is_the_name_where_it_tells_arms_apart_and_the_rest_is_said_elsewhere():
+def test_the_backbone_is_the_name_if_it_is_unique_and_the_rest_is_noted_elsewhere():
     arms = [config_of("full3d", data__clip_len=16), config_of("reduced", data__clip_len=32)]
     assert name_arms([settings_of(arm) for arm in arms]) == [
         ("full3d", "clip_len=16"), ("reduced", "clip_len=32")]

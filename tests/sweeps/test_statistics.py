@@ -38,7 +38,7 @@ def test_the_interval_of_one_seed_is_that_of_bonett_and_price():
     assert not found.covers_seeds
 
 
-def test_where_seeds_alone_differ_the_test_is_welchs():
+def test_where_only_seeds_differ_the_test_is_welchs():
     """Runs that are right about a share of so many equal clips leave nothing to the clips."""
     clips = 200_000
 

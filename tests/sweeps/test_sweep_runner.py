@@ -15,7 +15,7 @@ from pathlib import Path
 import optuna
 import pytest
 from rich.console import Console
-from sweep_files import COMMAND, SWEEP, Script, write_record, write_sweep
+from sweep_files import COMMAND, SWEEP, Script, epochs_of, write_record, write_sweep
 
 from ptl_skel.errors import UserError
 from ptl_skel.runs.record import read_metrics, read_result
@@ -582,12 +582,6 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def epochs_of(run_dir):
-    curve = Curve(run_dir)
-    curve.update()
-    return curve.epochs
 
 
 def children(process):

@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 
 import yaml
-from sweep_files import COMMAND, write_sweep
+from sweep_files import COMMAND, epochs_of, write_sweep
 from wandb_server import WandbServer, mirrored
 
 from ptl_skel.runs.record import read_result
-from sweeps.run.watch import metrics_so_far
 
 
 def test_two_agents_one_of_whose_runs_the_server_stops(tmp_path, tiny_file, tiny_config):
@@ -45,7 +44,7 @@ def test_two_agents_one_of_whose_runs_the_server_stops(tmp_path, tiny_file, tiny
     assert yaml.safe_load(server.config)["parameters"]["model.lr_batch_size"] == {"value": None}
     agents = [wandb("agent", "me/tests/sweep1") for _ in runs]
     deadline = time.monotonic() + 400
-    while len(metrics_so_far(runs["stopped"])) < 2 and time.monotonic() < deadline:
+    while epochs_of(runs["stopped"]) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     server.stop.add("stopped")
     said = [agent.communicate(timeout=400)[0] for agent in agents]
