@@ -47,13 +47,14 @@ def render(keypoints: Tensor, scores: Tensor, limbs: Sequence[tuple[int, int]], 
     span = math.floor(2 * REACH * sigma) + 1
     single = all(start == end for start, end in limbs)
     launch: Any = _render_frame[(clips * frames,)]
-    launch(volume, keypoints.contiguous().float(), scores.contiguous().float(), starts, ends,
-           persons, frames, joints, sigma, REACH * sigma, span,
-           HEIGHT=size[0], WIDTH=size[1], LIMBS=len(limbs),
-           PIXELS=min(span, math.floor(6 * sigma) + 2) if single else span,
-           LANES=triton.next_power_of_2(len(limbs)), LEAST=MIN_SCORE, FAR=FARTHEST,
-           FILLED=FILL, AT_ONCE=ITEMS,
-           enable_fp_fusion=False)  # a limb of length 1 is one on every device
+    with torch.cuda.device_of(volume):  # Triton launches on the current device
+        launch(volume, keypoints.contiguous().float(), scores.contiguous().float(), starts, ends,
+               persons, frames, joints, sigma, REACH * sigma, span,
+               HEIGHT=size[0], WIDTH=size[1], LIMBS=len(limbs),
+               PIXELS=min(span, math.floor(6 * sigma) + 2) if single else span,
+               LANES=triton.next_power_of_2(len(limbs)), LEAST=MIN_SCORE, FAR=FARTHEST,
+               FILLED=FILL, AT_ONCE=ITEMS,
+               enable_fp_fusion=False)  # a limb of length 1 is one on every device
     return volume.permute(0, 4, 1, 2, 3)
 
 
