@@ -354,7 +354,7 @@ class TestMistakes:
     def test_another_schema(self, make_run, capsys):
         run = make_run("a")
         edit_result(run, lambda result: result.update(schema_version=99))
-        assert "no run record of schema version 1" in refusal(capsys, run)
+        assert "is not a run record of schema version 1" in refusal(capsys, run)
 
     @pytest.mark.parametrize("content", ["empty", "truncated", "text", "misfit"])
     def test_damaged_predictions(self, make_run, capsys, content):

@@ -70,5 +70,5 @@ def test_two_agents_one_of_whose_runs_the_server_stops(tmp_path, tiny_file, tiny
 
     assert read_result(runs["stopped"])["status"] == "interrupted"
     assert (runs["stopped"] / "checkpoints/last.ckpt").exists()
-    assert "`ptl-skel fit --ckpt_path runs/tiny-cross-stopped/checkpoints/last.ckpt` goes on" in (
+    assert "`ptl-skel fit --ckpt_path runs/tiny-cross-stopped/checkpoints/last.ckpt` continues" in (
         "".join(said))
