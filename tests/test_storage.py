@@ -166,9 +166,9 @@ class TestValidClip:
         ({"label": 2}, "label 2 is out of range: the classes are 0 to 1"),
         ({"label": -2}, "label -2 is out of range"),
         ({"frame_size": (0, 10)}, "frame size"),
-        ({"id": ""}, "no name"),
-        ({"id": "a\0b"}, "no name"),
-        ({"id": "\udcff"}, "no name"),
+        ({"id": ""}, "not a valid name"),
+        ({"id": "a\0b"}, "not a valid name"),
+        ({"id": "\udcff"}, "not a valid name"),
     ])
     def test_a_clip_that_does_not_fit_is_refused(self, changes, message):
         with pytest.raises(ValueError, match=message):
@@ -267,7 +267,7 @@ class TestWriter:
         ({"own": {"train": ["a"], "test": ["a"]}}, "own/test names a clip twice"),
         ({"own": {"train": ["a", "a"]}}, "own/train names a clip twice"),
         ({"own": {"training": ["a"]}}, "got 'training'"),
-        ({"a/b": {"train": ["a"]}}, "'a/b' is no name"),
+        ({"a/b": {"train": ["a"]}}, "'a/b' is not a valid name"),
     ])
     def test_a_split_that_does_not_fit_the_clips_is_refused(self, tmp_path, splits, message):
         with pytest.raises(ValueError, match=message):
@@ -350,7 +350,7 @@ class TestRefusal:
         (replace("clips/label", None), "is damaged"),
         (replace("clips", np.zeros(3)), "is damaged"),
         (replace("clips/id", np.array([b"a", b"a", b"c"])), "two of the same name"),
-        (replace("clips/id", np.array([1, 2, 3])), "no list of texts"),
+        (replace("clips/id", np.array([1, 2, 3])), "not a list of texts"),
         (replace("clips/start", np.array([0, 2, 6])), "do not fit its index"),
         (replace("clips/num_frames", np.array([2, 4, 4], np.int32)), "do not fit its index"),
         (replace("clips/num_frames", np.array([2, 3, 0], np.int32)), "num_frames < 1"),
@@ -363,8 +363,9 @@ class TestRefusal:
         (replace("frames/scores", None), "is damaged"),
         (replace("splits/own/test", np.array([3])), "own/test that names an unknown clip"),
         (replace("splits/own/test", np.array([-1])), "own/test that names an unknown clip"),
-        (replace("splits/own/test", np.array(["c"], "S")), "own/test that is none"),
-        (lambda file: file.__setitem__("splits/own/more", np.array([0])), "own/more that is none"),
+        (replace("splits/own/test", np.array(["c"], "S")), "own/test that is not a list of clips"),
+        (lambda file: file.__setitem__("splits/own/more", np.array([0])),
+         "own/more that is not a list of clips"),
     ])
     def test_a_changed_file(self, stored, change, message):
         with h5py.File(stored, "r+") as file:
@@ -385,7 +386,7 @@ class TestRefusal:
     def test_what_is_no_hdf5(self, tmp_path, content):
         path = tmp_path / "file.h5"
         path.write_bytes(content)
-        with pytest.raises(KeypointFileError, match=r"file\.h5 is damaged or no keypoint file"):
+        with pytest.raises(KeypointFileError, match=r"file\.h5 is damaged or not a keypoint file"):
             KeypointFile(path)
 
     def test_hdf5_of_another_program(self, tmp_path):
