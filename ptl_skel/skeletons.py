@@ -1,4 +1,4 @@
-"""Joint layouts: which joints a skeleton has, how they are linked, which mirror each other.
+"""Joint layouts: the joints of a skeleton, its limbs, its left/right pairs.
 
 Adding a layout: 1. add a ``SkeletonLayout`` to ``_BUILT_IN``; or, without touching the code,
 write the same four keys (``name``, ``joints``, ``limbs``, ``pairs``) to a YAML file and give
@@ -26,7 +26,7 @@ class SkeletonLayout:
         name: What users call the layout, e.g. ``coco17``.
         joints: One name per joint.
         limbs: Pairs of joint indices that are linked by a limb.
-        pairs: Pairs (left, right) of joint indices that change places in a mirror image.
+        pairs: Pairs (left, right) of joint indices that a horizontal flip exchanges.
 
     Raises:
         UserError: A joint is named twice, an index is out of range, or a joint is in two pairs.
@@ -64,7 +64,7 @@ class SkeletonLayout:
 
     @property
     def mirrored_joints(self) -> tuple[int, ...]:
-        """For each joint the joint that stands in its place in a mirror image, ``(V,)``."""
+        """For each joint the one that takes its place in a horizontal flip, ``(V,)``."""
         mirrored = list(range(self.num_joints))
         for left, right in self.pairs:
             mirrored[left], mirrored[right] = right, left
@@ -74,11 +74,11 @@ class SkeletonLayout:
     def tree(self) -> tuple[tuple[int, int], ...]:
         """(joint, the next joint towards the first one) for all joints but the first.
 
-        Along limbs by the shortest way; a part that no limb joins to the rest hangs on the first.
+        Along limbs by the shortest way; a part without a limb to the rest is linked to the first.
         """
         parents: dict[int, int] = {}
         reached = [0]
-        for joint in reached:  # grows while it is walked through
+        for joint in reached:  # grows during the loop
             for limb in self.limbs:
                 if joint in limb:
                     other = limb[1] if limb[0] == joint else limb[0]
@@ -93,7 +93,7 @@ class SkeletonLayout:
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """``left``, ``right`` or ``middle`` for each joint, ``(V,)``; what pictures colour by."""
+        """``left``, ``right`` or ``middle`` for each joint, ``(V,)``; colours of pictures."""
         sides = ["middle"] * self.num_joints
         for left, right in self.pairs:
             sides[left], sides[right] = "left", "right"
@@ -109,7 +109,7 @@ class SkeletonLayout:
         """The layout that `to_json` wrote.
 
         Raises:
-            UserError: The text is no layout.
+            UserError: The text is not a layout.
         """
         return cls.from_mapping(json.loads(text))
 

@@ -334,14 +334,14 @@ class TestLimbs:
         for layout in LAYOUTS.values():
             render = LimbHeatmaps(layout)
             assert render.num_channels == len(layout.limbs)
-            mirrored = [layout.limbs[place] for place in render.mirrored_limbs]
+            mirrored = [layout.limbs[place] for place in render.flipped_limbs]
             for limb, other in zip(layout.limbs, mirrored, strict=True):
                 assert {layout.mirrored_joints[joint] for joint in limb} == set(other)
 
     @pytest.mark.parametrize(("arguments", "message"), [
         ({"sigma": 0.0}, "`sigma` must be positive"), ({"sigma": math.nan}, "`sigma` must be"),
         ({"limbs": []}, "has no limbs"), ({"limbs": [(0, 3)]}, "must link joints 0 to 2"),
-        ({"limbs": [(0, 1)]}, "the mirror image of each"),
+        ({"limbs": [(0, 1)]}, "the horizontal flip of each"),
         ({"limbs": [(1, 2), (2, 1)]}, "each limb once")])
     def test_bad_arguments_are_refused(self, arguments, message):
         with pytest.raises(ValueError, match=message):

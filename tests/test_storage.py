@@ -373,7 +373,7 @@ class TestRefusal:
         (replace("clips/label", None), "is damaged"),
         (replace("clips", np.zeros(3)), "is damaged"),
         (replace("clips/id", np.array([b"a", b"a", b"c"])), "two of the same name"),
-        (replace("clips/id", np.array([1, 2, 3])), "no list of texts"),
+        (replace("clips/id", np.array([1, 2, 3])), "not a list of texts"),
         (replace("clips/start", np.array([0, 2, 6])), "do not fit its index"),
         (replace("clips/num_frames", np.array([2, 4, 4], np.int32)), "do not fit its index"),
         (replace("clips/num_frames", np.array([2, 3, 0], np.int32)), "num_frames < 1"),
@@ -386,8 +386,9 @@ class TestRefusal:
         (replace("frames/scores", None), "is damaged"),
         (replace("splits/own/test", np.array([3])), "own/test that names an unknown clip"),
         (replace("splits/own/test", np.array([-1])), "own/test that names an unknown clip"),
-        (replace("splits/own/test", np.array(["c"], "S")), "own/test that is none"),
-        (lambda file: file.__setitem__("splits/own/more", np.array([0])), "own/more that is none"),
+        (replace("splits/own/test", np.array(["c"], "S")), "own/test that is not a list of clips"),
+        (lambda file: file.__setitem__("splits/own/more", np.array([0])),
+         "own/more that is not a list of clips"),
     ])
     def test_a_changed_file(self, stored, change, message):
         with h5py.File(stored, "r+") as file:
@@ -408,7 +409,7 @@ class TestRefusal:
     def test_what_is_no_hdf5(self, tmp_path, content):
         path = tmp_path / "file.h5"
         path.write_bytes(content)
-        with pytest.raises(KeypointFileError, match=r"file\.h5 is damaged or no keypoint file"):
+        with pytest.raises(KeypointFileError, match=r"file\.h5 is damaged or not a keypoint file"):
             KeypointFile(path)
 
     def test_hdf5_of_another_program(self, tmp_path):

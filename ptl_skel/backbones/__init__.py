@@ -1,4 +1,4 @@
-"""Interchangeable 3D-CNN backbones, one file per paper; `base` says how to add one."""
+"""Interchangeable 3D-CNN backbones, one file per paper; `base` explains how to add one."""
 
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.c3d import C3DLight

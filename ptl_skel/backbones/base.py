@@ -1,4 +1,4 @@
-"""What a backbone has to offer.
+"""The interface of a backbone.
 
 Adding a backbone: 1. subclass `Backbone` in a file of its own that names its paper; every width
 is an argument; 2. export it in ``backbones/__init__.py``; 3. add a YAML under ``configs/backbone``

@@ -1,6 +1,6 @@
 """Convolutions of video networks: full 3D, and (2+1)D on free views of channels-last memory.
 
-A tensor ``(N, C, T, H, W)`` in channels-last memory lies as ``N, T, H, W, C``. A spatial
+A tensor ``(N, C, T, H, W)`` in channels-last memory is stored as ``N, T, H, W, C``. A spatial
 convolution is then a 2D one on ``(N*T, C, H, W)``, a temporal one a 2D one of kernel ``(k, 1)`` on
 ``(N, C, T, H*W)``; both are views, nothing is copied. It is the arithmetic of `torch.nn.Conv3d`,
 and parameters keep its shapes, but PyTorch's temporal Conv3d on CPU takes several times as long.
@@ -22,9 +22,9 @@ from ptl_skel.errors import UserError
 Pair = tuple[int, int]
 
 MOST_TIMES = 8
-"""`middle` below this is a multiple of the outputs, from here on a number of channels.
+"""Values of `middle` below this are multiples of the outputs, larger ones are numbers of channels.
 
-No multiple is lost: full 3D with a kernel of k in time costs at most as much as one of k.
+Larger multiples are of no use: above the temporal kernel size, full 3D costs less.
 """
 
 ONEDNN_BLOCK = 16
@@ -120,10 +120,10 @@ class Conv2Plus1D(nn.Sequential):
         middle: Channels between the two. ``matched`` gives the unit as many parameters as the
             full 3D convolution has, the rule of R(2+1)D, which counts its inputs as well; a
             number below 8 is a multiple of `out_channels`, a whole one from 8 on is that many
-            channels, whatever the unit has around them.
+            channels, independent of inputs and outputs.
 
     Raises:
-        UserError: `middle` is none of these.
+        UserError: `middle` is something else.
 
     Reference:
         R(2+1)D, arXiv 1711.11248, section 3.5.

@@ -1,4 +1,4 @@
-"""PoseConv3D's SlowOnly-R50: a ResNet-50 that looks at time in its last two stages alone.
+"""PoseConv3D's SlowOnly-R50: a ResNet-50 that looks at time only in its last two stages.
 
 Already factorised as published: its bottlenecks hold 3x1x1 and 1x3x3 convolutions, but no 3x3x3.
 With a convolution as argument, the 1x3x3 of those that look at time becomes 3x3x3, full or (2+1)D,

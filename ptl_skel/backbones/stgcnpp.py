@@ -153,7 +153,7 @@ class GraphBlock(nn.Module):
 
 
 class STGCNpp(Backbone):
-    """Graph convolutions over joints, convolutions over time, each person alone.
+    """Graph convolutions over joints, convolutions over time, for each person separately.
 
     Takes what `ptl_skel.representations.Coordinates` makes. Parameters are named as in PYSKL's
     checkpoints.

@@ -47,15 +47,15 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
     """Measures a network on one input, on the device of its parameters.
 
     Args:
-        model: Takes ``(N, *input_shape)``; its layers come back in the mode they were in.
+        model: Takes ``(N, *input_shape)``; its layers keep their training or evaluation mode.
         input_shape: ``(C, T, H, W)``.
-        seconds: How long the latency is measured, about; at least three passes.
+        seconds: How long to measure the latency, approximately; at least three passes.
 
     Raises:
         UserError: The network does not take inputs of that shape.
     """
     device = next(model.parameters()).device
-    # Not zeros, for which a wrong folding may show nothing; the global seed is left alone.
+    # Not zeros, which could hide a wrong folding; the global seed stays as it is.
     inputs = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(device)
     if inputs.ndim == 5:
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
@@ -92,8 +92,8 @@ def _deployed(model: nn.Module, inputs: torch.Tensor) -> tuple[nn.Module, bool]:
 def bfloat16_slowdown() -> float:
     """How many times as long a matrix product takes in bfloat16 as in float32, on the CPU.
 
-    Less than 1 where the CPU has instructions for bfloat16, above 10 where PyTorch emulates them;
-    it takes less than 0.1 s to find out.
+    Less than 1 if the CPU has instructions for bfloat16, above 10 if PyTorch emulates them. The
+    measurement takes less than 0.1 s.
     """
     factors = torch.ones(256, 256)
     product = nn.Linear(256, 256, bias=False)

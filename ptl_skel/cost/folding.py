@@ -34,7 +34,7 @@ def fold_batch_norm(network: Network, inputs: Tensor) -> Network:
             outputs are the same.
 
     Raises:
-        FoldingError: The outputs differ, say, because a layer is not what its class implies.
+        FoldingError: The outputs differ, e.g. because a layer does more than its class does.
     """
     folded = copy.deepcopy(network).eval()
     with torch.no_grad():

@@ -1,6 +1,6 @@
 """From a keypoint file to the inputs of a network, split by split.
 
-The loaders ship coordinates; what a network reads is made on its device, after the transfer.
+The loaders ship coordinates; the inputs of a network are made on its device, after the transfer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ptl_skel.data.classes import listed, match_names
 from ptl_skel.data.dataset import (
     ClipDataset,
     DrawDataset,
@@ -23,6 +24,7 @@ from ptl_skel.data.dataset import (
     KeypointBatch,
     ResidentClips,
 )
+from ptl_skel.data.parts import choose_parts
 from ptl_skel.data.transforms import (
     Augmentation,
     compact_box,
@@ -33,7 +35,7 @@ from ptl_skel.data.transforms import (
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
-from ptl_skel.storage import PARTS, KeypointFile, KeypointFileError
+from ptl_skel.storage import KeypointFile, KeypointFileError
 
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
 
@@ -43,32 +45,33 @@ class KeypointDataModule(LightningDataModule):
 
     Args:
         file: Keypoint file, made by ``ptl-skel preprocess``.
-        protocol: Which of its protocols decides what is trained and tested on.
-        representation: What the network reads, e.g. `ptl_skel.representations.JointHeatmaps`.
+        protocol: The protocol of the file that defines its training and test part.
+        representation: Makes the inputs of the network, e.g.
+            `ptl_skel.representations.JointHeatmaps`.
         clip_len: Frames of a clip, sampled uniformly.
         size: Height and width of the maps while training, pixels.
         eval_size: The same at validation and test.
         batch_size: Clips in a batch of each device; at test a clip counts once for each view.
-        augment: What is varied at random while training.
+        augment: Random changes while training.
         val_fraction: Share of the training part that is held out for validation where the
-            protocol has no part of its own: whole subjects where they are known, else the same
-            share of each class. 0 trains on all of it, without validation.
+            protocol has no validation part: whole subjects if they are known, else the same share
+            of each class. 0 trains on all of it, without validation.
         val_seed: Seed of that choice.
-        val_on_test: Validate on the test part, as PYSKL does. The run record says so, since a
+        val_on_test: Validate on the test part, as PYSKL does. The run record notes it, because a
             checkpoint chosen by it has seen the test.
-        test_clips: Clips that stand for a sample at test time; their probabilities are averaged.
-        test_flip: Test on the mirror image of each clip as well.
-        num_workers: Processes that read; 0 is fastest while only coordinates are read.
+        test_clips: Clips taken from each sample at test time; their probabilities are averaged.
+        test_flip: Test on the horizontal flip of each clip as well.
+        num_workers: Processes that read; 0 is fastest, since only coordinates are read.
         in_memory: Keep the keypoints in RAM.
-        on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB), where frames
-            are sampled and fetched as well: the loader ships numbers of clips. The same batches.
+        on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB) and sample
+            frames there: the loader only ships clip numbers. The batches are the same.
         seed: Seed of all that is random while training: order, frames, augmentation, dropout.
         class_names: Classes of a model, in its order. Labels of the file are mapped onto them by
             name; the file may name fewer classes, or none. None: the classes of the file.
 
     Attributes:
         parts: Clip indices of ``train``, ``val`` and ``test``; empty without a protocol.
-        validation: What the validation is, for the record of a run.
+        validation: How the validation part was chosen, for the record of a run.
 
     Raises:
         MissingFileError: There is no such keypoint file.
@@ -122,9 +125,6 @@ class KeypointDataModule(LightningDataModule):
         self.eval_size = eval_size
         self.batch_size = batch_size
         self.augment = augment
-        self.val_fraction = val_fraction
-        self.val_seed = val_seed
-        self.val_on_test = val_on_test
         self.test_clips = test_clips
         self.test_flip = test_flip
         self.num_workers = num_workers
@@ -132,8 +132,12 @@ class KeypointDataModule(LightningDataModule):
         self.resident: ResidentClips | None = None
         self.seed = seed
         self.first_epoch = self.first_batch = 0
+        self.parts: dict[str, NDArray[np.int64]] = {}
         self.validation = "none"
-        self.parts = self._parts() if protocol is not None else {}
+        if protocol is not None:
+            self.parts, self.validation = choose_parts(
+                self.file, protocol, val_fraction=val_fraction, val_seed=val_seed,
+                val_on_test=val_on_test)
 
     @property
     def num_classes(self) -> int:
@@ -164,38 +168,8 @@ class KeypointDataModule(LightningDataModule):
 
     @property
     def has_validation(self) -> bool:
-        """Whether there is anything to validate on."""
+        """Whether there are clips to validate on."""
         return len(self.parts.get("val", ())) > 0
-
-    def _parts(self) -> dict[str, NDArray[np.int64]]:
-        parts = {part: self.file.split(str(self.protocol), part) for part in PARTS}
-        parts = {part: clips[self.file.label[clips] >= 0] for part, clips in parts.items()}
-        if self.val_on_test:
-            parts["val"], how = parts["test"], "test part"
-        elif len(parts["val"]) or not self.val_fraction:
-            how = "val part"
-        else:
-            held_out, how = self._hold_out(parts["train"])
-            parts["train"], parts["val"] = (parts["train"][~held_out], parts["train"][held_out])
-        self.validation = how if len(parts["val"]) else "none"
-        return parts
-
-    def _hold_out(self, clips: NDArray[np.int64]) -> tuple[NDArray[np.bool_], str]:
-        """Which training clips are held out for validation, and how they were chosen."""
-        random = np.random.default_rng(self.val_seed)
-        subjects = self.file.subject[clips]
-        if len(clips) and subjects.min() >= 0 and len(np.unique(subjects)) > 1:
-            chosen = random.permutation(np.unique(subjects))[:-1]
-            counts = np.cumsum([(subjects == subject).sum() for subject in chosen])
-            enough = int(np.searchsorted(counts, self.val_fraction * len(clips)))
-            chosen = np.sort(chosen[: enough + 1])
-            return np.isin(subjects, chosen), f"held-out subjects {', '.join(map(str, chosen))}"
-        held_out = np.zeros(len(clips), bool)
-        labels = self.file.label[clips]
-        for label in np.unique(labels):
-            members = random.permutation(np.flatnonzero(labels == label))
-            held_out[members[: round(self.val_fraction * len(members))]] = True
-        return held_out, "clips held out of each class"
 
     def part(self, name: str) -> NDArray[np.int64]:
         """Clip indices of ``train``, ``val`` or ``test`` as this data module uses them.
@@ -219,8 +193,8 @@ class KeypointDataModule(LightningDataModule):
                    if label >= 0 and self._class_of_label[label] < 0]
         if unknown:
             raise KeypointFileError(
-                f"{self.file.path} has clips of {_listed(unknown)}, which the model does not know; "
-                f"its classes are {_listed(self.class_names)}")
+                f"{self.file.path} has clips of {listed(unknown)}, which the model does not know; "
+                f"its classes are {listed(self.class_names)}")
         return clips
 
     def setup(self, stage: str) -> None:
@@ -243,7 +217,7 @@ class KeypointDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Where a resumed run begins: epochs and batches of the next one that are done.
 
-        Lightning keeps count of both, but announces them after the loader has started its workers.
+        Lightning counts them as well, but its loader has started its workers by then.
         """
         assert self.trainer is not None
         loop: Any = self.trainer.fit_loop
@@ -257,21 +231,19 @@ class KeypointDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
         self.first_epoch = state_dict["epoch"]
-        self.first_batch = state_dict["batch"]
+        self.first_batch = state_dict.get("batch", 0)
 
     def train_dataloader(self) -> DataLoader[KeypointBatch]:
-        """Random clips of the training part, the last incomplete batch left out."""
+        """Random clips of the training part, without the last incomplete batch."""
         dataset = self._dataset(self.part("train"), seed=self.seed)
         share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
         return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
 
     def val_dataloader(self) -> DataLoader[KeypointBatch] | list[Any]:
-        """Clips of the validation part, one view each; none where nothing is held out."""
-        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
-        if fitting and not self.has_validation:
+        """Clips of the validation part, one view each; empty if nothing is held out."""
+        if self.trainer and self.trainer.state.fn == "fit" and not self.has_validation:
             return []
-        dataset = self._dataset(self.part("val"))
-        return self._loader(dataset, self.batch_size)
+        return self._loader(self._dataset(self.part("val")), self.batch_size)
 
     def test_dataloader(self) -> DataLoader[KeypointBatch]:
         """Clips of the test part with all their views."""
@@ -348,7 +320,7 @@ class KeypointDataModule(LightningDataModule):
                 "views": self.test_views if several else 1}
 
     def _each_clip(self, values: Tensor) -> Tensor:
-        """The clips that stand for a sample as samples of their own: ``(N, M, K * T, ...)``."""
+        """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
         clips, persons = values.shape[:2]
         each = values.reshape(clips, persons, self.test_clips, self.clip_len, *values.shape[3:])
         return each.transpose(1, 2).flatten(0, 1)
@@ -373,25 +345,6 @@ class KeypointDataModule(LightningDataModule):
         return constant((*self._class_of_label, -1), label.device)[label]
 
 
-def match_names(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
-    """For each name its index among the known ones, -1 where it is not one of them.
-
-    Raises:
-        UserError: A name occurs twice, so that it does not identify a class.
-    """
-    if tuple(names) == tuple(known):
-        return tuple(range(len(names)))
-    for listed in (names, known):
-        if twice := [name for name in listed if listed.count(name) > 1]:
-            raise UserError(f"classes are matched by name, but two of them are named {twice[0]!r}")
-    return tuple(known.index(name) if name in known else -1 for name in names)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
-
-
 def _as_fetched(batch: KeypointBatch | Sequence[KeypointBatch]) -> KeypointBatch:
-    """A batch arrives whole: there is nothing to collate."""
+    """The batch, which the data set makes whole: there is nothing to collate."""
     return batch if isinstance(batch, KeypointBatch) else batch[0]

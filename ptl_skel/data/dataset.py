@@ -1,11 +1,11 @@
 """Clips of a keypoint file to batches of keypoints, one call for a whole batch.
 
-A batch is fetched from the file by `ClipDataset`. Where all of the file lies on the device, a
-`DrawDataset` gives numbers, and `ResidentClips` the same batch.
+`ClipDataset` reads batches from the file. If the whole file is on the device, a `DrawDataset` gives
+only numbers, from which `ResidentClips` makes the same batches.
 
-A training set is asked for draws, not for clips: draw ``k * len + i`` is the k-th pass over clip i.
-What is random about a draw is a function of the seed and its number alone, so that a resumed run,
-or one with another number of workers, sees the same frames.
+Items of a training set are draws, not clips: draw ``k * len + i`` is the k-th pass over clip i.
+What is random about a draw depends only on the seed and its number, so a resumed run, or one with
+another number of workers, sees the same frames.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class ClipDataset(Dataset[KeypointBatch]):
     """Some clips of a keypoint file.
 
     Args:
-        file: Where they lie.
+        file: The file.
         clips: Their indices in the file.
         clip_len: Frames T of a clip as the network sees it.
         seed: Seed of the random frames of training clips; None for those of the test.
-        num_clips: Clips that stand for a sample at test time; their frames follow each other.
+        num_clips: Clips taken from each sample at test time; their frames follow each other.
 
     Raises:
         UserError: `clip_len` or `num_clips` is less than 1.
@@ -87,8 +87,8 @@ class ClipDataset(Dataset[KeypointBatch]):
     def __getitems__(self, draws: Sequence[int]) -> KeypointBatch:
         """A batch: keypoints ``(N, M, T, V, C)``, scores ``(N, M, T, V)``, frame_size ``(N, 2)``.
 
-        Further label ``(N,)`` and clip ``(N,)``, its index in the file. M is the largest number
-        of persons in the batch; persons that are not there have score 0.
+        Also label ``(N,)`` and clip ``(N,)``, the index in the file. M is the largest number of
+        persons in the batch; missing persons have score 0.
         """
         clips = self.clips[np.asarray(draws) % len(self)]
         frames = self.frames(clips, draws)
@@ -102,7 +102,7 @@ class ClipDataset(Dataset[KeypointBatch]):
             keypoints[i, :persons] = all_keypoints[:, frames[i]]
             scores[i, :persons] = all_scores[:, frames[i]]
         sizes = np.stack([file.height[clips], file.width[clips]], 1).astype(np.float32)
-        present = np.isfinite(keypoints).all(-1) & (scores > 0)  # NaN is no score either
+        present = np.isfinite(keypoints).all(-1) & (scores > 0)  # a score of NaN is not one
         scores[~present] = 0
         keypoints[~present] = 0
         return KeypointBatch(
@@ -123,7 +123,7 @@ class ClipDataset(Dataset[KeypointBatch]):
 
 
 class DrawDataset(ClipDataset):
-    """The same clips as numbers, which `ResidentClips` makes the same batches of."""
+    """The same clips as numbers, from which `ResidentClips` makes the same batches."""
 
     def __getitems__(self, draws: Sequence[int]) -> KeypointBatch:
         """Clip ``(N,)``, person ``(M,)``, and draw ``(N,)`` or, at the test, frames ``(N, T)``."""
@@ -136,14 +136,14 @@ class DrawDataset(ClipDataset):
 
 
 class ResidentClips:
-    """All keypoints of a file on one device, where batches are fetched without waiting for it.
+    """All keypoints of a file on one device; batches are made without synchronising with it.
 
     The file is read, sent and cleaned part by part: memory on the host is taken for one part, on
     the device for the keypoints once. Each process of a run reads the file for its own device.
 
     Args:
-        file: Where they lie.
-        device: Where they go to.
+        file: The file.
+        device: Where the keypoints are kept.
     """
 
     def __init__(self, file: KeypointFile, device: torch.device) -> None:
@@ -165,7 +165,7 @@ class ResidentClips:
         self.frame_size = torch.stack([height, width], 1).float()
 
     def fetch(self, batch: KeypointBatch, clip_len: int, seed: int) -> KeypointBatch:
-        """What `ClipDataset` gives for the draws that a `DrawDataset` has numbered.
+        """The batch that `ClipDataset` would read for the numbers of a `DrawDataset`.
 
         Args:
             batch: Of a `DrawDataset`, on the device.
@@ -196,24 +196,24 @@ class DrawSampler(DistributedSampler[int]):
         num_clips: Number of clips.
         processes: Number of processes that share them.
         rank: Which of the processes this is.
-        seed: Seed of the order; None for the order of the file. When shuffled, a rest that does
-            not fill all processes is left out, else clips are repeated to fill them.
+        seed: Seed of the order; None for the order of the file. If shuffled, clips that do not
+            fill all processes are left out, else clips are repeated to fill them.
     """
 
     def __init__(self, num_clips: int, processes: int, rank: int, seed: int | None) -> None:
-        # All that is asked of the data set is its length.
+        # The sampler only needs the length of the data set.
         super().__init__(range(num_clips), processes, rank,  # type: ignore[arg-type]
                          seed is not None, seed or 0, drop_last=seed is not None)
         self.num_clips = num_clips
         self._first_epoch = self._first_clip = 0
 
     def begin_at(self, epoch: int, clip: int) -> None:
-        """Begins with an epoch, after so many clips of this process; later ones are whole."""
+        """Begins within an epoch, after that many clips of this process; later epochs are whole."""
         self._first_epoch, self._first_clip = epoch, clip
         self.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
-        """Draw numbers of the epoch that `set_epoch` named."""
+        """Draw numbers of the epoch given to `set_epoch`."""
         first = self.epoch * self.num_clips
         skipped = self._first_clip if self.epoch == self._first_epoch else 0
         return (first + clip for clip in itertools.islice(super().__iter__(), skipped, None))

@@ -4,8 +4,8 @@ Uniform sampling takes T frames spread over the whole clip, whatever its length,
 is seen from start to end: a clip of less than T frames is repeated from some start; one of less
 than 2 T loses single frames; of any other, each of T equal segments gives one frame.
 
-Training draws by counter: every random number is a hash of the seed, the draw and its place, in
-integers alone. So frames are the same on every device, in every process and in any batch.
+Random numbers of training are counter-based: each is an integer hash of the seed, the draw and its
+place. So frames are the same on every device, in every process and in any batch.
 
 Reference:
     PoseConv3D, arXiv 2104.13586, section 3.3.
@@ -70,7 +70,7 @@ def _below(number: Tensor, bits: Tensor) -> Tensor:
 
 
 def sample_test(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[np.int64]:
-    """Frames of the clips that stand for a sample at test time, ``(num_clips, clip_len)``.
+    """Frames of the clips taken from a sample at test time, ``(num_clips, clip_len)``.
 
     The clips differ, but are the same in every run: equal to PYSKL's test sampler.
     """
@@ -81,7 +81,7 @@ def sample_test(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[n
         starts = np.arange(num_clips) * num_frames // num_clips
     clips = []
     for start in starts:
-        # The reference draws here which part of the sample it looks at, always the whole.
+        # The reference samples here which part of the clip it looks at: always the whole.
         random.random_sample()
         clips.append(_test_clip(num_frames, clip_len, int(start), random))
     return np.stack(clips)

@@ -1,8 +1,8 @@
-"""Geometry on batches of keypoints, on whatever device they are; no state, torch only.
+"""Geometry on batches of keypoints, on any device; stateless, torch only.
 
 Keypoints are ``(N, M, T, V, 2)``, their scores ``(N, M, T, V)``. A box is a row ``x0 y0 x1 y1`` in
 the pixels of the keypoints; it may leave the frame. All cropping, resizing and jitter is done here,
-on coordinates, before anything is drawn.
+on coordinates, before anything is rendered.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor
     """The square around all persons in all frames, ``(N, 4)``; the frame where they are too small.
 
     Args:
-        keypoints: ``(N, M, T, V, 2)``; coordinates equal to 0 are passed over, as are joints
-            of score 0.
+        keypoints: ``(N, M, T, V, 2)``; coordinates equal to 0 are ignored, as are joints of
+            score 0.
         scores: ``(N, M, T, V)``.
         frame_size: Height and width of the frame, ``(N, 2)``.
 
@@ -67,8 +67,8 @@ def random_crop(
     Args:
         box: ``(N, 4)``.
         area: Range of the part's area, relative to the box.
-        aspect: Range of its width over its height, drawn evenly in the logarithm.
-        attempts: How many shapes are drawn for each box; the first that fits is taken.
+        aspect: Range of its width over its height, sampled evenly in the logarithm.
+        attempts: How many shapes are sampled for each box; the first that fits is taken.
     """
     extent = box[:, 2:] - box[:, :2]
     shape = (len(box), attempts)
@@ -83,26 +83,26 @@ def random_crop(
     return torch.cat([corner, corner + chosen], 1)
 
 
-def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, mirror: Tensor) -> Tensor:
-    """Keypoints of the mirror image where ``mirror`` ``(N,)`` says so: x becomes ``width - x``.
+def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, chosen: Tensor) -> Tensor:
+    """Keypoints flipped horizontally where ``chosen`` ``(N,)``: x becomes ``width - x``.
 
     Left joints stay left joints: the joint on the other side takes the place of each.
     """
-    mirrored = reorder(keypoints, layout.mirrored_joints, -2)
-    mirrored = torch.stack([width - mirrored[..., 0], mirrored[..., 1]], -1)
-    return torch.where(_each(mirror[:, None]), mirrored, keypoints)
+    flipped = reorder(keypoints, layout.mirrored_joints, -2)
+    flipped = torch.stack([width - flipped[..., 0], flipped[..., 1]], -1)
+    return torch.where(_each(chosen[:, None]), flipped, keypoints)
 
 
-def flip_scores(scores: Tensor, layout: SkeletonLayout, mirror: Tensor) -> Tensor:
-    """Scores of the mirror image where ``mirror`` ``(N,)`` says so."""
-    mirrored = reorder(scores, layout.mirrored_joints, -1)
-    return torch.where(mirror[:, None, None, None], mirrored, scores)
+def flip_scores(scores: Tensor, layout: SkeletonLayout, chosen: Tensor) -> Tensor:
+    """Scores of the horizontal flip where ``chosen`` ``(N,)``."""
+    flipped = reorder(scores, layout.mirrored_joints, -1)
+    return torch.where(chosen[:, None, None, None], flipped, scores)
 
 
 def rotate_scale_shift(
     keypoints: Tensor, box: Tensor, angle: Tensor, scale: Tensor, shift: Tensor
 ) -> Tensor:
-    """Keypoints turned and scaled about the centre of the box, then shifted.
+    """Keypoints rotated and scaled about the centre of the box, then shifted.
 
     Args:
         keypoints: ``(N, M, T, V, 2)``.
@@ -120,18 +120,18 @@ def rotate_scale_shift(
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is varied at random while training, for each clip anew.
+    """Random changes while training, sampled for each clip.
 
     Args:
         crop_area: Range of the area of a random crop, relative to the box; 1 and 1 for no crop.
         crop_aspect: Range of its width over its height.
-        flip: Probability of a mirror image.
-        rotation: Largest turn, degrees.
+        flip: Probability of a horizontal flip.
+        rotation: Largest rotation, degrees.
         scale: Largest change of size, for each axis; 0.1 is 90 to 110 %.
         shift: Largest shift relative to the box.
 
     Raises:
-        UserError: A range or a probability that is none.
+        UserError: A range or a probability is out of range.
     """
 
     crop_area: tuple[float, float] = (0.56, 1.0)
@@ -159,7 +159,7 @@ class Augmentation:
         self, keypoints: Tensor, scores: Tensor, box: Tensor, size: tuple[int, int],
         layout: SkeletonLayout,
     ) -> tuple[Tensor, Tensor]:
-        """Keypoints and scores, varied, in the pixels of an image of ``size`` (height, width)."""
+        """Augmented keypoints and scores, in pixels of an image of ``size`` (height, width)."""
         clips = len(box)
         if self.rotation or self.scale or self.shift:
             largest = math.radians(self.rotation)
@@ -170,14 +170,14 @@ class Augmentation:
         if self.crop_area != (1.0, 1.0):
             box = random_crop(box, self.crop_area, self.crop_aspect)
         keypoints = crop_resize(keypoints, box, size)
-        mirror = torch.rand(clips, device=box.device) < self.flip
-        return (flip(keypoints, size[1], layout, mirror), flip_scores(scores, layout, mirror))
+        flipped = torch.rand(clips, device=box.device) < self.flip
+        return flip(keypoints, size[1], layout, flipped), flip_scores(scores, layout, flipped)
 
 
 def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
-    """The entries of a dimension that `order` names, e.g. joints, without waiting for the device.
+    """The entries of a dimension that `order` lists, e.g. joints, without synchronising a GPU.
 
-    A list as an index would be sent each time, and a GPU waited for.
+    A list as an index would be copied to the device each time, and the copy waited for.
     """
     return values.index_select(dim, constant(tuple(order), values.device))
 
@@ -189,7 +189,7 @@ def constant(numbers: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _each(values: Tensor) -> Tensor:
-    """Values per clip ``(N, C)`` in the shape that meets keypoints ``(N, M, T, V, C)``."""
+    """Values per clip ``(N, C)``, to be broadcast with keypoints ``(N, M, T, V, C)``."""
     return values[:, None, None, None]
 
 

@@ -1,4 +1,4 @@
-"""Keypoints to what a network reads; `base` says how to add a representation."""
+"""Keypoints to the inputs of a network; `base` explains how to add a representation."""
 
 from ptl_skel.representations.base import MIN_SCORE, Representation
 from ptl_skel.representations.coordinates import Coordinates

@@ -1,9 +1,9 @@
-"""What a representation has to offer.
+"""The interface of a representation.
 
 Adding a representation: 1. subclass `Representation` in a file of its own, taking the layout first;
 2. export it in ``representations/__init__.py``; 3. give its path as
-``data.representation.class_path``, or a YAML under ``configs/representation``. It must hold no
-tensors: it is not moved between devices.
+``data.representation.class_path``, or a YAML under ``configs/representation``. It must not hold
+tensors, because it is not moved between devices.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 MIN_SCORE = 1e-3
-"""Joints of a lower score are not drawn (PYSKL)."""
+"""Joints of a lower score are not rendered (PYSKL)."""
 
 
 class Representation(ABC):
     """Turns keypoints into inputs of a network; made for one skeleton layout.
 
     Attributes:
-        cropped: Whether it looks at the box around the persons; else at the whole frame.
+        cropped: Whether it shows the box around the persons; else the whole frame.
         mixed: Whether mixed precision may make the inputs in half precision. The first convolution
             of a network reads them in it anyway; other first layers do not.
     """
@@ -58,7 +58,7 @@ class Representation(ABC):
 
     @abstractmethod
     def flip(self, inputs: Tensor) -> Tensor:
-        """The inputs of the mirror image: a second view at test time."""
+        """The inputs of the horizontal flip: a second view at test time."""
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Keypoints as they are, for networks on graphs."""
+"""Coordinates of keypoints, for graph networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ptl_skel.skeletons import SkeletonLayout
 
 
 class Coordinates(Representation):
-    """Coordinates and scores of the joints, or of what is derived from them.
+    """Coordinates and scores of joints, bones or their motion.
 
     Coordinates run from -1 to 1 over the frame. Streams:
 
@@ -24,14 +24,14 @@ class Coordinates(Representation):
     - ``joint_motion``, ``bone_motion``: the next frame of the clip minus this one, with the mean
       of their scores; 0 in the last frame.
 
-    Motion is that between frames which were sampled, where PYSKL takes neighbours in the video.
-    A missing joint lies in the corner (-1, -1) with score 0, as in PYSKL.
+    Motion is the difference of sampled frames; PYSKL takes neighbours in the video. A missing joint
+    is at the corner (-1, -1) with score 0, as in PYSKL.
 
     Args:
         layout: The joints.
-        stream: What the network sees.
-        persons: How many; the first ones stored. Further ones are left out, missing ones are 0.
-        bones: (joint, the next joint towards the root); a joint that is not named has the bone 0.
+        stream: One of those above.
+        persons: Number of persons: the first ones stored. Missing ones are 0.
+        bones: (joint, the next joint towards the root); a joint that is not listed has the bone 0.
             None: those of the layout. PYSKL links the hips of COCO to the nose.
 
     Raises:
@@ -88,9 +88,9 @@ class Coordinates(Representation):
         return values.to(dtype)
 
     def flip(self, inputs: Tensor) -> Tensor:
-        """Mirrored: x becomes -x, left and right joints change places."""
-        mirrored = reorder(inputs, self.layout.mirrored_joints, -1)
-        return torch.cat([-mirrored[:, :1], mirrored[:, 1:]], 1)
+        """See `Representation`: x becomes -x, left and right joints are exchanged."""
+        flipped = reorder(inputs, self.layout.mirrored_joints, -1)
+        return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
 
 
 def _difference(minuend: Tensor, subtrahend: Tensor) -> Tensor:

@@ -14,11 +14,11 @@ from ptl_skel.skeletons import SkeletonLayout
 
 
 class JointHeatmaps(Representation):
-    """A Gaussian around each joint, one channel a joint, one image a frame.
+    """A Gaussian around each joint: a channel for each joint, an image for each frame.
 
     Only the pixels of a window around each joint are written, so the cost is that of filling the
-    volume with zeros. The memory is channels-last, as the convolutions like it. Where persons
-    meet, the larger value counts. A joint that is not finite is not drawn.
+    volume with zeros. The memory is channels-last, for which convolutions are fastest. Where
+    persons overlap, the larger value counts. A joint that is not finite is not rendered.
 
     Args:
         layout: The joints.
@@ -39,7 +39,7 @@ class JointHeatmaps(Representation):
 
     @property
     def num_channels(self) -> int:
-        """One channel a joint."""
+        """One channel for each joint."""
         return self.layout.num_joints
 
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
@@ -57,15 +57,15 @@ class JointHeatmaps(Representation):
         """The same by tensor operations, on any device."""
         clips, persons, frames, joints = scores.shape
         height, width = size
-        drawn = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
-        # Far outside, a joint is as invisible as anywhere outside: keep its window in integers.
+        visible = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
+        # A joint far outside is moved closer, so that its window can be stored as integers.
         reach = 8 * (height + width + self.sigma)
-        centers = torch.where(drawn[..., None], keypoints, -reach).clamp(-reach, reach)
-        # All joints of all frames last: then every step is over long rows.
+        centers = torch.where(visible[..., None], keypoints, -reach).clamp(-reach, reach)
+        # Joints of all frames come last, so that every operation is over long rows.
         x, y = centers.flatten(2, 3).unbind(-1)
         across, first_x = self._window(x, width)
         down, first_y = self._window(y, height)
-        down = down * torch.where(drawn, scores, 0.0).flatten(2)[:, :, None]
+        down = down * torch.where(visible, scores, 0.0).flatten(2)[:, :, None]
         patches = (down[:, :, :, None] * across[:, :, None]).flatten(2).to(dtype)
 
         device = keypoints.device
@@ -77,7 +77,7 @@ class JointHeatmaps(Representation):
         index = (corner[:, :, None, None] + pixel[..., None]).flatten(2)
 
         volumes = torch.empty(clips, frames * height * width * joints, dtype=dtype, device=device)
-        # On a CPU in turn: what was just filled with zeros is still in the cache.
+        # On a CPU clip by clip: the zeros just written are still in the cache.
         together = 1 if device.type == "cpu" else clips
         for volume, places, values in zip(
                 *(torch.split(each, together) for each in (volumes, index, patches)), strict=True):
@@ -103,5 +103,5 @@ class JointHeatmaps(Representation):
         return torch.where(inside, values, 0.0), first.long()
 
     def flip(self, inputs: Tensor) -> Tensor:
-        """The array mirrored, left and right channels exchanged: column x becomes W - 1 - x."""
+        """Column x becomes W - 1 - x, left and right channels are exchanged."""
         return reorder(inputs.flip(-1), self.layout.mirrored_joints, 1)

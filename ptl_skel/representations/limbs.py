@@ -14,17 +14,17 @@ from ptl_skel.representations.base import MIN_SCORE, Representation, has_kernel
 from ptl_skel.skeletons import SkeletonLayout
 
 REACH = math.sqrt(2 * math.log(1e6))
-"""So many sigma from a limb its value falls to 1e-6; less is left at 0."""
+"""Distance in sigma at which the value of a limb falls to 1e-6; smaller values stay 0."""
 FARTHEST = 1e5
-"""Joints are moved to within so many pixels: farther away, single precision loses a limb's line."""
+"""Joints are moved to within this many pixels: beyond, single precision loses a limb's line."""
 
 
 class LimbHeatmaps(Representation):
-    """A Gaussian of the distance to each limb, one channel a limb, one image a frame.
+    """A Gaussian of the distance to each limb: a channel for each limb, an image for each frame.
 
-    Drawn within the limb's bounding box widened by three sigma, as strong as the weaker of its two
-    joints; a limb shorter than a pixel is the Gaussian of its first joint. Where persons meet,
-    the larger value counts. A limb of which a joint is missing or not finite is not drawn.
+    It is rendered within the limb's bounding box widened by three sigma, scaled by the lower score
+    of its two joints; a limb shorter than a pixel is the Gaussian of its first joint. Where persons
+    overlap, the larger value counts. A limb with a missing or not finite joint is not rendered.
 
     The pixels of all boxes are one ragged list. A GPU would have to be waited for to know its
     length: there `scatter` looks at all columns there may be, the kernel at those there are.
@@ -35,7 +35,8 @@ class LimbHeatmaps(Representation):
         limbs: Pairs of joint indices, one for each channel; None: those of the layout.
 
     Raises:
-        UserError: `sigma` is not positive, a limb is none, or the mirror image of a limb is none.
+        UserError: `sigma` is not positive, a limb is not a pair of joints, or its horizontal flip
+            is not a limb.
 
     Reference:
         PoseConv3D, arXiv 2104.13586, section 3.2, exact to PYSKL's GeneratePoseTarget.
@@ -54,16 +55,16 @@ class LimbHeatmaps(Representation):
             raise UserError(f"`limbs` must link joints 0 to {layout.num_joints - 1} of layout "
                             f"`{layout.name}`, got {self.limbs}")
         places = {frozenset(limb): place for place, limb in enumerate(self.limbs)}
-        mirrored = [frozenset(layout.mirrored_joints[joint] for joint in limb)
+        flipped = [frozenset(layout.mirrored_joints[joint] for joint in limb)
                     for limb in self.limbs]
-        if len(places) < len(self.limbs) or not set(mirrored) <= set(places):
-            raise UserError("`limbs` must name each limb once, and the mirror image of each, got "
-                            f"{self.limbs}")
-        self.mirrored_limbs = [places[limb] for limb in mirrored]
+        if len(places) < len(self.limbs) or not set(flipped) <= set(places):
+            raise UserError("`limbs` must list each limb once, and the horizontal flip of each, "
+                            f"got {self.limbs}")
+        self.flipped_limbs = [places[limb] for limb in flipped]
 
     @property
     def num_channels(self) -> int:
-        """One channel a limb."""
+        """One channel for each limb."""
         return len(self.limbs)
 
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
@@ -79,9 +80,9 @@ class LimbHeatmaps(Representation):
                 dtype: torch.dtype = torch.float32) -> Tensor:
         """The same by tensor operations, on any device."""
         clips, persons, frames = scores.shape[:3]
-        drawn = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
-        points = torch.where(drawn[..., None], keypoints, 0.0).clamp(-FARTHEST, FARTHEST)
-        strengths = torch.where(drawn, scores, 0.0)
+        visible = (scores >= MIN_SCORE) & scores.isfinite() & keypoints.isfinite().all(-1)
+        points = torch.where(visible[..., None], keypoints, 0.0).clamp(-FARTHEST, FARTHEST)
+        strengths = torch.where(visible, scores, 0.0)
         volume = torch.zeros(clips * frames * size[0] * size[1] * self.num_channels,
                              dtype=dtype, device=keypoints.device)
         for person in range(persons):
@@ -97,13 +98,13 @@ class LimbHeatmaps(Representation):
 
     def _pixels(self, points: Tensor, scores: Tensor, size: tuple[int, int]
                 ) -> tuple[Tensor, Tensor]:
-        """Where in the volume one person is drawn, and the values there; both of one dimension.
+        """Indices into the volume of the pixels of one person, and their values; both 1D.
 
-        A place may occur again, with the same value.
+        An index may occur more than once, with the same value.
 
         Args:
             points: ``(N, T, V, 2)``, finite.
-            scores: ``(N, T, V)``, 0 for joints that are not drawn.
+            scores: ``(N, T, V)``, 0 for joints that are not rendered.
             size: Height and width.
         """
         height, width, channels, device = *size, self.num_channels, points.device
@@ -115,7 +116,7 @@ class LimbHeatmaps(Representation):
         length = line.square().sum(0)
         long = length >= 1
         strength = torch.where(long | (strength == 0), strength, first)
-        line = line * long  # else the first joint alone
+        line = line * long  # else only the first joint
 
         # From here on u is the longer axis of each limb, x or y, and v the other one.
         wide = line[0].abs() >= line[1].abs()
@@ -133,8 +134,8 @@ class LimbHeatmaps(Representation):
         steps = torch.where(wide, channels, width * channels), torch.where(
             wide, width * channels, channels)
 
-        # From limbs to their columns: what a limb knows is repeated for each of them.
-        # How many there are a GPU would have to be waited for: there it looks at all there may be.
+        # From limbs to their columns: the values of a limb are repeated for each of them. A GPU
+        # would have to be synchronised to count them: there, the most there may be are computed.
         limb, column = _columns(number, max(size), exactly=device.type == "cpu")
         start_u, start_v, line_u, line_v, low_u, high_u, low_v, high_v, strength, scale = (
             torch.stack([*start, *line, low_u, high_u, low_v, high_v, strength,
@@ -161,7 +162,7 @@ class LimbHeatmaps(Representation):
     def _extent(self, start: Tensor, line: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         """Along one axis: the first and the last pixel of each limb's box in the image, ``(I,)``.
 
-        The last lies before the first where there is none.
+        The last comes before the first if the box is outside the image.
         """
         reach = 3 * self.sigma
         low = (start + line.clamp(max=0) - reach).trunc().clamp(min=0)
@@ -169,17 +170,17 @@ class LimbHeatmaps(Representation):
         return low, high
 
     def flip(self, inputs: Tensor) -> Tensor:
-        """The array mirrored, left and right channels exchanged: column x becomes W - 1 - x."""
-        return reorder(inputs.flip(-1), self.mirrored_limbs, 1)
+        """Column x becomes W - 1 - x, left and right channels are exchanged."""
+        return reorder(inputs.flip(-1), self.flipped_limbs, 1)
 
 
 def _columns(number: Tensor, most: int, *, exactly: bool) -> tuple[Tensor, Tensor]:
-    """For each column its limb, and which of its columns it is, from 0; ``(J,)``.
+    """For each column the index of its limb, and its number within the limb; ``(J,)``.
 
     Args:
         number: Columns of each limb.
         most: Most columns of any limb.
-        exactly: List as many columns as each limb has; else the most there may be for each.
+        exactly: List the columns each limb has; else `most` for each.
     """
     limbs = torch.arange(len(number), device=number.device)
     if not exactly:

@@ -1,9 +1,9 @@
 """The keypoint file: the one definition of how 2D or 3D keypoints are cached in HDF5.
 
-Frames of all clips lie in flat contiguous arrays, an index tells which rows belong to which clip::
+Frames of all clips are stored in flat contiguous arrays; an index lists the rows of each clip::
 
     attrs: format  schema_version  dataset  layout  class_names  source  created_by  complete
-           job  num_inputs  num_lost                                    only of files from a job
+           job  num_inputs  num_lost                                    only in files made by a job
     /frames/keypoints (R, V, 2|3) float16|float32     /frames/scores (R, V) float16
     /clips/{id, label, start, num_frames, num_persons, height, width,
             subject, camera, setup, replication}                          one entry per clip
@@ -11,7 +11,7 @@ Frames of all clips lie in flat contiguous arrays, an index tells which rows bel
 
 Rows ``start : start + num_persons * num_frames`` of a clip, viewed as ``(M, T, V, C)``, are its
 persons, frames, joints and coordinates (pixels of the frame, or metres for 3D). A joint that is
-missing has score 0, and its coordinates carry no meaning. A number that is not known is -1.
+missing has score 0, and its coordinates have no meaning. A number that is not known is -1.
 
 `ClipWriter` writes such files, `KeypointFile` reads them.
 """

@@ -1,4 +1,4 @@
-"""Reads keypoint files, and refuses what is none or is damaged."""
+"""Reads keypoint files; rejects damaged files and files of another format."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from ptl_skel.storage.schema import (
 class KeypointFile:
     """Reads a keypoint file; safe to pickle, and to use in the workers of a loader.
 
-    The index is read and checked at once, the frames when they are asked for: through a handle
-    that each process opens for itself, or from memory. Unpickled, it is opened anew, and frames
-    that were in memory are mapped into it, so that processes share them.
+    The index is read and checked at once, the frames on demand: through a handle that each process
+    opens itself, or from memory. Unpickling opens the file again; frames that were in memory are
+    then memory-mapped, so that processes share them.
 
     Args:
         path: The HDF5 file.
         in_memory: Keep all frames in RAM (NTU-60: about 0.6 GB).
 
     Attributes:
-        header: What the file says about all of its clips.
+        header: What holds for all clips.
         splits: Clip indices by protocol and part.
-        job: Tells the job that made the file from all others; empty where none is known.
-        num_inputs, num_lost: How many inputs should have given clips, and how many gave none.
+        job: Fingerprint of the job that made the file; empty if it is not known.
+        num_inputs, num_lost: Number of inputs that should have given clips, and that did not.
         ids: Names of the clips.
         label, num_frames, num_persons, height, width, subject, camera, setup, replication:
             Arrays with an entry per clip.
@@ -82,7 +82,7 @@ class KeypointFile:
         except KeypointFileError:
             raise
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-            raise self._refusal(f"is damaged or no keypoint file ({error})") from error
+            raise self._refusal(f"is damaged or not a keypoint file ({error})") from error
 
     def _refusal(self, why: str) -> KeypointFileError:
         return KeypointFileError(f"{self.path} {why}; make it again with `ptl-skel preprocess`")
@@ -110,7 +110,7 @@ class KeypointFile:
         clips = file["clips"]
         raw = clips["id"]
         if raw.ndim != 1 or raw.dtype.kind != "S":
-            raise self._refusal("has an index of clip names that is no list of texts")
+            raise self._refusal("has an index of clip names that is not a list of texts")
         self._check_stored(raw)
         self.ids: list[str] = [name.decode() for name in raw[()].tolist()]
         for name in NUMBERS:
@@ -140,7 +140,7 @@ class KeypointFile:
         self._check_stored(scores)
 
     def _check_stored(self, stored: h5py.Dataset) -> None:
-        """Refuses an array that does not lie whole in this file, before memory is taken for it."""
+        """Rejects an array that is not completely in this file, before memory is allocated."""
         offset = stored.id.get_offset()
         if offset is None or offset + stored.nbytes > self.path.stat().st_size:
             raise self._refusal(f"does not hold all of {stored.name}")
@@ -152,7 +152,7 @@ class KeypointFile:
             for part, stored in parts.items():
                 where = f"has a split {protocol}/{part} that"
                 if part not in PARTS or stored.dtype.kind != "i" or stored.ndim != 1:
-                    raise self._refusal(f"{where} is none")
+                    raise self._refusal(f"{where} is not a list of clips")
                 if stored.size:  # nothing is stored for an empty array
                     self._check_stored(stored)
                 positions = stored[()].astype(np.int64)
@@ -165,7 +165,7 @@ class KeypointFile:
         return len(self.ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By its path: a worker that is not forked would be sent hundreds of megabytes."""
+        """Pickles only the path: a worker that is not forked would be sent hundreds of MB."""
         return _reopen, (self.path.absolute(), self._memory is not None)
 
     def _frames(self) -> tuple[Any, Any]:
@@ -177,7 +177,7 @@ class KeypointFile:
         return self._handle[1:]
 
     def map_frames(self) -> None:
-        """Maps all frames into memory; what is read of them is shared by all processes."""
+        """Memory-maps all frames; all processes share what is read."""
         keypoints, scores = (
             np.memmap(self.path, stored.dtype, "r", stored.id.get_offset(), stored.shape)
             for stored in self._frames())
@@ -203,7 +203,7 @@ class KeypointFile:
         return keypoints[first:last], scores[first:last]
 
     def clip(self, clip: int) -> Clip:
-        """A clip with all that is known of it."""
+        """A clip with everything the file holds about it."""
         keypoints, scores = self.frames(clip)
         return Clip(self.ids[clip], keypoints, scores,
                     (int(self.height[clip]), int(self.width[clip])), int(self.label[clip]),
@@ -211,7 +211,7 @@ class KeypointFile:
                     int(self.replication[clip]))
 
     def position(self, clip_id: str) -> int:
-        """Index of the clip of that name.
+        """Index of the clip with that name.
 
         Raises:
             KeypointFileError: There is no such clip.
@@ -222,7 +222,7 @@ class KeypointFile:
         return self.ids.index(clip_id)
 
     def split(self, protocol: str, part: str) -> NDArray[np.int64]:
-        """Clip indices of a part of a protocol; empty where the protocol has no such part.
+        """Clip indices of a part of a protocol; empty if the protocol has no such part.
 
         Raises:
             KeypointFileError: There is no such protocol.
@@ -234,7 +234,7 @@ class KeypointFile:
 
 
 def _reopen(path: Path, in_memory: bool) -> KeypointFile:
-    """The file in another process; frames that were in memory are mapped, not read."""
+    """The file in another process; frames that were in memory are memory-mapped."""
     file = KeypointFile(path)
     if in_memory:
         file.map_frames()

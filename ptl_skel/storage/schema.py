@@ -1,4 +1,4 @@
-"""What a keypoint file consists of, and the rule by which a clip may enter it."""
+"""The contents of a keypoint file, and the checks that a clip has to pass."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Clip:
         scores: Confidence of each joint in 0..1, ``(M, T, V)``; 0 for a missing joint.
         frame_size: Height and width of the frame in pixels.
         label: Index of the class, -1 if it is not known.
-        subject: Who performs, -1 if not known; so are camera, setup and replication.
-        repairs: What was wrong with the input and repaired; for the report, not for the file.
+        subject: Number of the performer, -1 if not known; likewise camera, setup and replication.
+        repairs: What was repaired in the input; for the report, not stored in the file.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Header:
-    """What a keypoint file says about all of its clips.
+    """What holds for all clips of a keypoint file.
 
     Args:
         dataset: Name of the data set.
@@ -77,12 +77,12 @@ class FileTakenError(KeypointFileError, FileExistsError):
     """The keypoint file, or unfinished work on it, exists, or another process is writing it."""
 
 
-class UpToDate(UserError):  # noqa: N818  # no error: there is nothing to do
-    """The keypoint file that a `ClipWriter` would write is there and complete."""
+class UpToDate(UserError):  # noqa: N818  # not an error: there is nothing to do
+    """The keypoint file that a `ClipWriter` would write exists and is complete."""
 
 
 def valid_clip(clip: Clip, header: Header) -> Clip:
-    """The clip in the precision of the file, each joint that is not finite with score 0.
+    """The clip in the precision of the file; joints that are not finite get score 0.
 
     Raises:
         UserError: The clip has no person, no frame or no visible joint, or its shapes, label,

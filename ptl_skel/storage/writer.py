@@ -1,4 +1,4 @@
-"""Writes keypoint files: streaming, resumable, whole or not at all."""
+"""Writes keypoint files: streaming, resumable, atomic."""
 
 from __future__ import annotations
 
@@ -47,17 +47,16 @@ _COPY_BYTES = 16 * 2**20
 class ClipWriter:
     """Streams clips into a keypoint file; memory does not grow with their number.
 
-    The clips of one input (say, one ``.skeleton`` file) are added under its key. Until `finish`,
-    everything lies in the folder ``<path>.partial``; a writer with the same header and job resumes
-    from there after an interruption or an error, and `done` lists the inputs it may skip. The
-    finished file appears under its name at once and complete, and is the same as without
-    interruption.
+    The clips of one input (e.g. one ``.skeleton`` file) are added under its key. Until `finish`,
+    everything is in the folder ``<path>.partial``; after an interruption, a writer with the same
+    header and job continues from there, and `done` lists the inputs that it can skip. The finished
+    file appears under its name in one step, and is the same as without interruption.
 
     Args:
         path: The HDF5 file to write.
         header: What holds for all clips.
-        job: What else decides the content (input, options); another job is not resumed. The
-            finished file remembers it.
+        job: What else determines the content (input, options); the work of another job is not
+            continued. Its fingerprint is stored in the finished file.
         overwrite: Replace an existing file or an unfinished one of another job.
 
     Raises:
@@ -87,7 +86,7 @@ class ClipWriter:
         self._job = hashlib.sha256(fingerprint.encode()).hexdigest() if job is not None else ""
         if self.path.exists() and not overwrite:
             if self._job and _job_of(self.path) == self._job:
-                self._discard()  # what is left if the process was killed while it tidied up
+                self._discard()  # left over if the process was killed while it tidied up
                 raise UpToDate(f"{self.path} is complete, and made from the same input with the "
                                "same options: nothing to do; --overwrite makes it again")
             raise FileTakenError(f"{self.path} exists; give another --out, or --overwrite")
@@ -111,7 +110,7 @@ class ClipWriter:
         self._resume()
 
     def _lock(self) -> None:
-        """Keeps a second process from doing the same work at the same time."""
+        """Prevents a second process from doing the same work at the same time."""
         if sys.platform != "win32":
             try:
                 fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,15 +120,15 @@ class ClipWriter:
             except OSError as error:
                 if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP}:
                     raise
-                # A disk without locks: as on Windows, nothing keeps a second process away.
+                # A file system without locks: as on Windows, a second process is not prevented.
 
     def _discard(self) -> None:
-        """Removes the unfinished work; killed in between, what is left is not taken for work."""
+        """Removes the unfinished work; the job first, so that a rest is not taken for work."""
         (self._partial / "job.json").unlink(missing_ok=True)
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def _resume(self) -> None:
-        """Takes over what the journal confirms and cuts off what it does not."""
+        """Keeps what the journal confirms and cuts off the rest."""
         confirmed = 0
         for line in self._journal:
             if not line.endswith(b"\n"):
@@ -143,8 +142,8 @@ class ClipWriter:
             (self._scores, joints * 2), (self._journal, confirmed),
         ):
             if file.seek(0, os.SEEK_END) < size:
-                raise KeypointFileError(f"{self._partial} lost frames, say, when the machine went "
-                                        "down; remove it and start again")
+                raise KeypointFileError(f"{self._partial} lost frames, perhaps in a crash of the "
+                                        "machine; remove it and start again")
             file.truncate(size)
             file.seek(size)
 
@@ -189,12 +188,12 @@ class ClipWriter:
         self._write_journal(entry)
 
     def skip(self, key: str, reason: str, *, is_loss: bool = True) -> None:
-        """Notes that an input gave no clip, and why; `finish` lists these beside the file.
+        """Records that an input gave no clip, and why; `finish` lists these beside the file.
 
         Args:
             key: The input.
             reason: Why.
-            is_loss: It should have given one.
+            is_loss: Whether it should have given one.
         """
         self._write_journal({"key": key, "skipped": reason, "loss": is_loss})
 
@@ -235,7 +234,7 @@ class ClipWriter:
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
-            # v110: HDF5 checks sums of its metadata, where a wrong byte would crash the reader.
+            # v110: metadata has checksums; without them a wrong byte could crash the reader.
             with open_hdf5(temporary, "w", libver="v110") as file:
                 self._write_header(file)
                 self._write_index(file, resolved)
@@ -285,7 +284,7 @@ class ClipWriter:
             ("class_names", json.dumps(self.header.class_names)),
             ("created_by", f"ptl_skel {_version()}"), ("job", self._job),
         ):
-            # Of fixed length: texts of any length lie in a heap, which has no sums to check.
+            # Of fixed length: texts of variable length are in a heap, which has no checksums.
             raw = text.encode()
             file.attrs.create(name, raw, dtype=h5py.string_dtype("utf-8", max(1, len(raw))))
         file.attrs.update({"num_inputs": self.num_inputs, "num_lost": self.num_lost})
@@ -296,7 +295,7 @@ class ClipWriter:
         for name in NUMBERS:
             clips[name] = np.array([clip[name] for clip in self.index],
                                    np.int64 if name == "start" else np.int32)
-        # Groups are made one by one: those that HDF5 makes on the way to a path carry the time.
+        # Groups are made one by one: those that HDF5 makes implicitly store the time.
         stored = file.create_group("splits")
         for protocol, parts in splits.items():
             stored.create_group(protocol)
@@ -339,7 +338,7 @@ def _version() -> str:
 
 
 def _job_of(path: Path) -> str:
-    """The job that made a file; empty if the file is not usable or does not know its job."""
+    """Fingerprint of the job that made a file; empty if it is unusable or has none."""
     try:
         return KeypointFile(path).job
     except KeypointFileError:

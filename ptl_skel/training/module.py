@@ -75,7 +75,7 @@ class ClipPredictions(Metric):
 
     def gather(self) -> tuple[Tensor, Tensor, Tensor]:
         """Clips ``(N,)`` in rising order, labels ``(N,)`` and probabilities ``(N, K)``."""
-        # What torchmetrics makes of `compute` takes the dimensions from tensors of one element.
+        # The wrapper that torchmetrics puts around `compute` squeezes tensors of one element.
         clip, label, probabilities = self.compute()
         return clip.view(-1), label.view(-1), probabilities.view(clip.numel(), -1)
 
@@ -120,16 +120,17 @@ class ActionRecognizer(LightningModule):
     """Recognises the action of a clip.
 
     Args:
-        backbone: Inputs to features; averaged over time and space, they go to a linear layer.
+        backbone: Makes features, which are averaged over time and space for a linear layer.
         num_classes: Number of classes K.
-        optimizer: Made for the parameters, e.g. ``torch.optim.SGD`` with its arguments.
+        optimizer: Takes the parameters, e.g. ``torch.optim.SGD`` with its arguments.
         dropout: Before the linear layer.
         label_smoothing: Of the cross entropy.
         warmup: Share of the steps in which the learning rate rises linearly; then it falls to 0
             along half a cosine.
         batch_size: Clips in a batch of each device.
         lr_batch_size: Batch size (over all devices and accumulated steps) that the learning rate
-            is stated for; with another one it is scaled linearly (arXiv 1706.02677). None: as is.
+            is meant for; with another one it is scaled linearly (arXiv 1706.02677). None: not
+            scaled.
         compile: Whether the network runs through ``torch.compile``; the first steps take minutes.
 
     Raises:
@@ -207,7 +208,7 @@ class ActionRecognizer(LightningModule):
         _, label, probabilities = self.predictions.gather()
         metrics = accuracies(probabilities, label)
         metrics[LOSS] = F.nll_loss(probabilities.clamp_min(1e-12).log(), label)
-        # Every process has computed the same from the clips of all: their mean changes nothing.
+        # Every process has computed the same from all clips, so the mean changes nothing.
         self.log_dict({f"{part}/{name}": value for name, value in metrics.items()},
                       prog_bar=part == "val", sync_dist=True)
 
@@ -230,7 +231,7 @@ class ActionRecognizer(LightningModule):
 
 
 def cosine(progress: float, warmup: float) -> float:
-    """Factor of the learning rate after that share of all steps."""
+    """Factor of the learning rate after the share `progress` of all steps."""
     if progress < warmup:
         return progress / warmup
     return (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup)))) / 2

@@ -1,6 +1,6 @@
-"""Weights from files: those of PYSKL and MMAction2, of torchvision, and of runs of our own.
+"""Weights from files of PYSKL, MMAction2, torchvision and of our own runs.
 
-Nothing in a file is executed: tensors are read, whatever else it holds is passed over.
+Nothing in a file is executed: tensors are read, everything else in it is ignored.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from torch import Tensor, nn
 from ptl_skel.errors import MissingFileError, UserError
 
 RGB = 3
-"""Channels of what networks for videos were trained on."""
+"""Channels of the inputs of networks for videos."""
 
 HEAD = "head.3."
-"""Where the linear layer lies in a classifier."""
+"""Name of the linear layer in a classifier."""
 
 
 def load_weights(classifier: nn.Module, path: Path, *, adapt: bool, class_names: Sequence[str] = (),
                  trained_on: Sequence[str] | None = None) -> list[str]:
     """Loads the weights of a published or own checkpoint into a classifier.
 
-    Every tensor must find its place, and every place its tensor. With `adapt`, two kinds may
+    Tensors and parameters must match one to one. With `adapt`, two kinds may
     differ: a head for other classes is left out, and a first convolution trained on RGB is fitted
-    to other channels. Each of C channels gets the mean of its three, times 3 / C: a constant input
-    then has the answer it had. A head for the same classes in another order is reordered.
+    to other channels. Each of C channels gets the mean of the three, times 3 / C, so that grey
+    inputs give the same outputs. A head for the same classes in another order is reordered.
 
     Args:
         classifier: As `ptl_skel.training.module.classifier` makes it.
         path: A checkpoint of PYSKL, MMAction2, torchvision or ``ptl-skel fit``.
-        adapt: Whether the network is going to be trained further.
+        adapt: Whether the network will be trained further.
         class_names: Classes of the classifier.
         trained_on: Classes of the checkpoint; None where it does not name them.
 
@@ -105,8 +105,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # there are other objects among the tensors
             content = torch.load(path, map_location="cpu", weights_only=False,
-                                 pickle_module=_TensorsAlone)
-    except Exception as error:  # whatever a stranger's file makes of the reader
+                                 pickle_module=_TensorsOnly)
+    except Exception as error:  # a damaged file can raise anything
         reason = str(error).splitlines() or [type(error).__name__]
         raise UserError(f"{path} holds no weights that can be read: {reason[0]}") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -147,7 +147,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 class _Placeholder:
-    """Stands for any object that is no tensor; knows nothing, does nothing."""
+    """Stands for any object that is not a tensor, and does nothing."""
 
     def __new__(cls, *args: object, **kwargs: object) -> _Placeholder:
         return super().__new__(cls)
@@ -170,11 +170,11 @@ class _Placeholder:
     add = extend = append
 
 
-class _TensorsAlone:
-    """What `torch.load` takes for the module ``pickle``: it unpickles tensors and containers."""
+class _TensorsOnly:
+    """Replaces the module ``pickle`` in `torch.load`: unpickles only tensors and containers."""
 
     class Unpickler(pickle.Unpickler):
-        """Finds what rebuilds a tensor; anything else becomes a placeholder."""
+        """Finds functions that rebuild a tensor; anything else becomes a placeholder."""
 
         _known = {("collections", "OrderedDict"): OrderedDict} | {
             ("torch._utils", name): getattr(torch._utils, name)
@@ -186,5 +186,5 @@ class _TensorsAlone:
 
     @classmethod
     def load(cls, file: Any, **options: Any) -> Any:
-        """As `pickle.load`; files of torch before 1.6 begin with numbers that are read by it."""
+        """As `pickle.load`; files of torch before 1.6 begin with numbers that it reads."""
         return cls.Unpickler(file, **options).load()

@@ -436,7 +436,7 @@ class TestOnDevice:
 
 
 class TestTwentyViews:
-    """10 clips x (itself, its mirror image), in the box around all of them, at 64x64."""
+    """10 clips x (itself, its horizontal flip), in the box around all of them, at 64x64."""
 
     def test_each_is_the_one_drawn_alone(self, tiny_file):
         data = make(tiny_file, stage="testing", test_clips=10, test_flip=True, eval_size=64)
@@ -499,7 +499,7 @@ class TestCoordinates:
 
 
 def render_slowly(data, clip, num_clips):
-    """Each clip of a sample drawn alone, and its mirror image, in the box around all of them."""
+    """Each clip of a sample by itself, and its horizontal flip, in the box around all clips."""
     stored = data.file.clip(clip)
     frames = sample_test(stored.keypoints.shape[1], data.clip_len, num_clips)
     keypoints = torch.from_numpy(stored.keypoints.astype(np.float32))[None]

@@ -243,7 +243,7 @@ def test_what_is_no_pickle(tmp_path, capsys, content):
 def test_check_refuses_what_is_no_keypoint_file(tmp_path, capsys, content):
     path = tmp_path / "some.h5"
     path.write_bytes(content)
-    assert f"{path} is damaged or no keypoint file" in refused(capsys, "check", path)
+    assert f"{path} is damaged or not a keypoint file" in refused(capsys, "check", path)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
