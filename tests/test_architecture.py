@@ -26,7 +26,7 @@ LAYERS = {
     "data.parts": {"storage"},
     "data.transforms": {"skeletons", "errors"},
     "representations": {"representations", "skeletons", "data.transforms", "errors"},
-    "representations.kernel": {"representations.base"},
+    "representations.kernel": {"representations.base", "representations.limbs", "skeletons"},
     "data.datamodule": {"data", "storage", "skeletons", "representations", "errors"},
     "backbones": {"backbones", "errors"},
     "training": {"training", "backbones", "metrics", "errors"},

@@ -49,8 +49,9 @@ def main(args: Sequence[str]) -> None:
         try:
             cost = measure(classifier(backbone, options.classes).to(device), tuple(options.input),
                            options.seconds)
-        except ValueError as error:
-            raise UserError(f"{name}: {error}") from error
+        except RuntimeError as error:
+            raise UserError(f"{name} does not take --input {tuple(options.input)}: "
+                            f"{str(error).splitlines()[0]}") from error
         table.add_row(Path(name).stem, f"{cost.params / 1e6:.3f} M", f"{cost.gmacs:.3f}",
                       f"{cost.latency_ms:.1f} ms", f"{1e3 / cost.latency_ms:.1f}")
     shape = "x".join(map(str, options.input))

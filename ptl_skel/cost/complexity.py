@@ -18,7 +18,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
-from ptl_skel.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
         seconds: How long to measure the latency, approximately; at least three passes.
 
     Raises:
-        UserError: The network does not take inputs of that shape.
+        RuntimeError: The network does not take inputs of that shape, which a note on it names.
     """
     device = next(model.parameters()).device
     # Not zeros, which could hide a wrong folding; the global seed stays as it is.
@@ -68,8 +67,8 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
             deployed, folded = _deployed(model, inputs)
             latency = _median_ms(deployed, inputs, seconds)
     except RuntimeError as error:
-        raise UserError(f"the network does not take inputs of {tuple(input_shape)}: "
-                        f"{str(error).splitlines()[0]}") from error
+        error.add_note(f"The network was given inputs of {tuple(input_shape)}.")
+        raise
     finally:
         for module, training in modes:
             module.training = training

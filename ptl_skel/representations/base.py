@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shutil
 import sysconfig
+import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -63,14 +64,23 @@ class Representation(ABC):
 
 @functools.cache
 def has_kernel(device: torch.device) -> bool:
-    """Whether `ptl_skel.representations.kernel` runs there.
+    """Whether `ptl_skel.representations.kernel` runs there, and renders what it should.
 
     On a GPU that Triton supports, where Triton finds what it builds its launcher with: a C
-    compiler and the headers of Python. Elsewhere heatmaps are rendered by tensor operations.
+    compiler and the headers of Python. The kernel is tried once on each device. Elsewhere heatmaps
+    are rendered by tensor operations.
     """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    return (torch.cuda.get_device_capability(device) >= (7, 0) and compiler is not None
-            and headers.is_file())
+    if (torch.cuda.get_device_capability(device) < (7, 0) or compiler is None
+            or not headers.is_file()):
+        return False
+    from ptl_skel.representations.kernel import find_fault
+
+    fault = find_fault(device)
+    if fault is not None:
+        warnings.warn(f"heatmaps are rendered without Triton, whose kernel fails here: {fault}",
+                      stacklevel=2)
+    return fault is None

@@ -2,7 +2,7 @@
 
 A program of the kernel owns one frame of one clip. It fills the frame with zeros, then writes the
 pixels near each limb, person by person, while the frame still lies in the cache. A joint is a limb
-that ends where it starts. Only imported where `available` is true: Triton comes with PyTorch's
+that ends where it starts. Only imported where `has_kernel` finds Triton, which comes with PyTorch's
 CUDA build. The tensor code in `joints` and `limbs` serves all other devices, and defines what is
 right.
 """
@@ -25,6 +25,8 @@ REACH = math.sqrt(2 * math.log(1e6)) * math.sqrt(2)
 """So many sigma above and below a limb are looked at; farther off its value is below 1e-6."""
 FARTHEST = 1e5
 """Joints are moved to within so many pixels: farther away, single precision loses a limb's line."""
+TOLERANCE = 1e-4
+"""How far values of the kernel may lie from those of the tensor code."""
 FILL, ITEMS = 1024, 512
 """Numbers that a program writes, and pixels that it looks at, at a time."""
 
@@ -56,6 +58,25 @@ def render(keypoints: Tensor, scores: Tensor, limbs: Sequence[tuple[int, int]], 
                FILLED=FILL, AT_ONCE=ITEMS,
                enable_fp_fusion=False)  # a limb of length 1 is one on every device
     return volume.permute(0, 4, 1, 2, 3)
+
+
+def find_fault(device: torch.device) -> str | None:
+    """Why the kernel cannot be used on a device: it does not run, or renders something else."""
+    from ptl_skel.representations.limbs import LimbHeatmaps
+    from ptl_skel.skeletons import LAYOUTS
+
+    maker = LimbHeatmaps(LAYOUTS["coco17"])
+    random = torch.Generator().manual_seed(0)
+    keypoints = torch.rand(2, 2, 3, 17, 2, generator=random) * 30 - 3
+    scores = torch.rand(2, 2, 3, 17, generator=random)
+    expected = maker.scatter(keypoints, scores, (24, 24))
+    try:
+        found = render(keypoints.to(device), scores.to(device), maker.limbs, maker.sigma, (24, 24),
+                       torch.float32).cpu()
+    except Exception as error:  # whatever the compiler of a machine raises
+        return f"{type(error).__name__}: {error}"
+    difference = float((found - expected).abs().max())
+    return f"values differ by {difference:.2g}" if difference > TOLERANCE else None
 
 
 @functools.cache

@@ -531,9 +531,10 @@ class TestMistakes:
             "    def forward(self, inputs):\n"
             "        return self.conv(inputs)\n")
         monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(ValueError, match=r"does not take inputs of \(13, 32, 64, 64\)"):
+        with pytest.raises(RuntimeError) as raised:
             main(["fit", "--model.backbone", "stubborn.Stubborn", "--data.file", str(tiny_file),
                   "--data.protocol", "cross"])
+        assert raised.value.__notes__ == ["The network was given inputs of (13, 32, 64, 64)."]
         assert read_result(Path("runs/tiny-cross"))["status"] == "failed"
         assert "stubborn.py" in Path("runs/tiny-cross/error.txt").read_text()
 

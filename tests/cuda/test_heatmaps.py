@@ -131,6 +131,22 @@ class TestAgainstTheCpu:
                              torch.rand(1, 1, 2, 17, device=gpu), (8, 8))
 
 
+def test_the_kernel_is_tried_before_it_is_used(device, monkeypatch):
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("the kernel needs a GPU, or TRITON_INTERPRET=1")
+    kernel = pytest.importorskip("ptl_skel.representations.kernel")
+    assert kernel.find_fault(device) is None
+    right = kernel.render
+    monkeypatch.setattr(kernel, "render", lambda *given: right(*given) / 2)
+    assert kernel.find_fault(device).startswith("values differ by ")
+
+    def fail(*given):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(kernel, "render", fail)
+    assert kernel.find_fault(device) == "RuntimeError: no compiler"
+
+
 @pytest.mark.parametrize("stream", ["joint", "bone", "joint_motion", "bone_motion"])
 def test_coordinates_equal_those_of_the_cpu(device, stream):
     keypoints, scores = torch.rand(2, 3, 5, 17, 2) * 90, torch.rand(2, 3, 5, 17)
