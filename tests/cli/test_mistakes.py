@@ -1,0 +1,128 @@
+"""Mistakes end in a sentence; help lists what there is."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commandline import refusal
+
+from ptl_skel.cli.verbs import VERBS, main
+from ptl_skel.runs.record import read_result
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(("arguments", "said"), [
+        (["--config", "absent.yaml"], "File does not exist"),
+        (["--config", "typo.yaml"], "trainer.max_epoch"),
+        (["--config", "broken.yaml"], "Problems parsing config"),
+        (["--data.clip_length", "3"], "--data.clip_length"),
+        (["--data.clip_len", "many"], "data.clip_len"),
+        (["--data.clip_len", "0"], "`data.clip_len` must be >= 1, got 0"),
+        (["--data.file", "absent.h5"], "keypoint file absent.h5 does not exist; "),
+        (["--data.protocol", "xsub"], "no protocol 'xsub'; it has: cross, own"),
+        (["--data.protocol", "null"], "`data.protocol` is missing; "),
+        (["--model.backbone", "backbone/absent.yaml"], "absent.yaml"),
+        (["--model.backbone.init_args.widths", "[4]"], "must have an entry for each stage"),
+        (["--model.backbone.init_args.kernel", "[2, 3]"], "kernel sizes must be odd"),
+        (["--model.backbone.init_args.stem_kernel", "[3]"], "stem_kernel"),
+        (["--model.backbone.init_args.strides", "[[0, 1], [2, 2]]"], "strides must be >= 1"),
+        (["--model.backbone.init_args.conv.init_args.middle", "8.5"],
+         "a whole number of channels, got 8.5"),
+        (["--model.backbone.init_args.conv.init_args.middle", "half"],
+         "`middle` must be one of 'matched', float; got half"),
+        (["--trainer.max_epochs", "all"], "`trainer.max_epochs` must be one of int, null; got all"),
+        (["--trainer.precision", "bf17"], "'bf16-mixed'"),
+        (["--model.optimizer.init_args.lr", "fast"], "`lr` must be one of float, Tensor; got fast"),
+        (["--model.backbone", "backbone/slowonly.yaml", "--model.backbone.init_args.conv",
+          "torch.nn.Conv3d"], "torch.nn.Conv3d"),
+        (["--model.optimizer", "torch.optim.Absent"], "torch.optim.Absent"),
+        (["--model.optimizer.init_args.lr", "-1"], "Invalid learning rate: -1"),
+        (["--model.warmup", "2"], "`model.warmup` must lie in 0..1, got 2"),
+        (["--data.augment.flip", "2"], "`flip` must be a probability, got 2"),
+        (["--data.representation.init_args.sigma", "0"], "`sigma` must be positive"),
+        (["--trainer.devices", "0"], "devices='0'"),
+        (["--run_dir", "typo.yaml/run"], "--run_dir typo.yaml/run cannot be made: "),
+    ])
+    def test_each_ends_in_a_sentence(self, capsys, tiny_file, tiny_config, arguments, said):
+        Path("typo.yaml").write_text("trainer: {max_epoch: 3}\n")
+        Path("broken.yaml").write_text("trainer: [1,\n")
+        message = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,
+                          *arguments)
+        assert said in message
+        assert len(message.splitlines()) <= 4  # two reasons take a line each
+        assert not Path("runs").exists()
+
+    def test_what_is_missing_is_named(self, capsys, tiny_file):
+        assert "data.file" in refusal(capsys, "fit", "--model.backbone", "backbone/reduced.yaml")
+        assert "model.backbone" in refusal(capsys, "fit", "--data.file", tiny_file)
+        assert "unknown verb 'fitt'" in refusal(capsys, "fitt")
+
+    @pytest.mark.parametrize("verb", ["test", "validate", "predict"])
+    def test_a_verb_without_a_checkpoint(self, capsys, verb):
+        assert f"`ptl-skel {verb}` needs --ckpt_path" in refusal(capsys, verb)
+
+    def test_a_backbone_whose_channels_do_not_match(self, capsys, tiny_file, tmp_path,
+                                                    monkeypatch):
+        (tmp_path / "stubborn.py").write_text(
+            "from torch import nn\n"
+            "from ptl_skel.backbones import Backbone\n"
+            "class Stubborn(Backbone):\n"
+            "    def __init__(self, in_channels: int) -> None:\n"
+            "        super().__init__()\n"
+            "        self.in_channels, self.num_features = 17, 4\n"
+            "        self.conv = nn.Conv3d(17, 4, 1)\n"
+            "    def forward(self, inputs):\n"
+            "        return self.conv(inputs)\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(RuntimeError) as raised:
+            main(["fit", "--model.backbone", "stubborn.Stubborn", "--data.file", str(tiny_file),
+                  "--data.protocol", "cross"])
+        assert raised.value.__notes__ == ["The network was given inputs of (13, 32, 64, 64)."]
+        assert read_result(Path("runs/tiny-cross"))["status"] == "failed"
+        assert "stubborn.py" in Path("runs/tiny-cross/error.txt").read_text()
+
+    def test_keypoint_files_that_are_none(self, capsys, tiny_file, tiny_config):
+        content = tiny_file.read_bytes()
+        Path("truncated.h5").write_bytes(content[: len(content) // 2])
+        Path("empty.h5").write_bytes(b"")
+        Path("foreign.h5").write_text("hello")
+        for name in ("truncated.h5", "empty.h5", "foreign.h5"):
+            said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", name)
+            assert name in said
+            assert "`ptl-skel preprocess`" in said
+
+    def test_a_file_damaged_in_its_values_trains(self, fit, tiny_file):
+        shutil.copy(tiny_file, "damaged.h5")
+        with h5py.File("damaged.h5", "r+") as stored:
+            keypoints = stored["frames/keypoints"][()]
+            keypoints[::3, 2] = np.nan
+            keypoints[1::3, 5] = np.inf
+            stored["frames/keypoints"][()] = keypoints
+        fit("--run_dir", "run", file="damaged.h5")
+        assert np.isfinite(list(read_result(Path("run"))["metrics"].values())).all()
+
+
+class TestHelp:
+    def test_all_verbs_in_one_place(self, capsys):
+        for arguments in ([], ["-h"], ["--help"]):
+            main(arguments)
+            said = capsys.readouterr().out
+            assert all(f"\n  {verb} " in said for verb in VERBS)
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_of_each_verb(self, capsys, verb):
+        with pytest.raises(SystemExit) as stopped:
+            main([verb, "--help"])
+        assert stopped.value.code == 0
+        said = capsys.readouterr().out
+        assert "usage: ptl-skel" in said
+        assert len(said) > 300
+
+    def test_as_a_module(self):
+        shown = subprocess.run([sys.executable, "-m", "ptl_skel", "--help"], text=True,
+                               capture_output=True, check=True, timeout=120)
+        assert "usage: ptl-skel VERB" in shown.stdout
