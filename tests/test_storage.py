@@ -419,7 +419,7 @@ class TestRefusal:
             KeypointFile(tmp_path / "file.h5")
 
     def test_a_missing_file(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"none\.h5 does not exist; `python -m"):
+        with pytest.raises(FileNotFoundError, match=r"none\.h5 does not exist; `ptl-skel"):
             KeypointFile(tmp_path / "none.h5")
 
     @USES_TMP_PATH

@@ -9,6 +9,7 @@
     loggers       the learning curve, and Weights & Biases
     checkpoints   checkpoints that describe themselves
     environment   versions, machine and commit of a run
+    process       processes that end with the one that started them
 
 A run resumes exactly because every random number is a function of the seed and of its place in
 the training, never of what was sampled before: frames depend on seed, epoch and clip

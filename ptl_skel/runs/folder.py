@@ -21,6 +21,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 
 from ptl_skel.errors import UserError
+from ptl_skel.runs.process import die_with
 
 DECISIONS = "PTL_SKEL_DECISIONS"
 """Environment variable in which processes that Lightning starts find the decisions of rank 0."""
@@ -90,8 +91,7 @@ class Ranks:
         self.trainer = trainer
         self.decisions: list[Any] = []
         """What rank 0 has decided so far, for the processes that Lightning starts from it."""
-        inherited = os.environ.get(DECISIONS)
-        self._inherited = None if inherited is None else iter(json.loads(inherited))
+        self._inherited = _take_decisions()
         environment = getattr(trainer.strategy, "cluster_environment", None)
         self._all_at_once = environment is not None and environment.creates_processes_externally
         if (trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment)
@@ -150,11 +150,28 @@ class Ranks:
         if not self.decisions:
             yield
             return
-        os.environ[DECISIONS] = json.dumps(self.decisions)
+        os.environ[DECISIONS] = json.dumps({"process": os.getpid(), "taken": self.decisions})
         try:
             yield
         finally:
             del os.environ[DECISIONS]
+
+
+def _take_decisions() -> Iterator[Any] | None:
+    """What rank 0 has decided, in a process that Lightning has started from it; else None.
+
+    Such a process ends with rank 0. If that is killed while they look for each other, it would
+    wait for it for half an hour.
+    """
+    inherited = os.environ.get(DECISIONS)
+    if inherited is None:
+        return None
+    decisions = json.loads(inherited)
+    ask = die_with(decisions["process"])
+    if ask is not None:
+        ask()
+    taken: list[Any] = decisions["taken"]
+    return iter(taken)
 
 
 def wait_for_file(path: Path) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ptl_skel.errors import UserError
+from ptl_skel.runs.process import die_with
 from sweeps.run.files import Sweep
-from sweeps.run.process import LOG, die_with_parent
+from sweeps.run.process import LOG
 from sweeps.run.space import Cell, arguments_of
 
 GRACE = 30.0
@@ -122,7 +123,7 @@ class LocalJob:
             log.flush()
             self.process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True, preexec_fn=die_with_parent())
+                stderr=log, start_new_session=True, preexec_fn=die_with(os.getpid()))
 
     def poll(self) -> int | None:
         """See `Job`."""

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shlex
-import signal
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
+
+from ptl_skel.runs.process import die_with
 
 LOG = "log.txt"
 """What a training printed, in its run folder; ranks after the first have ``log-<rank>.txt``."""
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """What a child process does before it becomes the training: it asks to die with its parent."""
-    if sys.platform != "linux":
-        return None
-    pr_set_pdeathsig, parent, libc = 1, os.getpid(), ctypes.CDLL(None)
-
-    def ask() -> None:
-        libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before it was asked
-            os._exit(1)
-
-    return ask
 
 
 def train(command: list[str], run_dir: Path) -> int:
@@ -47,5 +31,5 @@ def train(command: list[str], run_dir: Path) -> int:
         log.write(f"$ {shlex.join(command)}\n".encode())
         log.flush()
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                              env=environment, preexec_fn=die_with_parent(),
+                              env=environment, preexec_fn=die_with(os.getpid()),
                               check=False).returncode

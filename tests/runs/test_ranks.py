@@ -1,10 +1,12 @@
 """Runs of several processes, started in each of the ways that users start them."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +111,38 @@ def test_a_bug_in_one_process_is_recorded(arguments):
     assert result["status"] == "failed"
     assert result["error"] == "rank 1: ZeroDivisionError: only here"
     assert "ZeroDivisionError" in Path("runs/tiny-cross/error-rank1.txt").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can end processes with another")
+@pytest.mark.parametrize("moment", [0.0, 3.0])
+def test_a_killed_run_leaves_no_process(arguments, moment):
+    """Also while its processes are still looking for each other."""
+    process = start(*arguments, *TWO, "--wandb", "off", "--trainer.max_epochs", "100000")
+    children = wait_for(lambda: children_of(process.pid))
+    time.sleep(moment)
+    process.kill()
+    process.communicate(timeout=60)
+    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+
+
+def children_of(parent):
+    """Processes of the framework that another one has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent and "ptl_skel" in (folder / "cmdline").read_text():
+                found.append(folder.name)
+    return found
+
+
+def wait_for(condition, seconds=60):
+    """Its first true value."""
+    patience = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+    return value
 
 
 def test_two_runs_started_in_the_same_second(arguments):
