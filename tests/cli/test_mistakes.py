@@ -1,5 +1,6 @@
 """Mistakes end in a sentence; help lists what there is."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from commandline import refusal
 
+from ptl_skel.cli.options import LEADING
 from ptl_skel.cli.verbs import VERBS, main
 from ptl_skel.runs.record import read_result
 
@@ -121,6 +123,20 @@ class TestHelp:
         said = capsys.readouterr().out
         assert "usage: ptl-skel" in said
         assert len(said) > 300
+
+    @pytest.mark.parametrize("verb", LEADING)
+    def test_the_leading_options_are_options(self, capsys, verb):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        leading, everything = capsys.readouterr().out.split("all of them:")
+        for option in LEADING[verb]:
+            flag = option.split()[0]
+            assert f"\n  {flag} " in leading
+            assert re.search(rf"{re.escape(flag)}[ ,\]]", everything), flag
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_an_unknown_option_is_refused(self, capsys, verb):
+        assert len(refusal(capsys, verb, "--no_such_option", "1").splitlines()) == 1
 
     def test_as_a_module(self):
         shown = subprocess.run([sys.executable, "-m", "ptl_skel", "--help"], text=True,
