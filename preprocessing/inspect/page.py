@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from preprocessing.inspect.check import Findings, class_counts, parts_of
+from ptl_skel.atomic import write_text
 from ptl_skel.errors import UserError
 from ptl_skel.storage import KeypointFile
 
@@ -86,12 +87,10 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
     sections += [_suspicious(what, clips) for what, clips in findings.suspicious.items()]
     rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>\n"
                    for name, fact in facts.items())
-    draft = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(_PAGE.format(title=html.escape(file.path.name), facts=rows,
-                                      sections="\n".join(sections)), encoding="utf-8")
-        draft.replace(path)
+        write_text(path, _PAGE.format(title=html.escape(file.path.name), facts=rows,
+                                      sections="\n".join(sections)))
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -1,7 +1,7 @@
 """R3D-18, MC3-18 and R(2+1)D-18 as published with weights trained on Kinetics-400.
 
 One network of basic blocks. What differs is whether a stage looks at time (MC3 does so in the
-first alone), and whether its convolutions are factorised. Parameters are named, and middle
+first only), and whether its convolutions are factorised. Parameters are named, and middle
 channels counted, as in torchvision's checkpoints.
 
 Reference:

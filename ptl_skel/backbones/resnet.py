@@ -1,6 +1,6 @@
 """The residual family of the comparison: one network, the convolution passed in.
 
-Full 3D, (2+1)D and (2+1)D with reduced channels differ in the convolution and the widths alone, so
+Full 3D, (2+1)D and (2+1)D with reduced channels differ only in the convolution and the widths, so
 what separates their results is what the comparison asks about.
 
 Reference:

@@ -1,4 +1,4 @@
-"""``ptl-skel ensemble``: the mean of what several runs say, as of joints and limbs."""
+"""``ptl-skel ensemble``: the mean of what several runs predict, e.g. of joints and limbs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(args: Sequence[str]) -> None:
     """Prints how good each of several predictions is, and their weighted mean.
 
     Raises:
-        UserError: Files that do not belong together, or weights that are none.
+        UserError: Files that do not belong together, or weights that are not valid.
     """
     parser = CommandParser(
         prog="ptl-skel ensemble", description="Fuses predictions: the weighted mean of their "

@@ -30,7 +30,7 @@ def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torc
 
 def save_predictions(run_dir: Path, model: ActionRecognizer, data: KeypointDataModule,
                      *, write: bool) -> None:
-    """Gathers the predictions of all processes, and writes them where `write` says so."""
+    """Gathers the predictions of all processes, and writes them if `write` is true."""
     clip, label, probabilities = model.predictions.gather()
     if write:
         write_predictions(run_dir / "predictions.npz", Predictions(

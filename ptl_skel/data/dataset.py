@@ -156,7 +156,7 @@ class ResidentClips:
             part = slice(first, first + ROWS_AT_ONCE)
             keypoints, scores = (torch.from_numpy(values).to(device)
                                  for values in file.rows(part.start, part.stop))
-            present = keypoints.isfinite().all(-1) & (scores > 0)  # NaN is no score either
+            present = keypoints.isfinite().all(-1) & (scores > 0)  # NaN does not count as a score
             self.keypoints[part] = torch.where(present[..., None], keypoints, 0)
             self.scores[part] = torch.where(present, scores, 0)
         self.start, self.num_frames, self.num_persons, self.label, height, width = (

@@ -21,6 +21,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from ptl_skel.atomic import write_text
 from ptl_skel.errors import UserError
 from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.reader import KeypointFile
@@ -100,9 +101,7 @@ class ClipWriter:
         if not started.exists():
             for name in ("keypoints", "scores", "journal"):
                 (self._partial / name).write_bytes(b"")
-            draft = started.with_suffix(".tmp")
-            draft.write_text(fingerprint, encoding="utf-8")
-            draft.replace(started)
+            write_text(started, fingerprint)
         self._keypoints = (self._partial / "keypoints").open("r+b")
         self._scores = (self._partial / "scores").open("r+b")
         self._journal = (self._partial / "journal").open("r+b")
