@@ -24,7 +24,7 @@ def main(args: Sequence[str]) -> None:
     """Prints parameters, GMACs and latency of each backbone with a linear head.
 
     Raises:
-        UserError: A file that does not describe a backbone, or a backbone that does not take the input.
+        UserError: A file does not describe a backbone, or it does not take the input.
     """
     parser = CommandParser(
         prog="ptl-skel profile", description="Parameters, GMACs (multiply-accumulates of one "

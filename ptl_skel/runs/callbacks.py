@@ -68,7 +68,7 @@ class RunRecord(Callback):
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Records how the block ends: interrupted, or failed and why; the exception is raised again.
+        """Records how the block ends: interrupted, or failed and why; raises the exception again.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C, which Lightning turns into an exit.
