@@ -139,6 +139,7 @@ class Coordinator:
                 self._fill_slots()
                 self.progress.show(self.trials.overview(), self.running.values(), self.failures)
                 if not self.running:
+                    self._write_state()  # also what a coordinator did before it was killed
                     return
                 time.sleep(POLL)
                 for one in list(self.running.values()):

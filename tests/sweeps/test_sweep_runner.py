@@ -73,6 +73,16 @@ class TestGrid:
         assert run(script) == {}
         assert script.started == CELLS
 
+    def test_the_state_catches_up_with_a_coordinator_that_was_killed(self, run):
+        """In the moment after it had closed the last cell, before it wrote the state."""
+        run(Script(succeed))
+        path = Path("out/sweep.json")
+        content = json.loads(path.read_text())
+        content["cells"][-1]["state"] = "running"
+        path.write_text(json.dumps(content))
+        run(Script(succeed))
+        assert states() == dict.fromkeys(CELLS, "finished")
+
     def test_the_state_lists_cells_for_reports(self, run):
         run(Script(succeed))
         cell = state()["cells"][1]
