@@ -126,16 +126,29 @@ class Camera:
         """Height and width of the image for each clip, ``(N, 2)``."""
         return constant(tuple(self.frame_size), keypoints.device).expand(len(keypoints), 2)
 
-    def share_in_view(self, keypoints: Tensor, scores: Tensor) -> float:
-        """Share of the joints that are in the image or less than its size away from it.
+    def check_view(self, keypoints: Tensor, scores: Tensor, source: object) -> None:
+        """Checks that it sees most joints: in the image, or less than its size away from it.
 
-        Low where the data is in another unit, or around another origin, than the camera expects.
+        Args:
+            keypoints: ``(N, M, T, V, 3)``.
+            scores: ``(N, M, T, V)``.
+            source: Where they come from, for the message.
+
+        Raises:
+            UserError: It does not. The data is in another unit, or around another origin.
         """
+        if self.projection == "none":
+            return
         pixels, visible = self.still(keypoints, scores)
         height, width = self.frame_size
         x, y = pixels.unbind(-1)
         near = (x > -width) & (x < 2 * width) & (y > -height) & (y < 2 * height) & (visible > 0)
-        return float(near.sum() / (scores > 0).sum().clamp_min(1))
+        share = float(near.sum() / (scores > 0).sum().clamp_min(1))
+        if share < MIN_IN_VIEW:
+            raise UserError(
+                f"the camera sees {100 * share:.0f} % of the joints of {source}. It expects "
+                f"`distance` in the unit of the file, and the axes {' '.join(self.axes)}; without "
+                "a distance, coordinates relative to the sensor")
 
     def _look(self, keypoints: Tensor, scores: Tensor, angles: Tensor, farther: Tensor
               ) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ptl_skel.data.cameras import CHECKED, MIN_IN_VIEW, Camera
+from ptl_skel.data.cameras import CHECKED, Camera
 from ptl_skel.data.classes import listed, match_names
 from ptl_skel.data.dataset import (
     ClipDataset,
@@ -203,16 +203,10 @@ class KeypointDataModule(LightningDataModule):
     def _check_view(self, clips: NDArray[np.int64]) -> None:
         """Rejects a camera that does not see the persons of the clips."""
         camera = self.maker.camera
-        if camera is None or camera.projection == "none":
-            return
-        some = clips[:: max(1, len(clips) // CHECKED)]
-        batch = ClipDataset(self.file, some, self.clip_len).__getitems__(range(len(some)))
-        share = camera.share_in_view(batch["keypoints"], batch["scores"])
-        if share < MIN_IN_VIEW:
-            raise UserError(
-                f"`data.camera` sees {100 * share:.0f} % of the joints of {self.file.path}. It "
-                f"expects `distance` in the unit of the file, and the axes {camera.axes}; without "
-                "a distance, coordinates relative to the sensor")
+        if camera is not None:
+            some = clips[:: max(1, len(clips) // CHECKED)]
+            batch = ClipDataset(self.file, some, self.clip_len).__getitems__(range(len(some)))
+            camera.check_view(batch["keypoints"], batch["scores"], self.file.path)
 
     def state_dict(self) -> dict[str, Any]:
         """Where a resumed run begins: epochs and batches of the next one that are done.
