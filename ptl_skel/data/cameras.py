@@ -48,9 +48,6 @@ class Camera:
         random_distance: Largest relative change of the distance; 0.2 is 80 to 120 %.
         test_yaws: Changes of the yaw at the test, degrees: a camera for each, whose class
             probabilities are averaged. Validation uses none of them.
-
-    Raises:
-        UserError: An argument is out of range.
     """
 
     projection: Literal["perspective", "orthographic", "none"] = "perspective"
@@ -65,7 +62,12 @@ class Camera:
     random_distance: float = 0.0
     test_yaws: tuple[float, ...] = (0.0,)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Checks the arguments. The parser of the command line hides what a constructor raises.
+
+        Raises:
+            UserError: One of them is out of range.
+        """
         kinds = ("perspective", "orthographic", "none")
         if self.projection not in kinds:
             raise UserError(f"`projection` must be one of {', '.join(kinds)}, got "

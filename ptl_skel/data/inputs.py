@@ -34,7 +34,8 @@ class InputMaker:
         test_flip: Test on the horizontal flip of each clip as well.
 
     Raises:
-        UserError: Camera, representation and coordinates do not fit each other.
+        UserError: Camera, representation and coordinates do not fit each other, or an argument of
+            the camera is out of range.
     """
 
     representation: Representation
@@ -48,6 +49,8 @@ class InputMaker:
     test_flip: bool
 
     def __post_init__(self) -> None:
+        if self.camera is not None:
+            self.camera.check()
         if self.camera is not None and self.coordinates == 2:
             raise UserError("the file holds 2D pixels, and `data.camera` is for 3D coordinates; "
                             "leave it out")

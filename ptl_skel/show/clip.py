@@ -82,7 +82,9 @@ def read_camera(name: str) -> Camera:
         arguments = parser.parse_path(str(path)).as_dict()
     except jsonargparse.ArgumentError as error:
         raise UserError(f"--camera {path}: {' '.join(str(error).split())}") from error
-    return Camera(**arguments)
+    camera = Camera(**arguments)
+    camera.check()
+    return camera
 
 
 def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: float,

@@ -224,7 +224,7 @@ class TestPlaces:
         ({"test_yaws": ()}, "at least one at the test"), ({"yaw": math.nan}, "`yaw`")])
     def test_arguments_out_of_range(self, changes, message):
         with pytest.raises(UserError, match=message):
-            Camera(**changes)
+            Camera(**changes).check()
 
 
 class TestDataModule:
