@@ -49,6 +49,9 @@ class KeypointDataModule(LightningDataModule):
         camera: Projects 3D coordinates to the pixels of heatmaps; None for files of pixels, and
             for representations of 3D coordinates.
         augment: Random changes while training; of 3D coordinates only the flip.
+        balanced: Sample clips so that all classes are equally frequent in each epoch, which has as
+            many clips as without. For rare classes that matter as much as the frequent ones, e.g.
+            falls against everyday life; metrics that show it are mean-class accuracy and F1.
         val_fraction: Share of the training part that is held out for validation where the
             protocol has no validation part: whole subjects if they are known, else the same share
             of each class. 0 trains on all of it, without validation.
@@ -85,6 +88,7 @@ class KeypointDataModule(LightningDataModule):
         batch_size: int = 16,
         camera: Camera | None = None,
         augment: Augmentation = Augmentation(),
+        balanced: bool = False,
         val_fraction: float = 0.1,
         val_seed: int = 0,
         val_on_test: bool = False,
@@ -119,6 +123,7 @@ class KeypointDataModule(LightningDataModule):
             augment, size, eval_size, test_clips, test_flip)
         self.clip_len = clip_len
         self.batch_size = batch_size
+        self.balanced = balanced
         self.num_workers = num_workers
         self.on_device = on_device
         self.resident: ResidentClips | None = None
@@ -150,6 +155,12 @@ class KeypointDataModule(LightningDataModule):
     def links(self) -> tuple[tuple[int, int], ...]:
         """The skeleton as a tree, for networks on graphs."""
         return self.layout.tree
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Clips of each class in the training part."""
+        classes = np.array(self._class_of_label)[self.file.label[self.part("train")]]
+        return [int(count) for count in np.bincount(classes, minlength=self.num_classes)]
 
     @property
     def has_validation(self) -> bool:
@@ -260,7 +271,8 @@ class KeypointDataModule(LightningDataModule):
                 shuffle: bool = False) -> DataLoader[KeypointBatch]:
         trainer = self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
+        labels = self.file.label[dataset.clips] if shuffle and self.balanced else None
+        sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None, labels)
         if shuffle:
             sampler.begin_at(self.first_epoch, self.first_batch * batch_size)
         return DataLoader(

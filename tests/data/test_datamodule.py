@@ -405,15 +405,16 @@ class TestInputs:
 
 
 class TestOnDevice:
-    @pytest.mark.parametrize(("stage", "loader"), [
-        ("training", "train_dataloader"), ("validating", "val_dataloader"),
-        ("testing", "test_dataloader"), ("predicting", "predict_dataloader")])
-    def test_batches_are_those_of_the_loader(self, broken_file, stage, loader):
+    @pytest.mark.parametrize(("stage", "loader", "balanced"), [
+        ("training", "train_dataloader", False), ("training", "train_dataloader", True),
+        ("validating", "val_dataloader", False), ("testing", "test_dataloader", True),
+        ("predicting", "predict_dataloader", False)])
+    def test_batches_are_those_of_the_loader(self, broken_file, stage, loader, balanced):
         epochs = []
         for on_device in (False, True):
             torch.manual_seed(0)
             data = make(broken_file, stage=stage, on_device=on_device, test_clips=3,
-                        augment=Augmentation(rotation=20))
+                        balanced=balanced, augment=Augmentation(rotation=20))
             epochs.append([])
             for epoch in range(2):
                 batches = getattr(data, loader)()
