@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
-from tiny import CONFIG, tiny_clips, write_clips
+from tiny import CONFIG, spatial_clips, tiny_clips, write_clips
 
 torch.set_num_threads(1)  # the tensors of tests are too small to share
 # A shell makes what it starts in the background deaf to Ctrl-C, and that is passed on to commands.
@@ -34,6 +34,12 @@ def shared() -> Path:
 def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keypoint file of `tiny.tiny_clips`; to be read only."""
     return write_clips(tmp_path_factory.mktemp("tiny") / "tiny.h5", tiny_clips())
+
+
+@pytest.fixture(scope="session")
+def spatial_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keypoint file of `tiny.spatial_clips`; to be read only."""
+    return write_clips(tmp_path_factory.mktemp("spatial") / "spatial.h5", spatial_clips())
 
 
 @pytest.fixture(scope="session")

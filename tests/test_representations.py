@@ -416,6 +416,60 @@ class TestCoordinates:
             Coordinates(STICK, **arguments)
 
 
+class TestCoordinates3D:
+    # Two persons, three frames; head (the root, missing in the first), left hand, right hand.
+    KEYPOINTS = torch.tensor([
+        [[9.0, 9, 9], [1, 0, 3], [0, 0, 3]], [[1, 1, 4], [2, 1, 4], [9, 9, 9]],
+        [[1, 2, 5], [2, 2, 6], [0, 2, 5]]]).expand(2, 3, 3, 3).clone()
+    SCORES = torch.tensor([[0, 1, 1], [1, 1, 0], [1, 0.5, 1]]).expand(2, 3, 3).clone()
+
+    def make(self, keypoints=KEYPOINTS, scores=SCORES, **arguments):
+        return Coordinates(STICK, **arguments)(keypoints[None], scores[None], (9, 9))[0]
+
+    def test_joints_by_hand(self):
+        values = self.make()
+        assert values.shape == (3, 3, 2, 3)
+        # Relative to (1, 1, 4), the first root that is seen.
+        expected = torch.tensor([[[0.0, 0, 0], [0, -1, -1], [-1, -1, -1]],
+                                 [[0, 0, 0], [1, 0, 0], [0, 0, 0]],
+                                 [[0, 1, 1], [1, 1, 2], [-1, 1, 1]]])
+        torch.testing.assert_close(values[:, :, 0].permute(1, 2, 0), expected)
+
+    def test_both_persons_share_the_origin_of_the_first(self):
+        keypoints = self.KEYPOINTS.clone()
+        keypoints[1] += torch.tensor([5.0, 0, 1])
+        values = self.make(keypoints)
+        apart = (values[:, :, 1] - values[:, :, 0]).permute(1, 2, 0)[self.SCORES[0] > 0]
+        torch.testing.assert_close(apart, torch.tensor([5.0, 0, 1]).expand_as(apart))
+
+    def test_bones_and_motion_by_hand(self):
+        bones = self.make(stream="bone")
+        assert bones[:, 2, 0].T.tolist() == [[0, 0, 0], [1, 0, 1], [-1, 0, 0]]
+        motion = self.make(stream="joint_motion")
+        assert motion[:, 1, 0, 1].tolist() == [0, 1, 2]
+        assert not motion[:, 2].any()
+
+    @given(st.lists(st.floats(-50, 50), min_size=3, max_size=3))
+    def test_where_the_sensor_stands_does_not_matter(self, shift):
+        moved = self.KEYPOINTS + torch.tensor(shift)
+        torch.testing.assert_close(self.make(moved), self.make(), atol=1e-4, rtol=0)
+
+    def test_without_any_root_the_origin_is_the_middle_of_the_joints(self):
+        scores = torch.zeros(2, 3, 3)
+        scores[0, 0, 1:] = 1
+        values = self.make(scores=scores)
+        assert values[:, 0, 0].T.tolist() == [[0, 0, 0], [0.5, 0, 0], [-0.5, 0, 0]]
+        assert not self.make(scores=torch.zeros(2, 3, 3)).any()
+
+    @pytest.mark.parametrize("stream", ["joint", "bone", "joint_motion", "bone_motion"])
+    def test_the_flip_is_that_of_flipped_keypoints(self, stream):
+        make, keypoints = Coordinates(STICK, stream), torch.rand(1, 2, 4, 3, 3)
+        scores = torch.ones(1, 2, 4, 3)
+        flipped = keypoints[..., [0, 2, 1], :] * torch.tensor([-1.0, 1, 1])
+        torch.testing.assert_close(make.flip(make(keypoints, scores, (9, 9))),
+                                   make(flipped, scores, (9, 9)))
+
+
 class TestDtype:
     """Inputs in the precision of a network: computed in single precision, rounded once."""
 

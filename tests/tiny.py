@@ -55,6 +55,17 @@ def tiny_clips(layout: SkeletonLayout = LAYOUTS["penn13"], *, labelled: bool = T
     return clips
 
 
+def spatial_clips() -> list[Clip]:
+    """The same clips in 3D: metres, three of them in front of a sensor, y up."""
+    clips = []
+    for clip in tiny_clips():
+        x, y = np.moveaxis((clip.keypoints - 120) / 100, -1, 0)
+        keypoints = np.stack([x, -y, 3 + 0.2 * np.sin(x + 5 * y)], -1).astype(np.float32)
+        clips.append(Clip(clip.id, keypoints, clip.scores, (1, 1), clip.label, clip.subject,
+                          replication=clip.replication))
+    return clips
+
+
 def write_clips(path: Path, clips: list[Clip], *, layout: SkeletonLayout = LAYOUTS["penn13"],
                 class_names: tuple[str, ...] = CLASSES,
                 splits: dict[str, dict[str, list[str]]] | None = None) -> Path:

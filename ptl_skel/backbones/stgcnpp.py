@@ -159,7 +159,7 @@ class STGCNpp(Backbone):
     checkpoints.
 
     Args:
-        in_channels: Channels of the inputs: x, y, score.
+        in_channels: Channels of the inputs: x, y, score, or x, y, z.
         widths: Channels of each block.
         strides: Stride in time of each block.
         links: (joint, the next joint towards the root) for every joint but the root.

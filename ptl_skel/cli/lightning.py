@@ -181,9 +181,10 @@ class SkeletonCLI(LightningCLI):
         finish_wandb()
 
     def after_test(self, tested: str | None = None) -> None:
-        """Writes predictions and the end of the record."""
+        """Writes predictions, the scores of each class and the end of the record."""
         self.after_validate(tested=tested or str(self.settings.ckpt_path
-                                                 or self.settings.init_from))
+                                                 or self.settings.init_from),
+                            classes=outcome.score_classes(self.model, self.datamodule))
 
     def after_validate(self, **facts: Any) -> None:
         """Writes predictions and the end of the record."""

@@ -1,4 +1,4 @@
-"""What a run finds out beside its metrics: the cost of its network, and predictions of clips."""
+"""What a run finds out beside its metrics: cost of its network, predictions, scores of classes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from rich.table import Table
 from ptl_skel.command import console
 from ptl_skel.cost.complexity import bfloat16_slowdown, measure
 from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.metrics import F1
 from ptl_skel.runs.predictions import Predictions, write_predictions
-from ptl_skel.training.module import ActionRecognizer
+from ptl_skel.training.module import ActionRecognizer, class_scores
+
+WORST = 3
+"""So many of the classes with the lowest F1 score a summary names."""
 
 
 def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torch.device,
@@ -36,6 +40,12 @@ def save_predictions(run_dir: Path, model: ActionRecognizer, data: KeypointDataM
         write_predictions(run_dir / "predictions.npz", Predictions(
             tuple(data.file.ids[i] for i in clip.tolist()), label.cpu().numpy(),
             probabilities.cpu().numpy(), data.class_names))
+
+
+def score_classes(model: ActionRecognizer, data: KeypointDataModule) -> list[dict[str, Any]]:
+    """Name, clips, precision, recall and F1 score of each class at the test."""
+    scores = class_scores(model.confusion_matrix())
+    return [{"name": name, **each} for name, each in zip(data.class_names, scores, strict=True)]
 
 
 def warn_of_slow_bfloat16(trainer: Trainer) -> None:
@@ -64,7 +74,13 @@ def summarise_run(run_dir: Path, result: Mapping[str, Any]) -> Table:
     for name, value in result["metrics"].items():
         part, _, metric = name.partition("/")
         shown = f"{value:.4f}" if metric == "loss" else f"{100 * value:.2f} %"
-        table.add_row(f"{part} {metric.replace('_', '-')}", shown)
+        name = "F1" if metric == F1 else metric.replace("_", "-")
+        table.add_row(f"{part} {name}", shown)
+    tested = [each for each in result.get("classes", ()) if each["clips"]]
+    if len(tested) > WORST:
+        worst = sorted(tested, key=lambda each: float(each["f1"]))[:WORST]
+        table.add_row("lowest F1", escape(", ".join(
+            f"{each['name']} {100 * each['f1']:.0f} %" for each in worst)))
     if (run_dir / "predictions.npz").exists():
         table.add_row("predictions", escape(str(run_dir / "predictions.npz")))
     return table

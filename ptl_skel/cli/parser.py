@@ -40,6 +40,11 @@ def _shorten(message: str) -> str:
     if page is None:
         return message
     name, types, value = page.groups()
+    if value.endswith((".yaml", ".yml")):
+        return f"`{name}`: {value} does not exist or cannot be read"
+    # The arguments of a class of ours: what is wrong with one of them comes first.
+    if "ptl_skel." in types and (inner := re.search(r"Errors:\n\s+- (.+?)\n\s+- ", message, re.S)):
+        return f"`{name}`: {' '.join(inner[1].split())}"
     types = re.sub(r"typing\.Literal\[(.+?)\]|<class '(?:\w+\.)*(\w+)'>", r"\1\2", types)
     return f"`{name}` must be one of {types.replace('NoneType', 'null')}; got {value}"
 

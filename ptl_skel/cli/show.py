@@ -26,12 +26,13 @@ def main(args: Sequence[str]) -> None:
     if shown > MAX_FRAMES:
         raise UserError(f"--frames must be <= {MAX_FRAMES}; a .gif as --out shows every frame")
     # Imported here: matplotlib and torch take seconds.
-    from ptl_skel.show.clip import draw_row, find_clip, save_animation, view_clip
+    from ptl_skel.show.clip import draw_row, find_clip, read_camera, save_animation, view_clip
     from ptl_skel.storage import KeypointFile
 
     file = KeypointFile(options.file)
     clip = find_clip(file, options.clip)
-    view = view_clip(file, clip, options.clip_len, options.size, options.sigma)
+    camera = None if options.camera is None else read_camera(options.camera)
+    view = view_clip(file, clip, options.clip_len, options.size, options.sigma, camera)
     out = Path(options.out or re.sub(r"[^\w.-]", "_", file.ids[clip]) + ".png")
     if out.suffix.lower() not in {".png", ".gif"}:
         raise UserError(f"--out must end in .png or .gif, got {out}")
@@ -49,7 +50,7 @@ def main(args: Sequence[str]) -> None:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="ptl-skel show", description="Draws a clip as a network sees it: the skeleton in the "
+        prog="ptl-skel show", description="Shows a clip as a network sees it: the skeleton in the "
         "box around all persons, and below it the joint heatmaps.")
     parser.add_argument("file", metavar="FILE", type=Path, help="keypoint file")
     parser.add_argument("--clip", required=True, metavar="ID",
@@ -62,6 +63,9 @@ def _parser() -> CommandParser:
                         help="frames that the network sees; default: 32")
     parser.add_argument("--size", type=int, default=56,
                         help="height and width of the heatmaps, pixels; default: 56")
+    parser.add_argument("--camera", metavar="YAML", help=(
+        "camera that projects a file of 3D coordinates, e.g. camera/side.yaml; default: "
+        "camera/front.yaml"))
     parser.add_argument("--sigma", type=float, default=0.6,
                         help="width of the Gaussian around a joint, pixels; default: 0.6")
     return parser

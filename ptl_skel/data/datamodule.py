@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ptl_skel.data.cameras import CHECKED, Camera
 from ptl_skel.data.classes import listed, match_names
 from ptl_skel.data.dataset import (
     ClipDataset,
@@ -24,20 +25,13 @@ from ptl_skel.data.dataset import (
     KeypointBatch,
     ResidentClips,
 )
+from ptl_skel.data.inputs import InputMaker
 from ptl_skel.data.parts import choose_parts
-from ptl_skel.data.transforms import (
-    Augmentation,
-    compact_box,
-    constant,
-    crop_resize,
-    frame_box,
-)
+from ptl_skel.data.transforms import Augmentation, constant
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import KeypointFile, KeypointFileError
-
-_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
 
 
 class KeypointDataModule(LightningDataModule):
@@ -52,7 +46,12 @@ class KeypointDataModule(LightningDataModule):
         size: Height and width of the maps while training, pixels.
         eval_size: The same at validation and test.
         batch_size: Clips in a batch of each device; at test a clip counts once for each view.
-        augment: Random changes while training.
+        camera: Projects 3D coordinates to the pixels of heatmaps; None for files of pixels, and
+            for representations of 3D coordinates.
+        augment: Random changes while training; of 3D coordinates only the flip.
+        balanced: Sample clips so that all classes are equally frequent in each epoch, which has as
+            many clips as without. For rare classes that matter as much as the frequent ones, e.g.
+            falls against everyday life; metrics that show it are mean-class accuracy and F1.
         val_fraction: Share of the training part that is held out for validation where the
             protocol has no validation part: whole subjects if they are known, else the same share
             of each class. 0 trains on all of it, without validation.
@@ -87,7 +86,9 @@ class KeypointDataModule(LightningDataModule):
         size: int = 56,
         eval_size: int = 64,
         batch_size: int = 16,
+        camera: Camera | None = None,
         augment: Augmentation = Augmentation(),
+        balanced: bool = False,
         val_fraction: float = 0.1,
         val_seed: int = 0,
         val_on_test: bool = False,
@@ -108,8 +109,6 @@ class KeypointDataModule(LightningDataModule):
             raise UserError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
         self.file = KeypointFile(file, in_memory=in_memory and not on_device)
         self.layout = self.file.header.layout
-        if self.file.header.num_coordinates != 2:
-            raise UserError(f"{file} holds 3D coordinates; heatmaps need 2D pixels")
         names = self.file.header.class_names
         self.class_names = tuple(class_names or names)
         if not self.class_names:
@@ -119,14 +118,12 @@ class KeypointDataModule(LightningDataModule):
                             "needed")
         self._class_of_label = match_names(names, self.class_names)
         self.protocol = protocol
-        self.representation = representation(self.layout)
+        self.maker = InputMaker(
+            representation(self.layout), self.layout, self.file.header.num_coordinates, camera,
+            augment, size, eval_size, test_clips, test_flip)
         self.clip_len = clip_len
-        self.size = size
-        self.eval_size = eval_size
         self.batch_size = batch_size
-        self.augment = augment
-        self.test_clips = test_clips
-        self.test_flip = test_flip
+        self.balanced = balanced
         self.num_workers = num_workers
         self.on_device = on_device
         self.resident: ResidentClips | None = None
@@ -147,24 +144,23 @@ class KeypointDataModule(LightningDataModule):
     @property
     def num_channels(self) -> int:
         """Channels of the inputs."""
-        return self.representation.num_channels
-
-    @property
-    def test_views(self) -> int:
-        """Inputs that are made of each clip at test time."""
-        return self.test_clips * (1 + self.test_flip)
+        return self.maker.representation.num_channels
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of an input at the test, ``(C, T, H, W)``."""
-        nobody = torch.zeros(1, 1, self.clip_len, self.layout.num_joints, 2)
-        inputs = self.representation(nobody, nobody[..., 0], (self.eval_size, self.eval_size))
-        return tuple(inputs.shape[1:])
+        return self.maker.shape(self.clip_len)
 
     @property
     def links(self) -> tuple[tuple[int, int], ...]:
         """The skeleton as a tree, for networks on graphs."""
         return self.layout.tree
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Clips of each class in the training part."""
+        classes = np.array(self._class_of_label)[self.file.label[self.part("train")]]
+        return [int(count) for count in np.bincount(classes, minlength=self.num_classes)]
 
     @property
     def has_validation(self) -> bool:
@@ -205,14 +201,23 @@ class KeypointDataModule(LightningDataModule):
 
         Raises:
             KeypointFileError: See `part`.
+            UserError: The camera does not see the persons.
         """
         if stage == "predict":
-            self._known(np.arange(len(self.file)))
+            self._check_view(self._known(np.arange(len(self.file))))
             return
-        self.part({"fit": "train", "validate": "val", "test": "test"}[stage])
+        self._check_view(self.part({"fit": "train", "validate": "val", "test": "test"}[stage]))
         if stage == "fit":
             for clips in self.parts.values():
                 self._known(clips)
+
+    def _check_view(self, clips: NDArray[np.int64]) -> None:
+        """Rejects a camera that does not see the persons of the clips."""
+        camera = self.maker.camera
+        if camera is not None:
+            some = clips[:: max(1, len(clips) // CHECKED)]
+            batch = ClipDataset(self.file, some, self.clip_len).__getitems__(range(len(some)))
+            camera.check_view(batch["keypoints"], batch["scores"], self.file.path)
 
     def state_dict(self) -> dict[str, Any]:
         """Where a resumed run begins: epochs and batches of the next one that are done.
@@ -254,8 +259,8 @@ class KeypointDataModule(LightningDataModule):
         return self._views_loader(self._known(np.arange(len(self.file))))
 
     def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[KeypointBatch]:
-        dataset = self._dataset(clips, num_clips=self.test_clips)
-        return self._loader(dataset, max(1, self.batch_size // self.test_views))
+        dataset = self._dataset(clips, num_clips=self.maker.test_clips)
+        return self._loader(dataset, max(1, self.batch_size // self.maker.test_views))
 
     def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
                  ) -> ClipDataset:
@@ -266,7 +271,8 @@ class KeypointDataModule(LightningDataModule):
                 shuffle: bool = False) -> DataLoader[KeypointBatch]:
         trainer = self.trainer
         world, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None)
+        labels = self.file.label[dataset.clips] if shuffle and self.balanced else None
+        sampler = DrawSampler(len(dataset), world, rank, self.seed if shuffle else None, labels)
         if shuffle:
             sampler.begin_at(self.first_epoch, self.first_batch * batch_size)
         return DataLoader(
@@ -299,46 +305,15 @@ class KeypointDataModule(LightningDataModule):
             if self.resident is None:
                 self.resident = ResidentClips(self.file, batch["clip"].device)
             batch = self.resident.fetch(batch, self.clip_len, self.seed)
-        keypoints, scores = batch["keypoints"], batch["scores"]
-        find_box = compact_box if self.representation.cropped else frame_box
-        box = find_box(keypoints, scores, batch["frame_size"])
-        stage = self.trainer
-        several = stage is not None and (stage.testing or stage.predicting)
-        if stage is not None and stage.training:
-            size = self.size, self.size
-            keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)
-            inputs = self.representation(keypoints, scores, size, self._dtype)
+        trainer = self.trainer
+        dtype = self.maker.dtype("32-true" if trainer is None else str(trainer.precision))
+        several = trainer is not None and (trainer.testing or trainer.predicting)
+        if trainer is not None and trainer.training:
+            inputs = self.maker.train(batch, dtype)
         else:
-            size = self.eval_size, self.eval_size
-            keypoints = crop_resize(keypoints, box, size)
-            if several:
-                keypoints, scores = self._each_clip(keypoints), self._each_clip(scores)
-            inputs = self.representation(keypoints, scores, size, self._dtype)
-            if several and self.test_flip:
-                inputs = self._with_flipped(inputs)
+            inputs = self.maker.evaluate(batch, dtype, several=several)
         return {"inputs": inputs, "label": self._classes(batch["label"]), "clip": batch["clip"],
-                "views": self.test_views if several else 1}
-
-    def _each_clip(self, values: Tensor) -> Tensor:
-        """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
-        clips, persons = values.shape[:2]
-        each = values.reshape(clips, persons, self.test_clips, self.clip_len, *values.shape[3:])
-        return each.transpose(1, 2).flatten(0, 1)
-
-    def _with_flipped(self, inputs: Tensor) -> Tensor:
-        """Each input, followed by its horizontal flip."""
-        both = [each.movedim(1, -1) for each in (inputs, self.representation.flip(inputs))]
-        stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
-        return stacked
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        """Of the inputs: what the trainer computes in, e.g. bfloat16 for ``bf16-true``."""
-        precision, _, kind = (
-            "32-true" if self.trainer is None else str(self.trainer.precision)).partition("-")
-        if kind == "mixed" and not self.representation.mixed:
-            return torch.float32
-        return _DTYPES.get(precision, torch.float32)
+                "views": self.maker.test_views if several else 1}
 
     def _classes(self, label: Tensor) -> Tensor:
         """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""

@@ -3,7 +3,8 @@
 `ClipDataset` reads batches from the file. If the whole file is on the device, a `DrawDataset` gives
 only numbers, from which `ResidentClips` makes the same batches.
 
-Items of a training set are draws, not clips: draw ``k * len + i`` is the k-th pass over clip i.
+Items of a training set are draws, not clips: draw ``k * len + i`` is the k-th pass over clip i, or,
+where classes are balanced, place k of all epochs, which has clip i.
 What is random about a draw depends only on the seed and its number, so a resumed run, or one with
 another number of workers, sees the same frames.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -198,13 +200,18 @@ class DrawSampler(DistributedSampler[int]):
         rank: Which of the processes this is.
         seed: Seed of the order; None for the order of the file. If shuffled, clips that do not
             fill all processes are left out, else clips are repeated to fill them.
+        labels: Classes of the clips, ``(num_clips,)``. Each epoch then has the same number of
+            clips of each of them, up to one, and as many clips as without: of a frequent class
+            a random part, those of a rare one several times. None: each clip once.
     """
 
-    def __init__(self, num_clips: int, processes: int, rank: int, seed: int | None) -> None:
+    def __init__(self, num_clips: int, processes: int, rank: int, seed: int | None,
+                 labels: NDArray[np.integer[Any]] | None = None) -> None:
         # The sampler only needs the length of the data set.
         super().__init__(range(num_clips), processes, rank,  # type: ignore[arg-type]
                          seed is not None, seed or 0, drop_last=seed is not None)
         self.num_clips = num_clips
+        self.labels = labels
         self._first_epoch = self._first_clip = 0
 
     def begin_at(self, epoch: int, clip: int) -> None:
@@ -214,6 +221,36 @@ class DrawSampler(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Draw numbers of the epoch given to `set_epoch`."""
-        first = self.epoch * self.num_clips
         skipped = self._first_clip if self.epoch == self._first_epoch else 0
-        return (first + clip for clip in itertools.islice(super().__iter__(), skipped, None))
+        if self.labels is None:
+            first = self.epoch * self.num_clips
+            draws = (first + clip for clip in super().__iter__())
+        else:
+            # A clip may come twice in an epoch, so its place in all epochs makes it a new draw.
+            clips = balanced_clips(self.labels, (self.seed, self.epoch))
+            place = self.epoch * self.num_clips + np.arange(self.num_clips)
+            share = slice(self.rank, self.total_size, self.num_replicas)
+            draws = iter((place * self.num_clips + clips)[share].tolist())
+        return itertools.islice(draws, skipped, None)
+
+
+def balanced_clips(labels: NDArray[np.integer[Any]], seed: tuple[int, int]) -> NDArray[np.int64]:
+    """As many clips as there are labels, in random order, of each class the same number.
+
+    Clips of a class are repeated only when all of them have been taken. Where the number of
+    clips is not a multiple of the number of classes, random classes have one more.
+
+    Args:
+        labels: ``(N,)``.
+        seed: Seed of the choice and of the order.
+    """
+    random = np.random.default_rng(seed)
+    classes = random.permutation(np.unique(labels))
+    chosen = []
+    for place, label in enumerate(classes):
+        members = np.flatnonzero(labels == label)
+        number = len(labels) // len(classes) + (place < len(labels) % len(classes))
+        passes = -(-number // len(members))
+        chosen.append(np.concatenate([random.permutation(members) for _ in range(passes)])[:number])
+    clips: NDArray[np.int64] = random.permutation(np.concatenate(chosen))
+    return clips

@@ -31,10 +31,13 @@ class Representation(ABC):
         cropped: Whether it shows the box around the persons; else the whole frame.
         mixed: Whether mixed precision may make the inputs in half precision. The first convolution
             of a network reads them in it anyway; other first layers do not.
+        spatial: Whether it also takes 3D coordinates, in the unit of the file; it is then called
+            with keypoints ``(N, M, T, V, 3)``, and `size` has no meaning.
     """
 
     cropped = True
     mixed = True
+    spatial = False
 
     @property
     @abstractmethod

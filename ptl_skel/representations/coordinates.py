@@ -15,9 +15,11 @@ from ptl_skel.skeletons import SkeletonLayout
 
 
 class Coordinates(Representation):
-    """Coordinates and scores of joints, bones or their motion.
+    """Coordinates of joints, bones or their motion.
 
-    Coordinates run from -1 to 1 over the frame. Streams:
+    Of pixels: x, y and score; x and y run from -1 to 1 over the frame. Of 3D coordinates: x, y and
+    z, relative to the root of the first person in the first frame that shows it. The root is the
+    joint without a bone: the hip centre of Kinect and Human3.6M skeletons. Streams:
 
     - ``joint``: each joint;
     - ``bone``: each joint minus the next one towards the root, with the mean of their scores;
@@ -25,7 +27,8 @@ class Coordinates(Representation):
       of their scores; 0 in the last frame.
 
     Motion is the difference of sampled frames; PYSKL takes neighbours in the video. A missing joint
-    is at the corner (-1, -1) with score 0, as in PYSKL.
+    is at the corner (-1, -1) with score 0, or at the origin in 3D, as in PYSKL. Skeletons in 3D are
+    not rotated upright or to the front, which PYSKL does in addition.
 
     Args:
         layout: The joints.
@@ -38,10 +41,12 @@ class Coordinates(Representation):
         UserError: An argument is out of range.
 
     Reference:
-        PYSKL, arXiv 2205.09443, section 3.1; streams of 2s-AGCN, arXiv 1805.07694.
+        PYSKL, arXiv 2205.09443, section 3.1; streams, and the origin in 3D, of 2s-AGCN, arXiv
+        1805.07694.
     """
 
     cropped = False
+    spatial = True
     mixed = False  # graph networks begin with a batch norm, which runs in single precision
 
     def __init__(self, layout: SkeletonLayout,
@@ -63,34 +68,60 @@ class Coordinates(Representation):
         self.parents = list(joints)
         for joint, parent in bones:
             self.parents[joint] = parent
+        self.root = min(set(joints) - {joint for joint, _ in bones}, default=0)
 
     @property
     def num_channels(self) -> int:
-        """x, y and score."""
+        """x, y and score; or x, y and z."""
         return 3
 
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
                  dtype: torch.dtype = torch.float32) -> Tensor:
         """Streams ``(N, 3, T, M, V)``; see the class."""
         keypoints, scores = keypoints[:, : self.persons], scores[:, : self.persons]
-        known = scores > 0
-        present = known.any(-1, keepdim=True).any(2, keepdim=True)
-        x, y = (torch.where(known, keypoints[..., axis] / (extent / 2) - 1, -1.0) * present
-                for axis, extent in ((0, size[1]), (1, size[0])))
-        values = torch.stack([x, y, torch.where(known, scores, 0.0)], 1)  # (N, 3, M, T, V)
+        spatial = keypoints.shape[-1] == 3
+        values = (self._relative_to_root(keypoints, scores) if spatial
+                  else _relative_to_frame(keypoints, scores, size))  # (N, 3, M, T, V)
         missing = self.persons - values.shape[2]
         values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing)).transpose(2, 3)
+        subtract = torch.sub if spatial else _difference
         if self.stream.startswith("bone"):
-            values = _difference(values, reorder(values, self.parents, -1))
+            values = subtract(values, reorder(values, self.parents, -1))
         if self.stream.endswith("motion"):
-            motion = _difference(values[:, :, 1:], values[:, :, :-1])
+            motion = subtract(values[:, :, 1:], values[:, :, :-1])
             values = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, 1))
         return values.to(dtype)
 
+    def _relative_to_root(self, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """x, y and z of 3D joints ``(N, 3, M, T, V)``; 0 where a joint is missing.
+
+        The origin is the mean of all joints where the root of the first person is never seen.
+        """
+        known = scores > 0
+        seen = known[:, 0, :, self.root]  # (N, T)
+        first = seen.to(torch.uint8).argmax(1)
+        root = keypoints[torch.arange(len(first), device=first.device), 0, first, self.root]
+        values = torch.where(known[..., None], keypoints, 0.0)
+        mean = values.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp_min(1)[:, None]
+        origin = torch.where(seen.any(1, keepdim=True), root, mean)[:, None, None, None]
+        return torch.where(known[..., None], keypoints - origin, 0.0).movedim(-1, 1)
+
     def flip(self, inputs: Tensor) -> Tensor:
-        """See `Representation`: x becomes -x, left and right joints are exchanged."""
+        """See `Representation`: x becomes -x, left and right joints are exchanged.
+
+        In 3D the mirror stands in the origin, since coordinates are relative to it.
+        """
         flipped = reorder(inputs, self.layout.mirrored_joints, -1)
         return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
+
+
+def _relative_to_frame(keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """x, y and score of 2D joints ``(N, 3, M, T, V)``; absent persons are 0."""
+    known = scores > 0
+    present = known.any(-1, keepdim=True).any(2, keepdim=True)
+    x, y = (torch.where(known, keypoints[..., axis] / (extent / 2) - 1, -1.0) * present
+            for axis, extent in ((0, size[1]), (1, size[0])))
+    return torch.stack([x, y, torch.where(known, scores, 0.0)], 1)
 
 
 def _difference(minuend: Tensor, subtrahend: Tensor) -> Tensor:

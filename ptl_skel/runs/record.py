@@ -5,7 +5,7 @@
     config.yaml       every setting; `ptl-skel fit --config` repeats the run
     metrics.csv       the learning curve
     checkpoints/      last.ckpt, and best.ckpt where there is validation
-    result.json       what ran where, what it cost, how it ended, its metrics
+    result.json       what ran where, what it cost, how it ended, its metrics, scores of classes
     predictions.npz   class probabilities of each clip of the test
     error.txt         the traceback of a run that failed
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonargparse
 import numpy as np
 from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
@@ -15,12 +16,15 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from ptl_skel.configs import shipped
+from ptl_skel.data.cameras import Camera
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.sampling import sample_test
 from ptl_skel.data.transforms import compact_box, crop_resize
+from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.representations import MIN_SCORE, JointHeatmaps
 from ptl_skel.skeletons import SkeletonLayout
-from ptl_skel.storage import KeypointFile, KeypointFileError
+from ptl_skel.storage import KeypointFile
 
 _SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#b9bec6"}
 # Far from the colours of the sides; further persons begin again.
@@ -62,8 +66,30 @@ def find_clip(file: KeypointFile, named: str) -> int:
     return file.position(named)
 
 
-def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: float) -> View:
-    """Samples, crops and draws a clip by the same steps as a test does.
+def read_camera(name: str) -> Camera:
+    """A camera from a YAML file of its arguments, or a shipped one, e.g. ``camera/side.yaml``.
+
+    Raises:
+        MissingFileError: There is no such file.
+        UserError: It does not describe a camera.
+    """
+    path = Path(shipped(name))
+    if not path.is_file():
+        raise MissingFileError(f"--camera {path} does not exist")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Camera)
+    try:
+        arguments = parser.parse_path(str(path)).as_dict()
+    except jsonargparse.ArgumentError as error:
+        raise UserError(f"--camera {path}: {' '.join(str(error).split())}") from error
+    camera = Camera(**arguments)
+    camera.check()
+    return camera
+
+
+def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: float,
+              camera: Camera | None = None) -> View:
+    """Samples, projects, crops and renders a clip by the same steps as a test does.
 
     Args:
         file: Where it lies.
@@ -71,19 +97,27 @@ def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: fl
         clip_len: Frames that are sampled.
         size: Height and width of the heatmaps, pixels.
         sigma: Width of the Gaussian around a joint, pixels.
+        camera: Projects 3D coordinates; None: from the front. Pixels need none.
 
     Raises:
-        KeypointFileError: The file holds 3D coordinates.
-        ValueError: `sigma` is not positive.
+        UserError: `sigma` is not positive, or the camera does not fit the file.
     """
     header = file.header
-    if header.num_coordinates != 2:
-        raise KeypointFileError(f"{file.path} holds 3D coordinates; heatmaps need 2D pixels")
     heatmaps = JointHeatmaps(header.layout, sigma)
     batch = ClipDataset(file, np.array([clip]), clip_len)[0]
-    box = compact_box(batch["keypoints"], batch["scores"], batch["frame_size"])
-    keypoints = crop_resize(batch["keypoints"], box, (size, size))
-    volume = heatmaps(keypoints, batch["scores"], (size, size))
+    keypoints, scores, frame_size = (
+        batch[name] for name in ("keypoints", "scores", "frame_size"))
+    if header.num_coordinates == 3:
+        camera = camera or Camera()
+        if camera.projection == "none":
+            raise UserError("--camera has `projection: none`, but a picture needs pixels")
+        camera.check_view(keypoints, scores, file.path)
+        keypoints, scores = camera.still(keypoints, scores)
+        frame_size = camera.frames(keypoints)
+    elif camera is not None:
+        raise UserError(f"--camera is for 3D coordinates, but {file.path} holds 2D pixels")
+    keypoints = crop_resize(keypoints, compact_box(keypoints, scores, frame_size), (size, size))
+    volume = heatmaps(keypoints, scores, (size, size))
     label, frames, persons = file.label[clip], file.num_frames[clip], file.num_persons[clip]
     name = f"class {header.class_names[label]}" if label >= 0 else "class not known"
     return View(
@@ -91,7 +125,7 @@ def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: fl
         f"clip {clip + 1:,} of {len(file):,}, {_number(frames, 'frame')}, "
         f"{_number(persons, 'person')}",
         header.layout, sample_test(int(frames), clip_len)[0] + 1, keypoints[0].numpy(),
-        batch["scores"][0].numpy(), volume[0].numpy())
+        scores[0].numpy(), volume[0].numpy())
 
 
 def _number(count: int, what: str) -> str:

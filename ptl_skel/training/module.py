@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Any, TypedDict, cast
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +17,14 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
     multiclass_confusion_matrix,
+    multiclass_f1_score,
 )
 from torchmetrics.utilities import dim_zero_cat
 
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import GlobalAvgPool
 from ptl_skel.errors import UserError
-from ptl_skel.metrics import LOSS, MEAN_CLASS, TOP1, TOP5
+from ptl_skel.metrics import F1, LOSS, MEAN_CLASS, TOP1, TOP5
 from ptl_skel.training.device import use_fast_kernels
 
 
@@ -40,7 +42,6 @@ class Batch(TypedDict):
     label: Tensor
     clip: Tensor
     views: int
-
 
 
 class ClipPredictions(Metric):
@@ -91,7 +92,10 @@ class ClipPredictions(Metric):
 
 
 def accuracies(probabilities: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Top-1, top-5 and mean-class accuracy in 0..1; classes without a clip do not count."""
+    """Top-1, top-5 and mean-class accuracy, and the macro mean of F1 scores, in 0..1.
+
+    Classes without a clip do not count, but in F1 those do that are predicted for one.
+    """
     classes = probabilities.shape[1]
     present = torch.unique(label)
     per_class = multiclass_accuracy(probabilities, label, classes, average="none")
@@ -100,7 +104,35 @@ def accuracies(probabilities: Tensor, label: Tensor) -> dict[str, Tensor]:
         TOP5: multiclass_accuracy(probabilities, label, classes, average="micro",
                                   top_k=min(5, classes)),
         MEAN_CLASS: per_class[present].mean(),
+        F1: multiclass_f1_score(probabilities, label, classes, average="macro"),
     }
+
+
+def class_scores(confusion: Tensor) -> list[dict[str, float]]:
+    """Clips, precision, recall and F1 score of each class, of counts ``(K, K)``.
+
+    Rows are the true classes. A score without a clip to compute it from is 0.
+    """
+    right, of_class, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
+    columns = {
+        "precision": right / predicted.clamp_min(1), "recall": right / of_class.clamp_min(1),
+        "f1": 2 * right / (of_class + predicted).clamp_min(1)}
+    return [{"clips": int(number), **{name: round(float(column[k]), 4)
+                                      for name, column in columns.items()}}
+            for k, number in enumerate(of_class.tolist())]
+
+
+def balance_weights(counts: Sequence[int]) -> Tensor:
+    """Weight of each class in the loss: inversely proportional to its clips, 0 without any.
+
+    The mean over all clips is 1.
+
+    Reference:
+        King and Zeng, "Logistic Regression in Rare Events Data", 2001.
+    """
+    clips = torch.tensor(counts, dtype=torch.float32)
+    present = clips > 0
+    return torch.where(present, clips.sum() / (present.sum() * clips.clamp_min(1)), 0.0)
 
 
 def classifier(backbone: Backbone, num_classes: int, dropout: float = 0.0) -> nn.Sequential:
@@ -125,6 +157,9 @@ class ActionRecognizer(LightningModule):
         optimizer: Takes the parameters, e.g. ``torch.optim.SGD`` with its arguments.
         dropout: Before the linear layer.
         label_smoothing: Of the cross entropy.
+        class_weights: ``balanced`` weighs each training clip inversely to the frequency of its
+            class: for rare classes, where sampling them more often (`data.balanced`) would repeat
+            few clips too often. Use one of the two. None: all clips weigh the same.
         warmup: Share of the steps in which the learning rate rises linearly; then it falls to 0
             along half a cosine.
         batch_size: Clips in a batch of each device.
@@ -144,6 +179,7 @@ class ActionRecognizer(LightningModule):
         optimizer: OptimizerCallable,
         dropout: float = 0.5,
         label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | None = None,
         warmup: float = 0.0,
         batch_size: int = 16,
         lr_batch_size: int | None = None,
@@ -157,7 +193,10 @@ class ActionRecognizer(LightningModule):
         if lr_batch_size is not None and lr_batch_size < 1:
             raise UserError(f"`model.lr_batch_size` must be >= 1, got {lr_batch_size}")
         self.classifier = classifier(backbone, num_classes, dropout)
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        # Made for the training part at hand. Not a buffer: those are saved, and averaged by EMA.
+        self._weight: Tensor | None = None
         self.make_optimizer = optimizer
         self.warmup = warmup
         self.batch_size = batch_size
@@ -166,8 +205,18 @@ class ActionRecognizer(LightningModule):
         self.predictions = ClipPredictions()
 
     def setup(self, stage: str) -> None:
-        """Prepares the device; compiles the network, in place: names and weights stay."""
-        use_fast_kernels(self.trainer.strategy.root_device)
+        """Prepares the device; compiles the network, in place: names and weights stay.
+
+        Raises:
+            UserError: There are class weights without a data module that counts clips.
+        """
+        device = self.trainer.strategy.root_device
+        use_fast_kernels(device)
+        if self.class_weights is not None and stage == "fit":
+            counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
+            if counts is None:
+                raise UserError("`class_weights` needs a data module with `class_counts`")
+            self._weight = balance_weights(counts).to(device)
         if self.compiled:
             self.classifier.compile()
 
@@ -179,7 +228,8 @@ class ActionRecognizer(LightningModule):
         """Loss of a batch."""
         logits: Tensor = self(batch["inputs"])
         label = batch["label"]
-        loss: Tensor = self.loss(logits, label)
+        loss = F.cross_entropy(logits, label, self._weight,
+                               label_smoothing=self.label_smoothing)
         right = (logits.argmax(1) == label).float().mean()
         self.log_dict({f"train/{LOSS}": loss, f"train/{TOP1}": right}, on_epoch=True, on_step=False,
                       batch_size=len(label), prog_bar=True, sync_dist=True)

@@ -61,7 +61,8 @@ class TestCheckpointAlone:
         epoch = torch.load(run / "checkpoints/best.ckpt")["epoch"]
         then = next(row for row in curve(run) if row["epoch"] == epoch and "val/top1" in row)
         assert metrics == {name: then[name] for name in metrics}
-        assert set(metrics) == {"val/top1", "val/top5", "val/mean_class", "val/loss"}
+        assert set(metrics) == {"val/top1", "val/top5", "val/mean_class", "val/f1",
+                                "val/loss"}
 
     def test_predict_clips_without_labels_in_a_file_without_classes(self, run, tmp_path):
         file = write_clips(tmp_path / "unknown.h5", tiny_clips(labelled=False), class_names=(),

@@ -46,8 +46,9 @@ def later(run_dir, epoch):
 
 @pytest.mark.parametrize("arguments", [
     [], ["--data.num_workers", "1"], ["--data.on_device", "true"],
+    ["--data.balanced", "true", "--model.class_weights", "balanced"],
     ["--trainer.accumulate_grad_batches", "2"], ["--trainer.val_check_interval", "1"]],
-    ids=["plain", "workers", "on_device", "accumulated", "validated at each step"])
+    ids=["plain", "workers", "on_device", "balanced", "accumulated", "validated at each step"])
 def test_every_step_can_be_resumed_from(tiny_file, tiny_config, arguments):
     fit(tiny_file, tiny_config, "whole", *arguments, *SAVE)
     expected = state("whole")

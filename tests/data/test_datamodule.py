@@ -405,15 +405,16 @@ class TestInputs:
 
 
 class TestOnDevice:
-    @pytest.mark.parametrize(("stage", "loader"), [
-        ("training", "train_dataloader"), ("validating", "val_dataloader"),
-        ("testing", "test_dataloader"), ("predicting", "predict_dataloader")])
-    def test_batches_are_those_of_the_loader(self, broken_file, stage, loader):
+    @pytest.mark.parametrize(("stage", "loader", "balanced"), [
+        ("training", "train_dataloader", False), ("training", "train_dataloader", True),
+        ("validating", "val_dataloader", False), ("testing", "test_dataloader", True),
+        ("predicting", "predict_dataloader", False)])
+    def test_batches_are_those_of_the_loader(self, broken_file, stage, loader, balanced):
         epochs = []
         for on_device in (False, True):
             torch.manual_seed(0)
             data = make(broken_file, stage=stage, on_device=on_device, test_clips=3,
-                        augment=Augmentation(rotation=20))
+                        balanced=balanced, augment=Augmentation(rotation=20))
             epochs.append([])
             for epoch in range(2):
                 batches = getattr(data, loader)()
@@ -466,16 +467,16 @@ class TestTwentyViews:
     @pytest.mark.parametrize("representation", [LimbHeatmaps, Coordinates])
     def test_of_other_representations_too(self, tiny_file, representation):
         data = make(tiny_file, stage="testing", test_clips=3, test_flip=True, batch_size=24)
-        data.representation = representation(data.layout)
+        data.maker.representation = representation(data.layout)
         batch = next(iter(data.test_dataloader()))
         views = data.on_after_batch_transfer(batch, 0)["inputs"].unflatten(0, (-1, 6))
         alone = make(tiny_file, stage="testing", test_clips=3)
-        alone.representation = data.representation
+        alone.maker.representation = data.maker.representation
         for i in range(len(batch["clip"])):
             clip = {name: tensor[i : i + 1] for name, tensor in batch.tensors.items()}
             one = alone.on_after_batch_transfer(KeypointBatch(**clip), 0)
             torch.testing.assert_close(views[i, ::2], one["inputs"])
-            mirrored = data.representation.flip(one["inputs"])
+            mirrored = data.maker.representation.flip(one["inputs"])
             torch.testing.assert_close(views[i, 1::2], mirrored)
 
 
@@ -504,7 +505,7 @@ def render_slowly(data, clip, num_clips):
     frames = sample_test(stored.keypoints.shape[1], data.clip_len, num_clips)
     keypoints = torch.from_numpy(stored.keypoints.astype(np.float32))[None]
     scores = torch.from_numpy(stored.scores.astype(np.float32))[None]
-    size = data.eval_size, data.eval_size
+    size = data.maker.eval_size, data.maker.eval_size
     box = compact_box(keypoints[:, :, frames.ravel()], scores[:, :, frames.ravel()],
                       torch.tensor([stored.frame_size], dtype=torch.float32))
     render = JointHeatmaps(data.layout)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from ptl_skel.data import dataset
 from ptl_skel.data.datamodule import _as_fetched
-from ptl_skel.data.dataset import ClipDataset, DrawSampler, ResidentClips
+from ptl_skel.data.dataset import ClipDataset, DrawSampler, ResidentClips, balanced_clips
 from ptl_skel.data.sampling import sample_test, sample_train
 from ptl_skel.storage import Clip, KeypointFile
 
@@ -175,6 +175,57 @@ class TestDrawSampler:
         assert order(1, 2) == order(1, 2)
         assert all(sorted(clips) == list(range(20)) for clips in orders)
         assert list(DrawSampler(20, 1, 0, None)) == list(range(20))
+
+
+labels = st.lists(st.integers(0, 5), min_size=1, max_size=60).map(np.array)
+
+
+class TestBalanced:
+    @given(labels, st.integers(1, 4), st.integers(0, 5), st.integers(0, 9))
+    def test_each_class_is_as_frequent_as_every_other(self, labels, processes, epoch, seed):
+        draws = []
+        for rank in range(processes):
+            sampler = DrawSampler(len(labels), processes, rank, seed, labels)
+            sampler.set_epoch(epoch)
+            share = list(sampler)
+            assert len(share) == len(sampler) == len(labels) // processes
+            draws += share
+        assert len(set(draws)) == len(draws)  # so the frames of a clip that comes twice differ
+        clips = np.array(draws, int) % len(labels)
+        counts = np.bincount(labels[clips], minlength=6)[np.unique(labels)]
+        left_out = len(labels) - len(draws)
+        assert counts.max() - counts.min() <= 1 + left_out
+        # No clip comes again before every other one of its class has come.
+        for label in np.unique(labels):
+            times = np.bincount(clips, minlength=len(labels))[labels == label]
+            assert times.max() - times.min() <= 1 + left_out
+
+    @given(labels, st.integers(1, 5))
+    def test_draws_of_epochs_differ(self, labels, seed):
+        sampler = DrawSampler(len(labels), 1, 0, seed, labels)
+        epochs = []
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            epochs.append(list(sampler))
+            assert list(sampler) == epochs[-1]
+        assert len({draw for epoch in epochs for draw in epoch}) == 3 * len(labels)
+
+    @given(labels, st.integers(0, 60), st.integers(1, 2))
+    def test_an_epoch_continues_where_it_was_left(self, labels, done, processes):
+        sampler = DrawSampler(len(labels), processes, 0, 3, labels)
+        sampler.set_epoch(2)
+        whole = list(sampler)
+        resumed = DrawSampler(len(labels), processes, 0, 3, labels)
+        resumed.begin_at(2, done)
+        assert list(resumed) == whole[done:]
+
+    def test_by_hand(self):
+        labels = np.array([0] * 9 + [1])
+        clips = balanced_clips(labels, (0, 0))
+        assert (clips == 9).sum() == 5
+        assert len(set(clips[clips < 9])) == 5
+        others = [balanced_clips(labels, (0, epoch)) for epoch in range(20)]
+        assert set(np.concatenate(others)) == set(range(10))  # every clip has its turn
 
 
 @pytest.mark.parametrize("rows", [1, 7, 10**6])

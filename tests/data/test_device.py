@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from ptl_skel.backbones import Conv2Plus1D, STGCNpp, VideoResNet
 from ptl_skel.data import transforms
+from ptl_skel.data.cameras import Camera
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.transforms import Augmentation
 from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
@@ -33,7 +34,7 @@ ALL = Augmentation(rotation=10, scale=0.1, shift=0.1)
 
 
 class OneDevice(TorchDispatchMode):
-    """Refuses tensors of the CPU, but for single numbers, which travel with a command."""
+    """Refuses tensors of the CPU, except single numbers, which travel with a command."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
@@ -95,6 +96,24 @@ def test_inputs_are_made_without_waiting(tiny_file, representation, stage, on_de
     assert inputs.device == DEVICE
     if representation is not Coordinates:
         assert inputs.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+@pytest.mark.parametrize("stage", LOADERS)
+@pytest.mark.parametrize(("representation", "camera"), [
+    (JointHeatmaps, Camera(random_yaw=50, test_yaws=(-30, 30))),
+    (JointHeatmaps, Camera("orthographic", distance=None)), (Coordinates, Camera()),
+    (Coordinates, Camera("none", random_yaw=50)), (Coordinates, None)])
+def test_cameras_do_not_wait_either(spatial_file, representation, camera, stage, on_device):
+    augment = ALL if camera is not None and camera.projection != "none" else Augmentation()
+    data, batch = data_and_batch(spatial_file, representation, stage, on_device=on_device,
+                                 camera=camera, augment=augment, test_clips=2, test_flip=True,
+                                 batch_size=8)
+    with fake():
+        data.on_after_batch_transfer(batch, 0)  # sends what is sent once
+        with strict():
+            inputs = data.on_after_batch_transfer(batch, 0)["inputs"]
+    assert inputs.device == DEVICE
 
 
 @pytest.mark.parametrize("representation", [JointHeatmaps, LimbHeatmaps, Coordinates])

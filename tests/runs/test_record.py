@@ -58,7 +58,8 @@ class TestOfARun:
         assert result["model"]["params"] == learned
         assert set(result["metrics"]) == {
             *(f"{part}/{metric}" for part in ("val", "test")
-              for metric in ("top1", "top5", "mean_class", "loss")), "train/loss", "train/top1"}
+              for metric in ("top1", "top5", "mean_class", "f1", "loss")),
+            "train/loss", "train/top1"}
         found = numbers(result)
         assert len(found) > 20
         assert all(math.isfinite(number) for number in found)

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ptl_skel.__main__ import main
-from ptl_skel.show.clip import draw_heatmap, draw_row, draw_skeletons, view_clip
+from ptl_skel.data.cameras import Camera
+from ptl_skel.data.transforms import compact_box, crop_resize
+from ptl_skel.show.clip import draw_heatmap, draw_row, draw_skeletons, read_camera, view_clip
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile
 
@@ -137,6 +140,37 @@ def test_mistakes_end_in_a_sentence(keypoint_file, capsys, tmp_path):
         capsys, keypoint_file, "--clip", "1", "--out", keypoint_file / "x.png")
 
 
-def test_3d_coordinates_are_refused(capsys, tmp_path):
-    path = write_file(tmp_path / "3d.h5", [make_clip("one", num_coordinates=3)], 3)
-    assert "heatmaps need 2D pixels" in refusal(capsys, path, "--clip", "one")
+def test_3d_coordinates_are_seen_through_a_camera(spatial_file, tmp_path, capsys):
+    file = KeypointFile(spatial_file)
+    keypoints, scores = (torch.from_numpy(each.astype(np.float32))[None] for each in file.frames(0))
+    for camera in (None, read_camera("camera/side.yaml")):
+        view = view_clip(file, 0, len(keypoints[0, 0]), 56, 0.6, camera)
+        pixels, seen = (camera or Camera()).still(keypoints, scores)
+        box = compact_box(pixels, seen, torch.tensor([[480.0, 640]]))
+        # All 7 frames are shown, in their order.
+        np.testing.assert_allclose(view.keypoints, crop_resize(pixels, box, (56, 56))[0], atol=1e-3)
+        assert (view.heatmaps.max((1, 2, 3)) > 0.3).all()
+    out = tmp_path / "side.png"
+    main(["show", str(spatial_file), "--clip", "1", "--out", str(out), "--camera",
+          "camera/side.yaml"])
+    assert out.exists()
+
+
+def test_the_default_camera_looks_from_the_front():
+    assert read_camera("camera/front.yaml") == Camera()
+
+
+def test_cameras_that_cannot_be_used(capsys, keypoint_file, spatial_file, tmp_path):
+    def refused(file, text):
+        camera = tmp_path / "camera.yaml"
+        camera.write_text(text)
+        return refusal(capsys, file, "--clip", "1", "--camera", camera)
+
+    assert "is for 3D coordinates" in refused(keypoint_file, "yaw: 3")
+    assert "`pitch` must lie in -90..90" in refused(spatial_file, "pitch: 100")
+    assert "camera.yaml: " in refused(spatial_file, "yaw: east")
+    assert "camera.yaml: " in refused(spatial_file, "roll: 3")
+    assert "needs pixels" in refused(spatial_file, "projection: none")
+    assert "the camera sees 0 %" in refused(spatial_file, "{axes: [x, y, -z], distance: null}")
+    assert "does not exist" in refusal(
+        capsys, spatial_file, "--clip", "1", "--camera", "nowhere.yaml")

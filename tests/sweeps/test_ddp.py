@@ -36,6 +36,7 @@ def test_its_test_is_that_of_one_process(tmp_path, tiny_config, monkeypatch):
     np.testing.assert_array_equal(two.label, one.label)
     np.testing.assert_allclose(two.probabilities, one.probabilities, atol=1e-6)
     metrics = read_result(run / "test")["metrics"]
-    assert set(metrics) == {"test/loss", "test/top1", "test/top5", "test/mean_class"}
+    assert set(metrics) == {"test/loss", "test/top1", "test/top5", "test/mean_class",
+                            "test/f1"}
     for name, value in metrics.items():
         np.testing.assert_allclose(read_result(run)["metrics"][name], value, rtol=1e-6)

@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.testing import assert_close
+from torchmetrics.functional.classification import (
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
 
 from ptl_skel.backbones import Backbone, Conv3D, VideoResNet
 from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import DrawSampler
+from ptl_skel.errors import UserError
 from ptl_skel.metrics import AT_THE_END, COST, EVERY_EPOCH
 from ptl_skel.representations import JointHeatmaps
 from ptl_skel.runs.record import read_metrics, read_result
@@ -23,6 +30,8 @@ from ptl_skel.training.module import (
     ActionRecognizer,
     ClipPredictions,
     accuracies,
+    balance_weights,
+    class_scores,
     classifier,
     cosine,
 )
@@ -176,7 +185,8 @@ class TestAccuracies:
         expected = {
             "top1": right.mean(),
             "top5": (ranked[:, :5] == label[:, None]).any(1).mean(),
-            "mean_class": np.mean([right[label == k].mean() for k in np.unique(label)])}
+            "mean_class": np.mean([right[label == k].mean() for k in np.unique(label)]),
+            "f1": f1_score(label, ranked[:, 0], classes)}
         found = accuracies(torch.from_numpy(probabilities), torch.from_numpy(label))
         assert set(found) == set(expected)
         for name, value in found.items():
@@ -186,7 +196,64 @@ class TestAccuracies:
         label = torch.tensor([0, 0, 0, 1])
         probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
         found = {name: float(value) for name, value in accuracies(probabilities, label).items()}
-        assert found == pytest.approx({"top1": 3 / 4, "top5": 1, "mean_class": (2 / 3 + 1) / 2})
+        assert found == pytest.approx({"top1": 3 / 4, "top5": 1, "mean_class": (2 / 3 + 1) / 2,
+                                       "f1": (4 / 5 + 2 / 3) / 2})
+
+
+def f1_score(label, predicted, classes):
+    """Mean over the classes that are true or predicted of any clip, by counting."""
+    scores = []
+    for k in range(classes):
+        right = ((label == k) & (predicted == k)).sum()
+        if either := (label == k).sum() + (predicted == k).sum():
+            scores.append(2 * right / either)
+    return np.mean(scores)
+
+
+class TestClasses:
+    @given(st.integers(2, 8), st.integers(1, 40), st.integers(0, 2**31))
+    def test_scores_of_each_against_torchmetrics(self, classes, clips, seed):
+        random = torch.Generator().manual_seed(seed)
+        predicted, label = torch.randint(classes, (2, clips), generator=random)
+        found = class_scores(multiclass_confusion_matrix(predicted, label, classes))
+        assert [each["clips"] for each in found] == torch.bincount(
+            label, minlength=classes).tolist()
+        for name, metric in (("precision", multiclass_precision), ("recall", multiclass_recall),
+                             ("f1", multiclass_f1_score)):
+            expected = metric(predicted, label, classes, average="none")
+            assert [each[name] for each in found] == pytest.approx(expected.tolist(), abs=1e-4)
+
+    def test_weights_by_hand(self):
+        weights = balance_weights([6, 0, 2])
+        torch.testing.assert_close(weights, torch.tensor([2 / 3, 0, 2]))
+        assert float((weights * torch.tensor([6, 0, 2])).sum()) == 8  # 1 for each clip in mean
+        assert balance_weights([4, 4]).tolist() == [1, 1]
+
+    def test_weights_are_those_of_the_training_part(self, tiny_file):
+        data = tiny_data(tiny_file)
+        clips = data.file.label[data.part("train")]
+        data.parts["train"] = data.parts["train"][(clips != 2) | (np.arange(len(clips)) % 2 == 0)]
+        counts = data.class_counts
+        assert sum(counts) == len(data.part("train"))
+        assert len(set(counts)) > 1
+        model = recognizer(class_weights="balanced", label_smoothing=0.1, dropout=0.0)
+        before = set(model.state_dict())
+        fit(model, data, max_epochs=1)
+        assert set(model.state_dict()) == before  # nothing of it is in a checkpoint
+        batch = {"inputs": torch.rand(6, 13, 8, 16, 16), "label": torch.tensor([0, 1, 2, 0, 1, 2])}
+        model.log_dict = lambda *args, **kwargs: None
+        model.eval()
+        loss = model.training_step(batch, 0)
+        expected = torch.nn.CrossEntropyLoss(balance_weights(counts), label_smoothing=0.1)(
+            model(batch["inputs"]), batch["label"])
+        torch.testing.assert_close(loss, expected)
+
+    def test_weights_need_someone_who_counts(self, tiny_file):
+        loader = tiny_data(tiny_file).train_dataloader()
+        with pytest.raises(UserError, match="`class_weights` needs a data module"):
+            Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1,
+                    enable_progress_bar=False, enable_model_summary=False).fit(
+                        recognizer(class_weights="balanced"), loader)
 
 
 class TestSchedule:
@@ -271,7 +338,8 @@ class TestTraining:
                           enable_progress_bar=False, enable_model_summary=False)
         trainer.test(model, data, verbose=False)
         assert sorted(said) == data.parts["test"].tolist()
-        expected = {"test/top1": 1 / 3, "test/top5": 1.0, "test/mean_class": 1 / 3}
+        expected = {"test/top1": 1 / 3, "test/top5": 1.0, "test/mean_class": 1 / 3,
+                    "test/f1": (2 * 2 / (2 + 4) + 0 + 0) / 3}
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         log = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 3, 0]]).log_softmax(1).diag()
         assert found == pytest.approx({**expected, "test/loss": -float(log.mean())})

@@ -1,0 +1,146 @@
+"""Keypoints of a batch to the inputs of a network, on its device, without synchronising with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ptl_skel.data.cameras import Camera
+from ptl_skel.data.dataset import KeypointBatch
+from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize, frame_box
+from ptl_skel.errors import UserError
+from ptl_skel.representations import Representation
+from ptl_skel.skeletons import SkeletonLayout
+
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
+
+
+@dataclass
+class InputMaker:
+    """Camera, box, augmentation and representation, one after the other.
+
+    Args:
+        representation: Makes the inputs.
+        layout: The joints.
+        coordinates: Of each joint in the file: 2 or 3.
+        camera: Projects 3D coordinates; None: they stay as they are.
+        augment: Random changes while training.
+        size: Height and width of the maps while training, pixels.
+        eval_size: The same at validation and test.
+        test_clips: Clips taken from each sample at test time.
+        test_flip: Test on the horizontal flip of each clip as well.
+
+    Raises:
+        UserError: Camera, representation and coordinates do not fit each other, or an argument of
+            the camera is out of range.
+    """
+
+    representation: Representation
+    layout: SkeletonLayout
+    coordinates: int
+    camera: Camera | None
+    augment: Augmentation
+    size: int
+    eval_size: int
+    test_clips: int
+    test_flip: bool
+
+    def __post_init__(self) -> None:
+        if self.camera is not None:
+            self.camera.check()
+        if self.camera is not None and self.coordinates == 2:
+            raise UserError("the file holds 2D pixels, and `data.camera` is for 3D coordinates; "
+                            "leave it out")
+        if self._reaching == 3 and not self.representation.spatial:
+            raise UserError("the file holds 3D coordinates; heatmaps need 2D pixels: project them "
+                            "by a camera, e.g. --data.camera camera/moving.yaml")
+        augment = self.augment
+        if self._reaching == 3 and (augment.rotation or augment.scale or augment.shift):
+            raise UserError("`rotation`, `scale` and `shift` of `data.augment` change pixels, but "
+                            "the network sees 3D coordinates; --data.camera camera/rotate.yaml "
+                            "rotates those")
+
+    @property
+    def _reaching(self) -> int:
+        """Coordinates of a joint that reach the representation: 2 or 3."""
+        projected = self.camera is not None and self.camera.projection != "none"
+        return 2 if projected else self.coordinates
+
+    @property
+    def test_views(self) -> int:
+        """Inputs that are made of each clip at test time."""
+        cameras = 1 if self.camera is None else len(self.camera.test_yaws)
+        return cameras * self.test_clips * (1 + self.test_flip)
+
+    def shape(self, clip_len: int) -> tuple[int, ...]:
+        """Shape of an input at the test, ``(C, T, H, W)``."""
+        nobody = torch.zeros(1, 1, clip_len, self.layout.num_joints, self._reaching)
+        inputs = self.representation(nobody, nobody[..., 0], (self.eval_size, self.eval_size))
+        return tuple(inputs.shape[1:])
+
+    def dtype(self, precision: str) -> torch.dtype:
+        """Of the inputs: what the trainer computes in, e.g. bfloat16 for ``bf16-true``."""
+        number, _, kind = precision.partition("-")
+        if kind == "mixed" and not self.representation.mixed:
+            return torch.float32
+        return _DTYPES.get(number, torch.float32)
+
+    def train(self, batch: KeypointBatch, dtype: torch.dtype) -> Tensor:
+        """Augmented inputs ``(N, C, T, H, W)``, one of each clip."""
+        keypoints, scores, frame_size = (
+            batch[name] for name in ("keypoints", "scores", "frame_size"))
+        size = self.size, self.size
+        if self.camera is not None:
+            keypoints, scores = self.camera.moving(keypoints, scores)
+            frame_size = self.camera.frames(keypoints)
+        if self._reaching == 3:
+            inputs = self.representation(keypoints, scores, size, dtype)
+            return _flip_some(inputs, self.representation.flip, self.augment.flip)
+        box = self._box(keypoints, scores, frame_size)
+        keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)
+        return self.representation(keypoints, scores, size, dtype)
+
+    def evaluate(self, batch: KeypointBatch, dtype: torch.dtype, *, several: bool) -> Tensor:
+        """Inputs ``(N * views, C, T, H, W)``; a clip has one view, or `several` as at the test."""
+        keypoints, scores, frame_size = (
+            batch[name] for name in ("keypoints", "scores", "frame_size"))
+        size = self.eval_size, self.eval_size
+        if self.camera is not None:
+            look = self.camera.around if several else self.camera.still
+            keypoints, scores = look(keypoints, scores)
+            frame_size = self.camera.frames(keypoints)
+        if self._reaching == 2:
+            keypoints = crop_resize(keypoints, self._box(keypoints, scores, frame_size), size)
+        if several:
+            keypoints, scores = (_split_clips(each, self.test_clips)
+                                 for each in (keypoints, scores))
+        inputs = self.representation(keypoints, scores, size, dtype)
+        if several and self.test_flip:
+            inputs = _add_flipped(inputs, self.representation.flip)
+        return inputs
+
+    def _box(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
+        find_box = compact_box if self.representation.cropped else frame_box
+        return find_box(keypoints, scores, frame_size)
+
+
+def _split_clips(values: Tensor, num_clips: int) -> Tensor:
+    """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
+    each: Tensor = values.unflatten(2, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
+    return each
+
+
+def _add_flipped(inputs: Tensor, flip: Callable[[Tensor], Tensor]) -> Tensor:
+    """Each input, followed by its horizontal flip."""
+    both = [each.movedim(1, -1) for each in (inputs, flip(inputs))]
+    stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
+    return stacked
+
+
+def _flip_some(inputs: Tensor, flip: Callable[[Tensor], Tensor], probability: float) -> Tensor:
+    """The horizontal flip in place of each input at that probability."""
+    chosen = torch.rand(len(inputs), device=inputs.device) < probability
+    return torch.where(chosen.view(-1, *[1] * (inputs.ndim - 1)), flip(inputs), inputs)
