@@ -19,7 +19,7 @@ LAYERS = {
     "command": {"errors"},
     "configs": set(),
     "skeletons": {"errors"},
-    "storage": {"storage", "skeletons", "errors"},
+    "storage": {"storage", "skeletons", "errors", "atomic"},
     "data.sampling": {"errors"},
     "data.dataset": {"storage", "data.sampling", "skeletons", "errors"},
     "data.transforms": {"skeletons", "errors"},

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from preprocessing.core.files import read_class_names
+from preprocessing.core.labels import Row, name_classes, read_labels
 from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
 from preprocessing.core.plausibility import check_scores
 from preprocessing.core.source import Unusable
-from preprocessing.tools.labels import Row, name_classes, read_labels
 from preprocessing.tools.poses import Poses
 from preprocessing.tools.tracks import follow_persons
 from ptl_skel.errors import UserError
@@ -37,7 +37,7 @@ class PoseSource(ABC, Generic[T]):
         layout: Name or YAML file of the layout; by default inferred from the number of joints.
         frame_size: Height and width in pixels of frames whose size is not in the input.
         max_persons: Persons that are kept, those with the highest scores.
-        labels: CSV file of `preprocessing.tools.labels`; without it, what the input itself knows.
+        labels: CSV file of `preprocessing.core.labels`; without it, what the input itself knows.
         classes: File with one class name per line; by default the labels name the classes.
 
     Raises:
