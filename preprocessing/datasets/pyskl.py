@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from preprocessing.core.files import read_class_names
-from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
-from preprocessing.core.plausibility import check_counting
+from preprocessing.core.layouts import USUAL_LAYOUTS, choose_layout
+from preprocessing.core.plausibility import check_counting, check_metres
 from preprocessing.core.source import Unusable
 from preprocessing.datasets import pickles
 from preprocessing.datasets.ntu.protocols import parse_name
@@ -25,7 +25,7 @@ from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Floats, Header
 
 # What such pickles hold by convention; 15 joints may be SBU or JHMDB.
-_USUAL_LAYOUTS = {**UNIQUE_LAYOUTS, 25: "ntu25"}
+_USUAL_LAYOUTS = {**USUAL_LAYOUTS, 25: "ntu25"}
 _SPLIT_NAME = re.compile(r"([^/\0]*?)_?(train|val|test)_?(\d*)")
 _MAX_CLASSES = 100_000
 _ABSURD = 10**9  # pixels
@@ -81,9 +81,17 @@ class PysklSource:
         self._splits = _splits(path, _named_splits(files, loaded))
         # The shape of most annotations; those of another one are skipped when they are stored.
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
+        if coordinates == 3:  # before the layout is asked for
+            first = next(k for k in keypoints if k.shape[2:] == (joints, 3))
+            try:
+                check_metres(first[np.isfinite(first).all(-1)].astype(np.float64))
+            except Unusable as error:
+                raise UserError(f"{path} has a `keypoint` that cannot be used: {error}") from error
+        self._chosen = choose_layout(path, layout, joints, _USUAL_LAYOUTS, (), coordinates)
+        self._joints = joints
         self.header = Header(
             dataset=path.stem,
-            layout=choose_layout(path, layout, joints, _USUAL_LAYOUTS),
+            layout=self._chosen.layout,
             class_names=(_default_class_names(path, annotations) if classes is None
                          else read_class_names(classes)),
             source=f"pyskl {' '.join(file.name for file in self.files)}",
@@ -122,6 +130,10 @@ class PysklSource:
         label = annotation.get("label", -1)
         if not isinstance(label, int | np.integer):
             raise Unusable(f"the annotation has the label {label!r}, which is not an integer")
+        if (self._chosen.order is not None and keypoints.shape[2] == self._joints
+                and scores.shape == keypoints.shape[:3]):
+            keypoints = keypoints[:, :, self._chosen.order]
+            scores = scores[:, :, self._chosen.order]
         return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
                      *_known_from_name(key))]
 
