@@ -31,7 +31,8 @@ def draw_layout(layout: SkeletonLayout) -> Figure:
                          (layout.limbs, {"color": "#3a4352", "linewidth": 2})):
         for link in links:
             axes.plot(*places[list(link)].T, **style, zorder=1)
-    axes.scatter(places[:, 0], places[:, 1], c=[SIDES[side] for side in layout.sides], s=60, zorder=2)
+    axes.scatter(places[:, 0], places[:, 1], c=[SIDES[where] for where in layout.sides], s=60,
+                 zorder=2)
     for joint, (x, y) in enumerate(places):
         name = f" {layout.joints[joint]}" if layout.num_joints <= _MANY else ""
         axes.annotate(f"{joint}{name}", (x, y), (4, 4), textcoords="offset points", fontsize=7)
