@@ -1,4 +1,4 @@
-"""The commands ``ptl-skel preprocess`` and ``ptl-skel check``.
+"""The commands ``ptl-skel preprocess``, ``ptl-skel check`` and ``ptl-skel split``.
 
 All that takes time is imported where it is used: help and worker processes start faster.
 """
@@ -50,7 +50,7 @@ SOURCES = {
     "pyskl": Row("preprocessing.datasets.pyskl:PysklSource",
                  "a pickle of PYSKL or MMAction2, of any layout",
                  "the .pkl file; only arrays and plain containers are loaded from it",
-                 ("layout", "classes"), in_workers=False),
+                 ("layout", "classes", "train", "val", "test"), in_workers=False),
     "penn_action": Row("preprocessing.datasets.penn_action:PennActionSource",
                        "the .mat labels of Penn Action",
                        "the folder `labels`, or the one above it"),
@@ -72,8 +72,12 @@ SOURCES = {
 
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "labels": {"metavar": "FILE", "type": Path,
-               "help": "CSV file with the columns clip, label and optionally split (train, val, "
-                       "test) and subject; default: no labels"},
+               "help": "CSV file with the columns clip, label, split (train, val, test) and "
+                       "subject, or some of them; default: what the input itself knows"},
+    "train": {"metavar": "FILE", "type": Path, "help": "a file whose clips are for training"},
+    "val": {"metavar": "FILE", "type": Path,
+            "help": "a file whose clips are for validation, or for testing without --test"},
+    "test": {"metavar": "FILE", "type": Path, "help": "a file whose clips are for testing"},
     "frame_size": {"metavar": ("HEIGHT", "WIDTH"), "type": lambda text: _count(text), "nargs": 2,
                    "help": "of the video in pixels, where the input does not contain it"},
     "layout": {"help": "joint layout, e.g. body25, or a YAML file of your own; default: from the "
@@ -130,6 +134,40 @@ def check(args: Sequence[str]) -> int | None:
     return None
 
 
+def split(args: Sequence[str]) -> int | None:
+    """``ptl-skel split FILE --by subject|class``: a random split for a file without one."""
+    parser = CommandParser(
+        "ptl-skel split", description="Adds a random split to a keypoint file; the same seed makes "
+        "the same split.", epilog="example: ptl-skel split data/mine.h5 --by subject --fractions "
+        "0.7 0.1 0.2, then ptl-skel fit ... --data.protocol random0")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the keypoint file")
+    parser.add_argument("--by", choices=("subject", "class"), required=True,
+                        help="subject: nobody is in two parts; class: each class is divided alike")
+    parser.add_argument("--fractions", metavar="F", type=float, nargs="+", default=[0.8, 0.2],
+                        help="of train and test, or of train, val and test; default: 0.8 0.2")
+    parser.add_argument("--seed", metavar="N", type=_count, default=0, help="default: 0")
+    parser.add_argument("--name", help="of the new split; default: random and the seed")
+    options = parser.parse_args(args)
+    from preprocessing.inspect.check import parts_of
+    from preprocessing.inspect.split import split_at_random
+    from ptl_skel.storage import KeypointFile, add_split
+
+    file = KeypointFile(options.file)
+    name = options.name or f"random{options.seed}"
+    how = (f"random, by {options.by}, fractions {' '.join(f'{f:g}' for f in options.fractions)}, "
+           f"seed {options.seed}")
+    add_split(options.file, name,
+              split_at_random(file, options.by, options.fractions, options.seed), how)
+    file = KeypointFile(options.file)
+    parts = [(part, len(positions)) for part, positions in parts_of(file, name)]
+    unused = len(file) - sum(count for _, count in parts)
+    print(f"{options.file} has the split {name}: "
+          + ", ".join(f"{part} {count:,}" for part, count in parts)
+          + (f"; {unused:,} clips without a {options.by} are in no part" if unused else "")
+          + f"; train on it with --data.protocol {name}")
+    return None
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(
         "ptl-skel preprocess", description="Writes the keypoints of a data set to one HDF5 file, "
@@ -141,10 +179,10 @@ def _parser() -> CommandParser:
     for name, row in SOURCES.items():
         one = sources.add_parser(name, help=row.help, description=f"Reads {row.help}.")
         one.add_argument("input", metavar="INPUT", type=Path, help=row.input,
-                         nargs="+" if row.several else None)
+                         nargs="+" if row.several else "?" if "train" in row.options else None)
         one.add_argument("--out", metavar="FILE", type=Path, required=True,
                          help="the keypoint file to write, e.g. data/ntu60.h5")
-        for option in row.options:
+        for option in dict.fromkeys([*row.options, "labels"]):
             one.add_argument(f"--{option}", **OPTIONS[option])
         one.add_argument("--overwrite", action="store_true",
                          help="replace FILE, or the unfinished one of another run")
@@ -181,11 +219,15 @@ def _percent(text: str) -> float:
 
 def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
          max_loss: float, strict: bool, workers: int | None = 0, **options: Any) -> int | None:
+    from preprocessing.core.labelled import LabelledSource
     from preprocessing.core.runner import run
     from preprocessing.inspect.check import facts_of, print_table, tabulate
     from ptl_skel.storage import KeypointFile
 
-    source = pkgutil.resolve_name(row.source)(input, **options)
+    labels = None if "labels" in row.options else options.pop("labels")
+    source = reader = pkgutil.resolve_name(row.source)(input, **options)
+    if labels is not None:
+        source = LabelledSource(reader, labels, has_classes=options.get("classes") is not None)
     summary = run(source, out, workers=workers, overwrite=overwrite)
     file = KeypointFile(out)
     if summary:
@@ -194,7 +236,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
             report = out.with_suffix(f".{what}.csv")
             if report.exists():
                 print(f"What was {what} and why: {report}")
-    table = pkgutil.resolve_name(row.report)(source, file) if row.report else None
+    table = pkgutil.resolve_name(row.report)(reader, file) if row.report else None
     if table is not None:
         print_table(table)
     if file.num_lost * 100 <= max_loss * file.num_inputs:

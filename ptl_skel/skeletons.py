@@ -1,21 +1,26 @@
 """Joint layouts: the joints of a skeleton, its limbs, its left/right pairs.
 
-Adding a layout: 1. add a ``SkeletonLayout`` to ``_BUILT_IN``; or, without touching the code,
-write the same four keys (``name``, ``joints``, ``limbs``, ``pairs``) to a YAML file and give
-its path wherever a layout is asked for. Joints are named in YAML, so nobody counts indices.
+A layout is a YAML file with the four keys ``name``, ``joints``, ``limbs`` and ``pairs``, as those
+in ``ptl_skel/configs/layout``. Give the path of your own wherever a layout is asked for, or add it
+to that folder. Limbs and pairs name the joints, so nobody counts indices; ``ptl-skel show --layout
+NAME`` draws them.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ptl_skel.configs import CONFIGS
 from ptl_skel.errors import MissingFileError, UserError
+
+_FOLDER = CONFIGS / "layout"
 
 
 @dataclass(frozen=True)
@@ -177,87 +182,28 @@ def get_layout(name: str | Path) -> SkeletonLayout:
     raise UserError(f"`layout` must be one of {', '.join(LAYOUTS)} or a .yaml file, got {name!r}")
 
 
-def _layout(name: str, joints: str, limbs: str) -> SkeletonLayout:
-    """A layout from compact text; the left/right pairs follow from the names."""
-    names = tuple(joints.split())
-    pairs = [(joint, joint.replace("left", "right")) for joint in names if "left" in joint]
-    return SkeletonLayout.from_mapping({
-        "name": name, "joints": names, "pairs": pairs,
-        "limbs": [[int(joint) for joint in limb.split("-")] for limb in limbs.split()],
-    })
+class _BuiltIn(Mapping[str, SkeletonLayout]):
+    """The layouts that ship with the package, each read when it is asked for."""
+
+    def __init__(self) -> None:
+        self._names = sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+    def __getitem__(self, name: str) -> SkeletonLayout:
+        if name not in self._names:
+            raise KeyError(name)
+        return _read(_FOLDER / f"{name}.yaml")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
-_BUILT_IN = (
-    # Kinect v2: NTU RGB+D 60 and 120 (arXiv 1604.02808, 1905.04757).
-    _layout(
-        "ntu25",
-        "spine_base spine_middle neck head left_shoulder left_elbow left_wrist left_hand "
-        "right_shoulder right_elbow right_wrist right_hand left_hip left_knee left_ankle left_foot "
-        "right_hip right_knee right_ankle right_foot spine_shoulders left_hand_tip left_thumb "
-        "right_hand_tip right_thumb",
-        "0-1 1-20 20-2 2-3 20-4 4-5 5-6 6-7 7-21 6-22 20-8 8-9 9-10 10-11 11-23 10-24 "
-        "0-12 12-13 13-14 14-15 0-16 16-17 17-18 18-19",
-    ),
-    # COCO keypoints: HRNet, RTMPose, YOLO-pose (arXiv 1405.0312). Limbs in the order of the
-    # limb heatmaps of PoseConv3D (arXiv 2104.13586).
-    _layout(
-        "coco17",
-        "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
-        "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
-        "right_ankle",
-        "0-5 0-6 5-7 7-9 6-8 8-10 5-11 11-13 13-15 6-12 12-14 14-16 0-1 0-2 1-3 2-4 11-12",
-    ),
-    # OpenPose's COCO model (arXiv 1812.08008); Kinetics-Skeleton.
-    _layout(
-        "openpose18",
-        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
-        "right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye "
-        "right_ear left_ear",
-        "1-2 2-3 3-4 1-5 5-6 6-7 1-8 8-9 9-10 1-11 11-12 12-13 1-0 0-14 14-16 0-15 15-17",
-    ),
-    # OpenPose's BODY_25 (arXiv 1812.08008).
-    _layout(
-        "body25",
-        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
-        "middle_hip right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye "
-        "left_eye right_ear left_ear left_big_toe left_small_toe left_heel right_big_toe "
-        "right_small_toe right_heel",
-        "1-8 1-2 2-3 3-4 1-5 5-6 6-7 8-9 9-10 10-11 8-12 12-13 13-14 1-0 0-15 15-17 0-16 16-18 "
-        "14-19 19-20 14-21 11-22 22-23 11-24",
-    ),
-    # Penn Action (Zhang, Zhu and Derpanis, ICCV 2013).
-    _layout(
-        "penn13",
-        "head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip "
-        "right_hip left_knee right_knee left_ankle right_ankle",
-        "0-1 0-2 1-2 1-3 3-5 2-4 4-6 1-7 2-8 7-8 7-9 9-11 8-10 10-12",
-    ),
-    # SBU Kinect Interaction (Yun et al., CVPRW 2012).
-    _layout(
-        "sbu15",
-        "head neck torso left_shoulder left_elbow left_hand right_shoulder right_elbow right_hand "
-        "left_hip left_knee left_foot right_hip right_knee right_foot",
-        "0-1 1-2 1-3 3-4 4-5 1-6 6-7 7-8 2-9 9-10 10-11 2-12 12-13 13-14",
-    ),
-    # JHMDB (Jhuang et al., ICCV 2013).
-    _layout(
-        "jhmdb15",
-        "neck belly head right_shoulder left_shoulder right_hip left_hip right_elbow left_elbow "
-        "right_knee left_knee right_wrist left_wrist right_ankle left_ankle",
-        "0-1 0-2 0-3 0-4 3-7 7-11 4-8 8-12 1-5 1-6 5-9 9-13 6-10 10-14",
-    ),
-    # BlazePose / MediaPipe (arXiv 2006.10204).
-    _layout(
-        "blazepose33",
-        "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer "
-        "left_ear right_ear left_mouth right_mouth left_shoulder right_shoulder left_elbow "
-        "right_elbow left_wrist right_wrist left_pinky right_pinky left_index right_index "
-        "left_thumb right_thumb left_hip right_hip left_knee right_knee left_ankle right_ankle "
-        "left_heel right_heel left_toes right_toes",
-        "0-1 1-2 2-3 3-7 0-4 4-5 5-6 6-8 9-10 11-12 11-13 13-15 15-17 15-19 15-21 17-19 12-14 "
-        "14-16 16-18 16-20 16-22 18-20 11-23 12-24 23-24 23-25 25-27 27-29 27-31 29-31 24-26 "
-        "26-28 28-30 28-32 30-32",
-    ),
-)
+@functools.cache
+def _read(path: Path) -> SkeletonLayout:
+    return SkeletonLayout.from_mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
 
-LAYOUTS: dict[str, SkeletonLayout] = {layout.name: layout for layout in _BUILT_IN}
+
+LAYOUTS: Mapping[str, SkeletonLayout] = _BuiltIn()
+"""All built-in layouts by name."""

@@ -18,7 +18,7 @@ LAYERS = {
     "metrics": set(),
     "command": {"errors"},
     "configs": set(),
-    "skeletons": {"errors"},
+    "skeletons": {"errors", "configs"},
     "storage": {"storage", "skeletons", "errors", "atomic"},
     "data.sampling": {"errors"},
     "data.dataset": {"storage", "data.sampling", "skeletons", "errors"},

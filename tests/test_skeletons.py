@@ -9,7 +9,9 @@ from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
 
 # Joints of each layout as its data set or estimator documents them.
 JOINTS = {"ntu25": 25, "coco17": 17, "openpose18": 18, "body25": 25, "penn13": 13, "sbu15": 15,
-          "jhmdb15": 15, "blazepose33": 33}
+          "jhmdb15": 15, "blazepose33": 33, "halpe26": 26, "coco_wholebody133": 133,
+          "coco_hands59": 59, "hand21": 21, "h36m17": 17, "kinect20": 20, "msr20": 20, "smpl24": 24,
+          "holistic75": 75}
 OWN = """
 name: stick
 joints: [head, left_hand, right_hand]
@@ -39,11 +41,14 @@ class TestEveryBuiltInLayout:
                 linked.remove(other)
                 one |= other
         # BlazePose draws face, mouth and body without links between them.
-        assert len(linked) == (3 if layout.name == "blazepose33" else 1)
+        assert len(linked) == (3 if layout.name in {"blazepose33", "holistic75"} else 1)
 
     def test_every_joint_with_a_side_has_its_counterpart(self, layout):
         for joint, name in enumerate(layout.joints):
             counterpart = layout.joints[layout.mirrored_joints[joint]]
+            if name.startswith("face_"):  # numbered around the face
+                assert counterpart.startswith("face_")
+                continue
             swap = {"left": "right", "right": "left"}
             side = layout.sides[joint]
             assert (side in name) if side in swap else not any(word in name for word in swap)
@@ -61,6 +66,21 @@ class TestEveryBuiltInLayout:
 
     def test_json_round_trip(self, layout):
         assert SkeletonLayout.from_json(layout.to_json()) == layout
+
+
+def test_the_face_is_flipped_as_its_points_are_numbered():
+    layout = get_layout("coco_wholebody133")
+    flipped = {layout.joints[joint]: layout.joints[other]
+               for joint, other in enumerate(layout.mirrored_joints)}
+    for joint, other in ((0, 16), (8, 8), (19, 24), (30, 30), (36, 45), (41, 46), (48, 54),
+                         (57, 57), (60, 64), (65, 67)):
+        assert flipped[f"face_{joint}"] == f"face_{other}"
+    assert layout.sides[layout.joints.index("face_0")] == "right"  # of the person
+
+
+def test_a_layout_of_hands_has_the_joints_of_the_whole_body_in_the_same_order():
+    body, hands = (get_layout(name).joints for name in ("coco_wholebody133", "coco_hands59"))
+    assert [joint for joint in body if joint in hands] == [*hands]
 
 
 def test_coco_left_elbow_is_mirrored_to_the_right_one():

@@ -2,46 +2,80 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ptl_skel.errors import UserError
 from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
 
-_COUNTS = Counter(layout.num_joints for layout in LAYOUTS.values())
+USUAL_LAYOUTS: Mapping[int, str] = {
+    13: "penn13", 17: "coco17", 18: "openpose18", 24: "smpl24", 26: "halpe26", 33: "blazepose33",
+    59: "coco_hands59", 75: "holistic75", 133: "coco_wholebody133"}
+"""Number of joints -> layout, where only one is usual with that many; 17 in 2D only.
 
-UNIQUE_LAYOUTS: Mapping[int, str] = {
-    layout.num_joints: name for name, layout in LAYOUTS.items() if _COUNTS[layout.num_joints] == 1}
-"""Number of joints -> layout, where only one of the built-in layouts has that many."""
+With 15, 20, 21 and 25 joints there are several.
+"""
+
+
+class ChosenLayout(NamedTuple):
+    """A layout, and how the joints of the input get into it.
+
+    Args:
+        layout: The layout.
+        order: For each of its joints the index in the input; None where the order is the same.
+    """
+
+    layout: SkeletonLayout
+    order: tuple[int, ...] | None = None
 
 
 def choose_layout(path: Path, name: str | None, joints: int, usual: Mapping[int, str],
-                  joint_names: Sequence[str] = ()) -> SkeletonLayout:
+                  joint_names: Sequence[str] = (), coordinates: int = 2) -> ChosenLayout:
     """The layout of that name, that of the joint names, or the usual one with that many joints.
+
+    Names of joints are believed: where they are those of the layout in another order, or more,
+    the joints are brought into its order, and the others are left out. Where the input does not
+    name them, a layout with fewer joints can be chosen if the usual one has joints of these names.
 
     Args:
         path: The input, for the message.
         name: Name or YAML file of a layout; None to infer it.
         joints: How many joints the input has.
-        usual: Number of joints -> name of the usual layout, e.g. `UNIQUE_LAYOUTS`.
+        usual: Number of joints -> name of the usual layout, e.g. `USUAL_LAYOUTS`.
         joint_names: What the input calls its joints, in their order; empty if it does not.
+        coordinates: 2 or 3.
 
     Raises:
         MissingFileError: There is no such YAML file.
-        UserError: The layout is not clear, or the named one has another number of joints.
+        UserError: The layout is not clear, or the named one has other joints.
     """
-    if name is None and joint_names:
-        for layout in LAYOUTS.values():
-            if [joint.lower().replace(" ", "_") for joint in joint_names] == [*layout.joints]:
-                return layout
-        raise UserError(f"{path} names its joints {', '.join(joint_names)}, in an order that no "
-                        "built-in layout has; describe them in a YAML file and name it with "
-                        "--layout")
-    if name is None and joints not in usual:
+    named = [joint.lower().replace(" ", "_").replace("-", "_") for joint in joint_names]
+    if name is not None:
+        return _ordered(path, get_layout(name), joints, usual, named)
+    if named:
+        same = [layout for layout in LAYOUTS.values() if set(layout.joints) == set(named)]
+        for layout in sorted(same, key=lambda layout: [*layout.joints] != named):
+            return _ordered(path, layout, joints, usual, named)
+        raise UserError(f"{path} names its joints {', '.join(joint_names)}, which are those of no "
+                        "built-in layout; describe them in a YAML file and name it with --layout")
+    if joints not in usual or (joints == 17 and coordinates == 3):
+        known = [layout.name for layout in LAYOUTS.values() if layout.num_joints == joints]
         raise UserError(f"{path} has {joints} joints, which is the number of no layout or of "
-                        "several; name the layout with --layout")
-    chosen = get_layout(name or usual[joints])
-    if chosen.num_joints != joints:
-        raise UserError(f"{path} has {joints} joints, but --layout {name} has {chosen.num_joints}")
-    return chosen
+                        "several; name the layout with --layout, e.g. "
+                        + (" or ".join(known) or "a YAML file of your own"))
+    return ChosenLayout(get_layout(usual[joints]))
+
+
+def _ordered(path: Path, layout: SkeletonLayout, joints: int, usual: Mapping[int, str],
+             named: Sequence[str]) -> ChosenLayout:
+    """The layout with the order in which the input has its joints."""
+    if not named and joints != layout.num_joints and joints in usual:
+        named = get_layout(usual[joints]).joints
+    if len(named) == joints and set(layout.joints) <= set(named):
+        order = tuple(named.index(joint) for joint in layout.joints)
+        return ChosenLayout(layout, None if order == tuple(range(joints)) else order)
+    if layout.num_joints != joints:
+        raise UserError(f"{path} has {joints} joints, but --layout {layout.name} has "
+                        f"{layout.num_joints}")
+    return ChosenLayout(layout)

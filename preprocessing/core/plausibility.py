@@ -54,7 +54,7 @@ def check_clip(clip: Clip) -> Clip:
         raise Unusable("all coordinates are 0")
     notes = [clip.repairs] if clip.repairs else []
     if clip.keypoints.shape[-1] == 3:
-        _check_metres(clip.keypoints[present].astype(np.float64))
+        check_metres(clip.keypoints[present].astype(np.float64))
     else:
         height, width = clip.frame_size
         centre = np.array([width, height]) / 2
@@ -117,8 +117,14 @@ def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> None:
                        f"{height}: height and width are exchanged")
 
 
-def _check_metres(places: Floats) -> None:
-    """Checks visible joints ``(N, 3)``: those of a body around 0, or before a camera, pass."""
+def check_metres(places: Floats) -> None:
+    """Checks visible joints ``(N, 3)``: those of a body around 0, or before a camera, pass.
+
+    Raises:
+        Unusable: They are relative, or the third coordinate is a score.
+    """
+    if not len(places):
+        return
     x_and_y, third = places[:, :2], places[:, 2]
     are_shares = (((x_and_y > -0.5) & (x_and_y < 1.5)).mean() >= _MOST
                   and (x_and_y >= 0).mean() >= _MOST and np.ptp(places[:, 1]) < 1)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from preprocessing.core.files import read_class_names
-from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
-from preprocessing.core.plausibility import check_counting
+from preprocessing.core.layouts import USUAL_LAYOUTS, choose_layout
+from preprocessing.core.plausibility import check_counting, check_metres
 from preprocessing.core.source import Unusable
 from preprocessing.datasets import pickles
 from preprocessing.datasets.ntu.protocols import parse_name
@@ -25,7 +25,7 @@ from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Floats, Header
 
 # What such pickles hold by convention; 15 joints may be SBU or JHMDB.
-_USUAL_LAYOUTS = {**UNIQUE_LAYOUTS, 25: "ntu25"}
+_USUAL_LAYOUTS = {**USUAL_LAYOUTS, 25: "ntu25"}
 _SPLIT_NAME = re.compile(r"([^/\0]*?)_?(train|val|test)_?(\d*)")
 _MAX_CLASSES = 100_000
 _ABSURD = 10**9  # pixels
@@ -37,37 +37,35 @@ class PysklSource:
     It stays in memory, so worker processes would not make it faster.
 
     Args:
-        path: The pickle. Only arrays and plain containers are loaded from it.
+        path: The pickle. Only arrays and plain containers are loaded from it. It may be left out
+            where there is one of a part.
         layout: Name or YAML file of the layout; by default inferred from the number of joints.
         classes: Text file with one class name per line; by default labels are their own names.
+        train: Pickle whose clips are the part train.
+        val: Pickle whose clips are the part val, or test where there is no pickle of that part.
+        test: Pickle whose clips are the part test.
 
     Raises:
         MissingFileError: There is no such file.
         UserError: The file is not such a pickle, holds no keypoints, or a split is not clear.
     """
 
-    def __init__(self, path: Path, *, layout: str | None = None,
-                 classes: Path | None = None) -> None:
-        self.path = path
-        loaded = pickles.load(path)
-        content = {"annotations": loaded} if isinstance(loaded, list) else loaded
-        if isinstance(content, dict) and "keypoint" in content:
-            raise UserError(f"{path} is the annotation of a single clip; put those of all clips in "
-                            "a list")
-        annotations = content.get("annotations") if isinstance(content, dict) else None
-        if not isinstance(annotations, list) or not all(
-                isinstance(a, dict) and "frame_dir" in a for a in annotations):
-            raise UserError(f"{path} has no `annotations` with a `frame_dir` each; "
-                            "is it a pickle in the PYSKL schema?")
-        for annotation in annotations:
-            if not isinstance(annotation["frame_dir"], str):
-                kind = type(annotation["frame_dir"]).__name__
-                raise UserError(f"{path} has a `frame_dir` of the type {kind}; names of clips must "
-                                "be texts, there and in `split`")
+    def __init__(self, path: Path | None = None, *, layout: str | None = None,
+                 classes: Path | None = None, train: Path | None = None, val: Path | None = None,
+                 test: Path | None = None) -> None:
+        inputs = {"": path, "train": train, "val": val, "test": test}
+        files = {part: file for part, file in inputs.items() if file is not None}
+        if not files:
+            raise UserError("there is no input; give a .pkl file, or one for each part as --train, "
+                            "--val and --test")
+        loaded = {part: _load(file) for part, file in files.items()}
+        annotations = [a for found, _ in loaded.values() for a in found]
+        self.files = tuple(files.values())
+        path, names = self.files[0], " and ".join(map(str, self.files))
         self._annotations = {str(a["frame_dir"]): a for a in annotations}
         if len(self._annotations) < len(annotations):
             name, count = Counter(a["frame_dir"] for a in annotations).most_common(1)[0]
-            raise UserError(f"{path} has {count} annotations of the clip {name!r}; "
+            raise UserError(f"{names} has {count} annotations of the clip {name!r}; "
                             "keep one of them")
         keypoints = [a["keypoint"] for a in annotations if _is_keypoints(a.get("keypoint"))]
         given = next((a["keypoint"] for a in annotations if a.get("keypoint") is not None), None)
@@ -80,23 +78,30 @@ class PysklSource:
             raise UserError(f"{path} lists clips without keypoints, as the list of Kinetics-400 "
                             "does, whose keypoints lie in files of their own; "
                             "give a pickle whose annotations have `keypoint`")
-        self._splits = _splits(path, content.get("split"))
+        self._splits = _splits(path, _named_splits(files, loaded))
         # The shape of most annotations; those of another one are skipped when they are stored.
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
+        if coordinates == 3:  # before the layout is asked for
+            first = next(k for k in keypoints if k.shape[2:] == (joints, 3))
+            try:
+                check_metres(first[np.isfinite(first).all(-1)].astype(np.float64))
+            except Unusable as error:
+                raise UserError(f"{path} has a `keypoint` that cannot be used: {error}") from error
+        self._chosen = choose_layout(path, layout, joints, _USUAL_LAYOUTS, (), coordinates)
+        self._joints = joints
         self.header = Header(
             dataset=path.stem,
-            layout=choose_layout(path, layout, joints, _USUAL_LAYOUTS),
+            layout=self._chosen.layout,
             class_names=(_default_class_names(path, annotations) if classes is None
                          else read_class_names(classes)),
-            source=f"pyskl {path.name}",
+            source=f"pyskl {' '.join(file.name for file in self.files)}",
             num_coordinates=coordinates,
             dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
         )
         if classes is not None:
             labels = {a["label"] for a in annotations if isinstance(a.get("label"), int)}
             check_counting(labels, len(self.header.class_names), str(path))
-        self.files = (path,)
-        self.options: Mapping[str, Any] = {}
+        self.options: Mapping[str, Any] = {"parts": "/".join(files)}
 
     def keys(self) -> Sequence[str]:
         """The `frame_dir` of each annotation."""
@@ -125,6 +130,10 @@ class PysklSource:
         label = annotation.get("label", -1)
         if not isinstance(label, int | np.integer):
             raise Unusable(f"the annotation has the label {label!r}, which is not an integer")
+        if (self._chosen.order is not None and keypoints.shape[2] == self._joints
+                and scores.shape == keypoints.shape[:3]):
+            keypoints = keypoints[:, :, self._chosen.order]
+            scores = scores[:, :, self._chosen.order]
         return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
                      *_known_from_name(key))]
 
@@ -147,6 +156,40 @@ class PysklSource:
         if self.header.num_coordinates == 3:
             return 1, 1  # metres have no frame
         raise Unusable("the annotation has no `img_shape`")
+
+
+def _load(path: Path) -> tuple[list[Any], Any]:
+    """The annotations in a pickle, and its splits or None."""
+    loaded = pickles.load(path)
+    content = {"annotations": loaded} if isinstance(loaded, list) else loaded
+    if isinstance(content, dict) and "keypoint" in content:
+        raise UserError(f"{path} is the annotation of a single clip; put those of all clips in "
+                        "a list")
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    if not isinstance(annotations, list) or not all(
+            isinstance(a, dict) and "frame_dir" in a for a in annotations):
+        raise UserError(f"{path} has no `annotations` with a `frame_dir` each; "
+                        "is it a pickle in the PYSKL schema?")
+    for annotation in annotations:
+        if not isinstance(annotation["frame_dir"], str):
+            kind = type(annotation["frame_dir"]).__name__
+            raise UserError(f"{path} has a `frame_dir` of the type {kind}; names of clips must "
+                            "be texts, there and in `split`")
+    return annotations, content.get("split")
+
+
+def _named_splits(files: Mapping[str, Path],
+                  loaded: Mapping[str, tuple[list[Any], Any]]) -> Any:
+    """The splits in the input, and the one that the pickles of parts are."""
+    own = loaded[""][1] if "" in loaded else None
+    parts = {part: [a["frame_dir"] for a in found] for part, (found, _) in loaded.items() if part}
+    for part in parts:
+        if loaded[part][1] is not None:
+            raise UserError(f"--{part} {files[part]} has a split of its own; give it as the input, "
+                            "without --train, --val and --test")
+    if parts and own is not None:
+        raise UserError(f"{files['']} has a split of its own; leave out --train, --val and --test")
+    return parts or own
 
 
 def _known_from_name(name: str) -> tuple[int, int, int, int]:

@@ -144,10 +144,16 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
     }
     for protocol in file.splits:
         counts = [f"{part} {positions.size:,}" for part, positions in parts_of(file, protocol)]
-        facts[f"split {protocol}"] = ", ".join(counts)
+        how = file.how_split[protocol]
+        facts[f"split {protocol}"] = ", ".join(counts) + (f" ({how})" if how else "")
     unlabelled = int((file.label == -1).sum())
-    if 0 < unlabelled < len(file):
+    if unlabelled == len(file):
+        facts["labels"] = "none: for `ptl-skel predict` only; --labels names the classes of clips"
+    elif unlabelled:
         facts["clips without a label"] = f"{unlabelled:,}"
+    if not file.splits and unlabelled < len(file):
+        facts["splits"] = ("none, and training needs one: --labels with a column split, or "
+                           "`ptl-skel split`")
     for protocol, parts in file.splits.items():
         used = np.concatenate([np.empty(0, np.int64), *parts.values()])
         if len(used) < len(file):

@@ -27,9 +27,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from preprocessing.core.files import MAX_BYTES, find_clips, read_bytes, walk
+from preprocessing.core.labels import Row
 from preprocessing.core.plausibility import check_axes
 from preprocessing.core.source import Unusable
-from preprocessing.tools.labels import Row
 from preprocessing.tools.poses import Poses
 from preprocessing.tools.source import PoseSource
 from preprocessing.tools.tables import Part, find_parts, read_part

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from preprocessing.core.files import read_class_names
-from preprocessing.core.layouts import UNIQUE_LAYOUTS, choose_layout
-from preprocessing.core.plausibility import check_scores
+from preprocessing.core.labels import Row, name_classes, read_labels
+from preprocessing.core.layouts import USUAL_LAYOUTS, choose_layout
+from preprocessing.core.plausibility import check_metres, check_scores
 from preprocessing.core.source import Unusable
-from preprocessing.tools.labels import Row, name_classes, read_labels
 from preprocessing.tools.poses import Poses
 from preprocessing.tools.tracks import follow_persons
 from ptl_skel.errors import UserError
@@ -37,7 +38,7 @@ class PoseSource(ABC, Generic[T]):
         layout: Name or YAML file of the layout; by default inferred from the number of joints.
         frame_size: Height and width in pixels of frames whose size is not in the input.
         max_persons: Persons that are kept, those with the highest scores.
-        labels: CSV file of `preprocessing.tools.labels`; without it, what the input itself knows.
+        labels: CSV file of `preprocessing.core.labels`; without it, what the input itself knows.
         classes: File with one class name per line; by default the labels name the classes.
 
     Raises:
@@ -49,7 +50,7 @@ class PoseSource(ABC, Generic[T]):
     tool: ClassVar[str]
     """Name of the tool and of its command."""
 
-    layouts: ClassVar[Mapping[int, str]] = UNIQUE_LAYOUTS
+    layouts: ClassVar[Mapping[int, str]] = USUAL_LAYOUTS
     """Number of joints -> layout, where the tool has only one with that many."""
 
     def __init__(self, root: Path, *, layout: str | None = None,
@@ -73,9 +74,11 @@ class PoseSource(ABC, Generic[T]):
         joints, coordinates = first.keypoints.shape[1:]
         if coordinates == 2 and first.frame_size is None and frame_size is None:
             raise self._no_frame_size()
+        self._joints = joints
+        self._chosen = choose_layout(root, layout, joints, self.layouts, first.joint_names,
+                                     coordinates)
         self.header = Header(
-            dataset=root.resolve().stem, layout=choose_layout(
-                root, layout, joints, self.layouts, first.joint_names),
+            dataset=root.resolve().stem, layout=self._chosen.layout,
             class_names=self._labels.class_names,
             source=f"{self.tool}, at most {max_persons} persons", num_coordinates=coordinates)
 
@@ -135,11 +138,14 @@ class PoseSource(ABC, Generic[T]):
             Unusable: The input gives no clip; the message says why.
         """
         poses = self._read(key)
-        expected = self.header.layout.num_joints, self.header.num_coordinates
+        expected = self._joints, self.header.num_coordinates
         if poses.keypoints.shape[1:] != expected:
             joints, coordinates = poses.keypoints.shape[1:]
             raise Unusable(f"it has {joints} joints with {coordinates} coordinates, not "
-                           f"{expected[0]} with {expected[1]} as layout {self.header.layout.name}")
+                           f"{expected[0]} with {expected[1]} as the first clip")
+        if self._chosen.order is not None:
+            poses = replace(poses, keypoints=poses.keypoints[:, self._chosen.order],
+                            scores=poses.scores[:, self._chosen.order])
         doubt = check_scores(poses.scores)
         keypoints, scores = follow_persons(poses, self.max_persons)
         size = (1, 1) if expected[1] == 3 else poses.frame_size or self.frame_size
@@ -177,7 +183,10 @@ class PoseSource(ABC, Generic[T]):
         reason = "it is empty"
         for clip in self._clips:
             try:
-                return self._read(clip)
+                poses = self._read(clip)
+                if poses.keypoints.shape[-1] == 3:  # before the layout is asked for
+                    check_metres(poses.keypoints[poses.scores > 0])
+                return poses
             except Unusable as error:
                 reason = f"{clip}: {error}" if reason == "it is empty" else reason
         raise UserError(f"{self.root} has no clip that can be used; the first, {reason}")

@@ -1,4 +1,4 @@
-"""``ptl-skel show``: a clip as the network sees it, as PNG or GIF."""
+"""``ptl-skel show``: a clip as the network sees it, as PNG or GIF; or a joint layout."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def main(args: Sequence[str]) -> None:
         UserError: A file or a clip that does not exist, or an option that is out of range.
     """
     options = _parser().parse_args(args)
+    if options.layout is not None:
+        _show_layout(options.layout, options.out)
+        return
+    if options.file is None or options.clip is None:
+        raise UserError("give a keypoint file and --clip, or --layout")
     if min(options.frames, options.clip_len, options.size) < 1:
         raise UserError("--frames, --clip_len and --size must be >= 1")
     shown = min(options.frames, options.clip_len)
@@ -48,13 +53,31 @@ def main(args: Sequence[str]) -> None:
                   highlight=False, soft_wrap=True)
 
 
+def _show_layout(name: str, out: str | None) -> None:
+    from ptl_skel.show.layout import draw_layout
+    from ptl_skel.skeletons import get_layout
+
+    layout = get_layout(name)
+    path = Path(out or f"{layout.name}.png")
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--out must end in .png for a layout, got {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_layout(layout).savefig(path, dpi=130)
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
+    console.print(f"{layout.name}: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel show", description="Shows a clip as a network sees it: the skeleton in the "
-        "box around all persons, and below it the joint heatmaps.")
-    parser.add_argument("file", metavar="FILE", type=Path, help="keypoint file")
-    parser.add_argument("--clip", required=True, metavar="ID",
+        "box around all persons, and below it the joint heatmaps. Or shows a joint layout.")
+    parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help="keypoint file")
+    parser.add_argument("--clip", metavar="ID",
                         help="id of the clip, or its place in the file: 1 for the first")
+    parser.add_argument("--layout", metavar="NAME", help=(
+        "show the joint layout of that name, or of a YAML file, instead of a clip"))
     parser.add_argument("--out", metavar="PICTURE", help=(
         "a .png shows some frames in a row, a .gif all that the network sees, one after the "
         "other; default: <clip id>.png"))

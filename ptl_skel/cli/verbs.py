@@ -29,6 +29,8 @@ VERBS = {
                        "preprocessing.commands", "preprocess"),
     "check": Verb("what is in a keypoint file, and whether it is sound",
                   "preprocessing.commands", "check"),
+    "split": Verb("a random split for a keypoint file without one",
+                  "preprocessing.commands", "split"),
     "fit": Verb("train a model, then test it", "ptl_skel.cli.lightning", "fit"),
     "validate": Verb("validate a checkpoint", "ptl_skel.cli.lightning", "validate"),
     "test": Verb("test a checkpoint", "ptl_skel.cli.lightning", "test"),

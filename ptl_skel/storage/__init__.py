@@ -8,12 +8,13 @@ Frames of all clips are stored in flat contiguous arrays; an index lists the row
     /clips/{id, label, start, num_frames, num_persons, height, width,
             subject, camera, setup, replication}                          one entry per clip
     /splits/<protocol>/<train|val|test>                                   indices into /clips
+            attrs: how                            of a split that was made at random: how it was
 
 Rows ``start : start + num_persons * num_frames`` of a clip, viewed as ``(M, T, V, C)``, are its
 persons, frames, joints and coordinates (pixels of the frame, or metres for 3D). A joint that is
 missing has score 0, and its coordinates have no meaning. A number that is not known is -1.
 
-`ClipWriter` writes such files, `KeypointFile` reads them.
+`ClipWriter` writes such files, `add_split` adds a protocol to one, `KeypointFile` reads them.
 """
 
 from ptl_skel.storage.reader import KeypointFile
@@ -28,7 +29,8 @@ from ptl_skel.storage.schema import (
     UpToDate,
     valid_clip,
 )
+from ptl_skel.storage.splits import add_split
 from ptl_skel.storage.writer import ClipWriter
 
 __all__ = ["MAX_SIDE", "PARTS", "Clip", "ClipWriter", "FileTakenError", "Floats", "Header",
-           "KeypointFile", "KeypointFileError", "UpToDate", "valid_clip"]
+           "KeypointFile", "KeypointFileError", "UpToDate", "add_split", "valid_clip"]

@@ -10,12 +10,12 @@ import h5py
 from ptl_skel.storage.schema import KeypointFileError
 
 
-def open_hdf5(path: Path, mode: Literal["r", "w"] = "r", **options: Any) -> h5py.File:
+def open_hdf5(path: Path, mode: Literal["r", "r+", "w"] = "r", **options: Any) -> h5py.File:
     """An HDF5 file; HDF5 locks it as long as it is open.
 
     Args:
         path: The file.
-        mode: ``r`` to read it, ``w`` to write it anew.
+        mode: ``r`` to read it, ``r+`` to change it, ``w`` to write it anew.
         **options: Of `h5py.File`.
 
     Raises:

@@ -41,6 +41,7 @@ class KeypointFile:
     Attributes:
         header: What holds for all clips.
         splits: Clip indices by protocol and part.
+        how_split: How each protocol was made; empty for those that came with the data.
         job: Fingerprint of the job that made the file; empty if it is not known.
         num_inputs, num_lost: Number of inputs that should have given clips, and that did not.
         ids: Names of the clips.
@@ -147,8 +148,10 @@ class KeypointFile:
 
     def _read_splits(self, file: h5py.File) -> None:
         self.splits: Splits = {}
+        self.how_split: dict[str, str] = {}
         for protocol, parts in file["splits"].items():
             self.splits[protocol] = {}
+            self.how_split[protocol] = parts.attrs.get("how", b"").decode()
             for part, stored in parts.items():
                 where = f"has a split {protocol}/{part} that"
                 if part not in PARTS or stored.dtype.kind != "i" or stored.ndim != 1:

@@ -11,7 +11,8 @@ from ptl_skel.__main__ import main
 from ptl_skel.data.cameras import Camera
 from ptl_skel.data.transforms import compact_box, crop_resize
 from ptl_skel.show.clip import draw_heatmap, draw_row, draw_skeletons, read_camera, view_clip
-from ptl_skel.skeletons import LAYOUTS
+from ptl_skel.show.layout import draw_layout
+from ptl_skel.skeletons import LAYOUTS, get_layout
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile
 
 LAYOUT = LAYOUTS["penn13"]
@@ -174,3 +175,29 @@ def test_cameras_that_cannot_be_used(capsys, keypoint_file, spatial_file, tmp_pa
     assert "the camera sees 0 %" in refused(spatial_file, "{axes: [x, y, -z], distance: null}")
     assert "does not exist" in refusal(
         capsys, spatial_file, "--clip", "1", "--camera", "nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", ["hand21", "coco_wholebody133", "jhmdb15", "blazepose33"])
+def test_a_layout_is_drawn(name, capsys, tmp_path):
+    out = tmp_path / "new" / f"{name}.png"
+    main(["show", "--layout", name, "--out", str(out)])
+    assert out.read_bytes().startswith(b"\x89PNG")
+    figure = draw_layout(get_layout(name))
+    layout, axes = get_layout(name), figure.axes[0]
+    assert len(axes.lines) == len(layout.limbs) + len(layout.pairs)
+    places = np.asarray(axes.collections[0].get_offsets())
+    assert len(np.unique(places.round(3), axis=0)) == layout.num_joints
+    for left, right in layout.pairs:
+        assert places[left] == pytest.approx(places[right] * (-1, 1), abs=0.05)
+        assert places[left, 0] > places[right, 0]
+
+
+def test_a_layout_that_cannot_be_drawn(capsys, tmp_path):
+    for arguments, message in (
+            (["--layout", "coco18"], "must be one of"),
+            (["--layout", "coco17", "--out", str(tmp_path / "x.gif")], "must end in .png"),
+            ([], "give a keypoint file and --clip, or --layout")):
+        with pytest.raises(SystemExit) as ended:
+            main(["show", *arguments])
+        assert ended.value.code == 2
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -231,3 +231,13 @@ def test_sbu(shared, tmp_path):
         np.testing.assert_array_equal(clip.keypoints, annotations[clip.id]["keypoint"])
         assert clip.label == annotations[clip.id]["label"]
         assert (clip.scores == 1).all()
+
+
+def test_the_hands_of_whole_bodies(path):
+    given = annotate(joints=133)
+    source = PysklSource(dump(path, given), layout="coco_hands59")
+    clip, = source.read("a")
+    chosen = [*range(17), *range(91, 133)]
+    np.testing.assert_array_equal(clip.keypoints, given["keypoint"][:, :, chosen])
+    np.testing.assert_array_equal(clip.scores, given["keypoint_score"][:, :, chosen])
+    assert PysklSource(path).header.layout.name == "coco_wholebody133"

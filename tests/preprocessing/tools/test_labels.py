@@ -3,7 +3,7 @@
 import pytest
 
 from preprocessing.core.files import read_class_names
-from preprocessing.tools.labels import Row, name_classes, read_labels
+from preprocessing.core.labels import Row, name_classes, read_labels
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Labels, splits and subjects of your own clips: a CSV file beside the keypoints.
 
-``clip,label[,split][,subject]``, a line per clip: the label is the name of a class or its index,
-the split train, val or test, the subject a number. Only `clip` and `label` are required columns,
+``clip[,label][,split][,subject]``, a line per clip: the label is the name of a class or its index,
+the split train, val or test, the subject a number. Only `clip` and one more are required columns,
 and all values except the clip may be empty where they are not known.
 """
 
@@ -131,9 +131,9 @@ def read_labels(path: Path) -> dict[str, Row]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, strict=True)
             columns = [name.strip() for name in next(lines, [])]
-            if not {"clip", "label"} <= set(columns) <= set(_COLUMNS):
-                raise UserError(f"--labels {path} must have the columns clip and label, may have "
-                                f"split and subject, but has: {', '.join(columns) or 'nothing'}")
+            if not {"clip"} < set(columns) <= set(_COLUMNS):
+                raise UserError(f"--labels {path} must have the column clip, and label, split or "
+                                f"subject, but has: {', '.join(columns) or 'nothing'}")
             for cells in lines:
                 where = f"--labels {path}, line {lines.line_num}"
                 if len(cells) != len(columns):
@@ -162,4 +162,4 @@ def _row(where: str, values: Mapping[str, str]) -> tuple[str, Row]:
     if subject and not _is_number(subject):
         raise UserError(f"{where} has the subject {subject!r}, but it must be a number from 0 "
                         "to 999999999, or empty")
-    return values["clip"], Row(values["label"], split, int(subject) if subject else -1)
+    return values["clip"], Row(values.get("label", ""), split, int(subject) if subject else -1)

@@ -1,0 +1,83 @@
+"""A source whose clips get their labels, subjects and splits from a CSV file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from preprocessing.core.labels import name_classes, read_labels
+from preprocessing.core.source import Source
+from ptl_skel.errors import UserError
+from ptl_skel.storage import Clip, Header
+
+
+class LabelledSource:
+    """Any source together with a CSV file of `preprocessing.core.labels`.
+
+    If the file names any label, only its labels count; if it names none, those of the source do.
+    The same holds for the subjects. Its split is added to those of the source.
+
+    Args:
+        source: The source.
+        path: The CSV file.
+        has_classes: Whether the source's classes were named by the user, so that labels must be
+            of them; otherwise the labels in the file name the classes.
+
+    Raises:
+        MissingFileError: There is no such file.
+        UserError: It is not such a file, or none of its clips are in the source.
+    """
+
+    def __init__(self, source: Source, path: Path, *, has_classes: bool = False) -> None:
+        self._source, self._path = source, path
+        rows = read_labels(path)
+        keys = source.keys()
+        names = {name for key in keys for name in (key, Path(key).stem)}
+        if keys and names.isdisjoint(rows):
+            raise UserError(f"--labels {path} names none of the clips: it names "
+                            f"{next(iter(rows))!r}, the input has {keys[0]!r}")
+        self._labels = name_classes(rows, source.header.class_names if has_classes else None,
+                                    f"--labels {path}")
+        self._has_labels = any(row.label for row in rows.values())
+        self._has_subjects = any(row.subject >= 0 for row in rows.values())
+
+    @property
+    def header(self) -> Header:
+        """That of the source, with the classes of the labels."""
+        header = self._source.header
+        return replace(header, class_names=self._labels.class_names) if self._has_labels else header
+
+    @property
+    def files(self) -> Iterator[Path]:
+        """Those of the source, and the CSV file."""
+        yield from self._source.files
+        yield self._path
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Those of the source."""
+        return self._source.options
+
+    def keys(self) -> Sequence[str]:
+        """Those of the source."""
+        return self._source.keys()
+
+    def read(self, key: str) -> list[Clip]:
+        """The clips of one input.
+
+        Raises:
+            Unusable: As the source does.
+        """
+        return list(self._relabel(self._source.read(key)))
+
+    def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """Those of the source, and the one in the CSV file."""
+        return {**self._source.splits(ids), **self._labels.splits(self._labels.rows)}
+
+    def _relabel(self, clips: Iterable[Clip]) -> Iterator[Clip]:
+        for clip in clips:
+            yield replace(
+                clip, label=self._labels.label(clip.id) if self._has_labels else clip.label,
+                subject=self._labels.subject(clip.id) if self._has_subjects else clip.subject)
