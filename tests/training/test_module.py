@@ -132,7 +132,7 @@ class TestClipPredictions:
         for process in processes:
             process.start()
         for process in processes:
-            process.join(60)
+            process.join(300)
             assert process.exitcode == 0
         for rank in range(2):
             clip, label, probabilities = torch.load(tmp_path / str(rank))
@@ -418,7 +418,7 @@ class TestClassifier:
         for process in processes:
             process.start()
         for process in processes:
-            process.join(60)
+            process.join(300)
             assert process.exitcode == 0
         assert [torch.load(tmp_path / str(rank)) for rank in range(2)] == [[], []]
 
