@@ -224,12 +224,15 @@ class ActionRecognizer(LightningModule):
         """Inputs ``(N, C, T, H, W)`` to logits ``(N, K)``."""
         return cast(Tensor, self.classifier(inputs))
 
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Cross entropy of logits ``(N, K)`` while training, with smoothing and class weights."""
+        return F.cross_entropy(logits, label, self._weight, label_smoothing=self.label_smoothing)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
         logits: Tensor = self(batch["inputs"])
         label = batch["label"]
-        loss = F.cross_entropy(logits, label, self._weight,
-                               label_smoothing=self.label_smoothing)
+        loss = self.loss(logits, label)
         right = (logits.argmax(1) == label).float().mean()
         self.log_dict({f"train/{LOSS}": loss, f"train/{TOP1}": right}, on_epoch=True, on_step=False,
                       batch_size=len(label), prog_bar=True, sync_dist=True)

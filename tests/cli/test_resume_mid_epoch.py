@@ -22,9 +22,9 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
 
 
-def fit(tiny_file, tiny_config, run_dir, *arguments):
+def fit(file, tiny_config, run_dir, *arguments):
     """Four epochs in which all that can be random is."""
-    main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir", run_dir,
+    main(["fit", "--config", str(tiny_config), "--data.file", str(file), "--run_dir", run_dir,
           "--trainer.max_epochs", "4", "--model.dropout", "0.5", "--model.warmup", "0.2",
           "--data.augment.rotation", "20", "--data.augment.scale", "0.2", "--data.augment.shift",
           "0.1", *arguments])
@@ -47,10 +47,13 @@ def later(run_dir, epoch):
 @pytest.mark.parametrize("arguments", [
     [], ["--data.num_workers", "1"], ["--data.on_device", "true"],
     ["--data.balanced", "true", "--model.class_weights", "balanced"],
+    ["--data.camera", "camera/moving.yaml"],
     ["--trainer.accumulate_grad_batches", "2"], ["--trainer.val_check_interval", "1"]],
-    ids=["plain", "workers", "on_device", "balanced", "accumulated", "validated at each step"])
-def test_every_step_can_be_resumed_from(tiny_file, tiny_config, arguments):
-    fit(tiny_file, tiny_config, "whole", *arguments, *SAVE)
+    ids=["plain", "workers", "on_device", "balanced", "camera", "accumulated",
+         "validated at each step"])
+def test_every_step_can_be_resumed_from(tiny_file, spatial_file, tiny_config, arguments):
+    file = spatial_file if "--data.camera" in arguments else tiny_file
+    fit(file, tiny_config, "whole", *arguments, *SAVE)
     expected = state("whole")
     saved = sorted(Path("saved").glob("*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))
     steps = [int(path.stem.split("=")[1]) for path in saved]
@@ -58,7 +61,7 @@ def test_every_step_can_be_resumed_from(tiny_file, tiny_config, arguments):
     assert steps == list(range(1, 4 * per_epoch + 1))
     tried = list(zip(steps, saved, strict=True))[:-1]
     for step, path in tried[1::3] if arguments else tried:
-        fit(tiny_file, tiny_config, f"from{step}", *arguments, "--ckpt_path", str(path))
+        fit(file, tiny_config, f"from{step}", *arguments, "--ckpt_path", str(path))
         found = state(f"from{step}")
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in found), step

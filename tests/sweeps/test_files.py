@@ -28,7 +28,7 @@ def _folder(tmp_path, monkeypatch):
 class TestShipped:
     def test_one_for_each_question(self):
         assert [path.stem for path in SHIPPED] == [
-            "augmentation", "backbone", "design", "frames", "joints_limbs", "reduction",
+            "augmentation", "backbone", "cameras", "design", "frames", "joints_limbs", "reduction",
             "resolution", "seeds"]
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -52,8 +52,6 @@ class TestShipped:
         configs = cli.parse([arguments_of(sweep, cell) for sweep, cell in cells])
         for (_, cell), config in zip(cells, configs, strict=True):
             for name, value in cell.values.items():
-                if isinstance(value, str) and value.endswith(".yaml"):
-                    value = yaml.safe_load((CONFIGS / value).read_text())
                 assert_holds(of(config, name), value)
 
     def test_every_value_is_among_the_extremes(self):
@@ -66,8 +64,10 @@ class TestShipped:
     def test_cells(self):
         names = {path.stem: [cell.name for cell in grid(read_sweep(path))] for path in SHIPPED}
         assert {stem: len(cells) for stem, cells in names.items()} == {
-            "augmentation": 18, "backbone": 21, "design": 48, "frames": 12, "joints_limbs": 6,
-            "reduction": 27, "resolution": 27, "seeds": 10}
+            "augmentation": 18, "backbone": 21, "cameras": 9, "design": 48, "frames": 12,
+            "joints_limbs": 6, "reduction": 27, "resolution": 27, "seeds": 10}
+        assert names["cameras"][1:3] == ["file=data_nw_ucla_3d.h5,front-seed0",
+                                         "file=data_nw_ucla_3d.h5,moving-seed0"]
         assert names["backbone"][:2] == ["full3d-seed0", "r2plus1d-seed0"]
         assert names["reduction"][1] == "middle=matched,widths=16-32-64-128-seed0"
         assert names["resolution"][0] == "size=24,eval_size=24,sigma=0.4-seed0"
@@ -75,7 +75,7 @@ class TestShipped:
         assert "crop_area=1-1,flip=0,rotation=0,scale=0,shift=0-seed2" in names["augmentation"]
 
     def test_found_by_name_from_anywhere(self):
-        assert read_sweep(Path("sweeps/frames.yaml")).path == SHIPPED[3]
+        assert read_sweep(Path("sweeps/frames.yaml")).path == SHIPPED[4]
 
 
 def of(config, name):
@@ -85,7 +85,11 @@ def of(config, name):
 
 
 def assert_holds(found, value):
-    """That a setting is the value, or has what the value has, whatever else."""
+    """That a setting is the value, or has what the value or its file has, whatever else."""
+    if isinstance(value, str) and value.endswith(".yaml"):
+        value = yaml.safe_load((CONFIGS / value).read_text())
+    if isinstance(found, Path):
+        found = str(found)
     if isinstance(value, dict):
         for key, inner in value.items():
             assert_holds(found[key], inner)
