@@ -59,11 +59,13 @@ def check_clip(clip: Clip) -> Clip:
         height, width = clip.frame_size
         centre = np.array([width, height]) / 2
         with np.errstate(over="ignore", invalid="ignore"):  # of float16
-            far = present & (np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
-        if far.any():
+            far = np.isfinite(clip.keypoints).all(-1) & (
+                np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
+        if far.any():  # also where the score is 0: such numbers would overflow in a network
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
-            clip = replace(clip, scores=np.where(far, 0, clip.scores))
+            clip = replace(clip, scores=np.where(far, 0, clip.scores),
+                           keypoints=np.where(far[..., None], 0, clip.keypoints))
         _check_pixels(clip.keypoints[present].astype(np.float64), clip.frame_size)
     seen = int(present.any((0, 2)).sum())
     if present.shape[1] >= _LONG and seen < _EMPTY * present.shape[1]:
