@@ -11,10 +11,11 @@ Reference:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,7 @@ from ptl_skel.storage import Clip, Floats, Header
 
 _PARTS = ("train", "test")
 _JOINTS, _PERSONS = 25, 2
+_MAX_CLASSES = 100_000
 _PROTOCOLS = {"cs": "xsub", "csub": "xsub", "cv": "xview", "cset": "xset"}
 
 
@@ -52,19 +54,16 @@ class CtrGcnSource:
             raise MissingFileError(f"{path} does not exist, or is not a file; give an .npz file")
         self.path = path
         self._streams: dict[str, _Rows] = {}
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = {name.removesuffix(".npy") for name in archive.namelist()}
-                missing = [f"{axis}_{part}" for part in _PARTS for axis in "xy"
-                           if f"{axis}_{part}" not in names]
-                if missing:
-                    raise UserError(f"{path} has no array {missing[0]}; it is not an archive of "
-                                    f"CTR-GCN, it has {', '.join(sorted(names)[:8])}")
-                labels = {part: _read_labels(archive, part) for part in _PARTS}
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path} cannot be read as an archive of CTR-GCN: {error}") from error
+        with _damage_reported(path):
+            archive = zipfile.ZipFile(path)
+        with archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
+            missing = [f"{axis}_{part}" for part in _PARTS for axis in "xy"
+                       if f"{axis}_{part}" not in names]
+            if missing:
+                raise UserError(f"{path} has no array {missing[0]}; it is not an archive of "
+                                f"CTR-GCN, it has {', '.join(sorted(names)[:8])}")
+            labels = {part: _read_labels(path, archive, part) for part in _PARTS}
         self._labels = {f"{part}_{row:06d}": (part, row, int(label))
                         for part, of_part in labels.items() for row, label in enumerate(of_part)}
         count = max((label for _, _, label in self._labels.values()), default=-1) + 1
@@ -117,9 +116,10 @@ class _Rows:
 
     def __init__(self, path: Path, part: str) -> None:
         self._name = f"x_{part} in {path}"
-        archive = zipfile.ZipFile(path)  # read from as long as this object lives
-        self._stream: IO[bytes] = archive.open(f"x_{part}.npy")
-        shape, is_fortran, self._dtype = _read_header(self._stream)
+        self._path = path
+        with _damage_reported(path):
+            self._stream: IO[bytes] = zipfile.ZipFile(path).open(f"x_{part}.npy")  # noqa: SIM115
+            shape, is_fortran, self._dtype = _read_header(self._stream)
         if (len(shape) != 3 or shape[2] != 3 * _JOINTS * _PERSONS or is_fortran
                 or self._dtype.kind != "f" or shape[1] * shape[2] * 8 > MAX_BYTES):
             raise UserError(f"{self._name} has the shape {shape}, expected (N, 300, 150)")
@@ -129,10 +129,8 @@ class _Rows:
         """A row ``(T, 150)``; those before it can no longer be read."""
         size = math.prod(self._shape) * self._dtype.itemsize
         while self._next <= row:
-            try:
+            with _damage_reported(self._path):
                 data = self._stream.read(size)
-            except (zipfile.BadZipFile, EOFError, OSError) as error:
-                raise UserError(f"{self._name} is damaged at row {self._next}: {error}") from error
             self._next += 1
         if len(data) != size:
             raise UserError(f"{self._name} ends at row {row}")
@@ -140,15 +138,35 @@ class _Rows:
         return rows.reshape(self._shape)
 
 
-def _read_labels(archive: zipfile.ZipFile, part: str) -> NDArray[np.int64]:
-    with archive.open(f"y_{part}.npy") as stream:
-        shape, is_fortran, dtype = _read_header(stream)
+@contextlib.contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Around calls that only read: a damaged archive can raise anything."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"{path} cannot be read as an archive of CTR-GCN: "
+                        f"{error or type(error).__name__}") from error
+
+
+def _read_labels(path: Path, archive: zipfile.ZipFile, part: str) -> NDArray[np.int64]:
+    with _damage_reported(path):
+        stream = archive.open(f"y_{part}.npy")
+    with stream:
+        with _damage_reported(path):
+            shape, is_fortran, dtype = _read_header(stream)
         size = math.prod(shape) * dtype.itemsize
-        if len(shape) not in {1, 2} or dtype.kind not in "biuf" or size > MAX_BYTES:
-            raise UserError(f"y_{part} has the shape {shape}, expected (N, classes)")
-        labels = np.frombuffer(stream.read(size), dtype).reshape(
-            shape, order="F" if is_fortran else "C")
-    return (labels.argmax(1) if labels.ndim == 2 else labels).astype(np.int64)
+        if len(shape) not in {1, 2} or dtype.kind not in "biuf" or not 0 < size <= MAX_BYTES:
+            raise UserError(f"y_{part} in {path} has the shape {shape}, expected (N, classes)")
+        with _damage_reported(path):
+            data = stream.read(size)
+    if len(data) != size:
+        raise UserError(f"y_{part} in {path} does not hold what its header says")
+    labels = np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
+    if labels.ndim == 2:
+        return np.asarray(labels.argmax(1))
+    if not ((labels >= 0) & (labels < _MAX_CLASSES) & (labels == np.floor(labels))).all():
+        raise UserError(f"y_{part} in {path} must hold indices of classes")
+    return labels.astype(np.int64)
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

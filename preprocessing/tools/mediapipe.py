@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.files import find_clips, read_bytes, walk
+from preprocessing.core.files import find_clips, read_bytes, to_numbers, walk
 from preprocessing.core.labels import Row
 from preprocessing.core.source import Unusable
 from preprocessing.tools.arrays import read_npy
@@ -102,7 +102,7 @@ class MediapipeSource(PoseSource[Path | FrameFiles | Part]):
 
 
 def _read(path: Path) -> NDArray[np.float64]:
-    return np.asarray(read_npy(io.BytesIO(read_bytes(path)), path.name), np.float64)
+    return to_numbers(read_npy(io.BytesIO(read_bytes(path)), path.name), path.name)
 
 
 def _is_frame(path: Path) -> bool:

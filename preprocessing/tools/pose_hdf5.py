@@ -38,7 +38,7 @@ def read_hdf5(path: Path) -> Poses:
                            f"holds {', '.join(list(file)[:5]) or 'nothing'}")
     except Unusable:
         raise
-    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises of damaged files
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # damaged files
         raise Unusable(f"it cannot be read as an HDF5 file ({error})") from error
 
 
@@ -49,8 +49,9 @@ def _read_sleap(file: h5py.File) -> Poses:
         raise Unusable(f"`tracks` have the shape {tracks.shape}, expected (persons, 2, joints, "
                        "frames)")
     persons, _, joints, frames = tracks.shape
-    names = [name.decode() if isinstance(name, bytes) else str(name)
-             for name in file["node_names"][()].tolist()]
+    names = _texts(file["node_names"])
+    if len(names) != joints:
+        raise Unusable(f"it names {len(names)} joints, but `tracks` have {joints}")
     scores = np.ones((persons, joints, frames))
     if "point_scores" in file and file["point_scores"].shape == scores.shape:
         scores = np.nan_to_num(_values(file["point_scores"]))
@@ -93,6 +94,13 @@ def _read_deeplabcut(table: h5py.Dataset) -> Poses:
     persons = len(blocks)
     return Poses(joined[..., :2], scores, np.tile(frames, persons),
                  np.repeat(np.arange(persons), len(frames)), frames, joint_names=columns.joints)
+
+
+def _texts(stored: Any) -> list[str]:
+    if not isinstance(stored, h5py.Dataset) or stored.nbytes > MAX_BYTES:
+        return []
+    return [name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+            for name in np.ravel(np.asarray(stored[()])).tolist()]
 
 
 def _values(stored: Any) -> Any:
