@@ -104,6 +104,9 @@ def read_npz(path: Path) -> Poses:
     if "keypoints" not in arrays:
         raise Unusable("it has no array `keypoints`" + _others(path))
     keypoints = arrays["keypoints"]
+    if keypoints.ndim == 5:
+        raise Unusable(f"`keypoints` have the shape {keypoints.shape}: many clips in one array, as "
+                       "in the train_data.npy of ST-GCN; save a file per clip, (M, T, V, C) each")
     if keypoints.ndim not in {3, 4} or keypoints.shape[-1] not in {2, 3}:
         raise Unusable(f"`keypoints` have the shape {keypoints.shape}, expected "
                        "(M, T, V, 2), (T, V, 2), or 3 at the end")

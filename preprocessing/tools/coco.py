@@ -7,8 +7,8 @@
 - COCO annotations: ``{"images": [{"id", "file_name", "height", "width"}, ...], "annotations":
   [{"image_id", "keypoints": [x, y, v, ...]}, ...]}``. A joint is present where v is not 0.
 - MMPose's predictions of a video: ``{"meta_info", "instance_info": [{"frame_id", "instances":
-  [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list; with
-  ``[x, y, z]`` for its 3D predictions.
+  [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list, or a
+  list of persons per frame, also below ``predictions``; with ``[x, y, z]`` for 3D.
 - Ultralytics' ``to_json()`` of each frame in a list: ``[[{"keypoints": {"x", "y", "visible"},
   "track_id"}, ...], ...]``.
 
@@ -81,6 +81,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         if isinstance(content, dict) and "annotations" in content:
             return _read_annotations(content, self.num_joints)
         names: tuple[str, ...] = ()
+        content = _unwrap_predictions(content)
         if isinstance(content, dict):
             names = _names_of(content)
             content = _persons_by_image(content)
@@ -147,6 +148,15 @@ def _persons_by_image(content: Mapping[str, Any]) -> Any:
         if key in content:
             raise Unusable(f"it is {what}")
     return None
+
+
+def _unwrap_predictions(content: Any) -> Any:
+    """The list of persons of each frame in what the inferencer of MMPose yields, if it is that."""
+    results = content if isinstance(content, list) else [content]
+    if not results or not all(isinstance(one, dict) and isinstance(one.get("predictions"), list)
+                              for one in results):
+        return content
+    return [frame for one in results for frame in one["predictions"]]
 
 
 def _unwrap_persons(found: Any) -> Any:

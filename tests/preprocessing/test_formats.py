@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 
 import h5py
 import numpy as np
@@ -96,11 +97,24 @@ def test_deeplabcut_of_several_persons(read, tmp_path):
     np.testing.assert_allclose(keypoints, poses, rtol=1e-6)
 
 
-def test_deeplabcut_hdf5(read, tmp_path):
-    pytest.importorskip("tables")
+def to_hdf(table, path):
+    """What pandas writes with PyTables, as far as it matters."""
+    rows = np.empty(len(table), [("index", "i8"), ("values_block_0", "f8", table.shape[1])])
+    rows["index"], rows["values_block_0"] = table.index, table.to_numpy()
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset("df_with_missing/table", data=rows)
+        stored.attrs["values_block_0_kind"] = np.bytes_(pickle.dumps(list(table.columns), 0))
+
+
+@pytest.mark.parametrize("by_pandas", [True, False])
+def test_deeplabcut_hdf5(read, tmp_path, by_pandas):
     poses = walk(persons=2)
-    deeplabcut(poses, ["mouse1", "mouse2"]).to_hdf(
-        tmp_path / "pair.h5", key="df_with_missing", format="table", mode="w")
+    table = deeplabcut(poses, ["mouse1", "mouse2"])
+    if by_pandas:
+        pytest.importorskip("tables")  # not among our dependencies
+        table.to_hdf(tmp_path / "pair.h5", key="df_with_missing", format="table", mode="w")
+    else:
+        to_hdf(table, tmp_path / "pair.h5")
     for command in ("tables", "keypoints"):
         keypoints, scores = read(command, "pair.h5", *SIZED).frames(0)
         np.testing.assert_allclose(keypoints, poses, rtol=1e-6)
@@ -437,6 +451,24 @@ def test_mmpose_in_3d(read, refuse, tmp_path, flat):
     assert file.header.num_coordinates == 3
     np.testing.assert_allclose(file.frames(0)[0], poses, rtol=1e-6)
     assert (file.frames(0)[1] == 0.5).all()
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda frames: frames, lambda frames: {"predictions": frames},
+    lambda frames: [{"visualization": [], "predictions": [frame]} for frame in frames]])
+def test_what_the_inferencer_of_mmpose_yields(read, tmp_path, wrap):
+    poses = walk()
+    (tmp_path / "jump.json").write_text(json.dumps(wrap([[{
+        "keypoints": poses[0, frame].tolist(), "keypoint_scores": [0.5] * 17,
+        "bbox": [[0.0, 0.0, 9.0, 9.0]], "bbox_score": 0.9}] for frame in range(12)])))
+    np.testing.assert_allclose(read("keypoints", "jump.json", *SIZED).frames(0)[0], poses,
+                               rtol=1e-6)
+
+
+def test_an_array_of_many_clips_is_refused_by_name(refuse, tmp_path):
+    np.save(tmp_path / "train_data.npy", np.zeros((4, 3, 300, 25, 2), np.float32))
+    assert "many clips in one array, as in the train_data.npy of ST-GCN" in refuse(
+        "keypoints", "train_data.npy", *SIZED)
 
 
 def test_the_tool_can_be_named(read, refuse, tmp_path):

@@ -46,6 +46,15 @@ def test_an_absurd_coordinate_is_a_missing_joint(value):
     assert checked.repairs == "joints more than 10 frame sizes away count as missing: 1"
 
 
+def test_an_absurd_coordinate_in_metres_is_a_missing_joint():
+    for z in (0, 3):
+        keypoints = metres(z)
+        keypoints[0, 3, 5, 2] = -2147480064
+        checked = check_clip(clip(keypoints, (1, 1)))
+        assert np.argwhere(checked.scores == 0).tolist() == [[0, 3, 5]]
+        assert checked.repairs.endswith("as usual count as missing: 1")
+
+
 @pytest.mark.parametrize("change", [
     lambda xy: xy / (640, 480), lambda xy: xy / (320, 240) - 1,  # 0..1, -1..1
     lambda xy: np.where(RANDOM.uniform(size=xy.shape) < 0.02, 50, xy / (640, 480)),  # and outliers
