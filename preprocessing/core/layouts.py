@@ -12,7 +12,7 @@ from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
 
 USUAL_LAYOUTS: Mapping[int, str] = {
     13: "penn13", 17: "coco17", 18: "openpose18", 24: "smpl24", 26: "halpe26", 33: "blazepose33",
-    59: "coco_hands59", 75: "holistic75", 133: "coco_wholebody133"}
+    59: "coco_hands59", 75: "holistic75", 133: "coco_wholebody133", 136: "halpe136"}
 """Number of joints -> layout, where only one is usual with that many; 17 in 2D only.
 
 With 15, 20, 21 and 25 joints there are several.

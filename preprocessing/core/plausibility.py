@@ -19,6 +19,7 @@ from ptl_skel.storage import Clip, Floats
 
 _FAR = 10  # frame sizes; further away than that a joint is lost
 _FAR_3D = 1000  # times the median distance from the origin
+_HALL = 100  # metres
 _SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where joints were guessed
 _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
@@ -64,7 +65,11 @@ def check_clip(clip: Clip) -> Clip:
             notes.append(f"joints more than {_FAR_3D} times as far away as usual count as missing: "
                          f"{far.sum()}")
             clip = _without(clip, far)
-        check_metres(clip.keypoints[present].astype(np.float64))
+        places = clip.keypoints[present].astype(np.float64)
+        check_metres(places)
+        if np.median(np.abs(places).max(1)) > _HALL:
+            notes.append("doubtful: most joints are more than "
+                         f"{_HALL} away, which cannot be metres; are they millimetres?")
     else:
         height, width = clip.frame_size
         centre = np.array([width, height]) / 2

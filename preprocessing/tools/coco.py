@@ -10,7 +10,7 @@
   [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list, or a
   list of persons per frame, also below ``predictions``; with ``[x, y, z]`` for 3D.
 - Ultralytics' ``to_json()`` of each frame in a list: ``[[{"keypoints": {"x", "y", "visible"},
-  "track_id"}, ...], ...]``.
+  "track_id"}, ...], ...]``, or the texts that it returns in a list.
 
 The number of a frame is ``frame_id``, or a number in ``file_name`` or ``image_id``: the one that
 differs from frame to frame. Where several do, as in the time of day, the frames are in their order.
@@ -23,6 +23,7 @@ Reference:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -81,7 +82,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         if isinstance(content, dict) and "annotations" in content:
             return _read_annotations(content, self.num_joints)
         names: tuple[str, ...] = ()
-        content = _unwrap_predictions(content)
+        content = _unwrap_predictions(_parse_frames(content))
         if isinstance(content, dict):
             names = _names_of(content)
             content = _persons_by_image(content)
@@ -148,6 +149,17 @@ def _persons_by_image(content: Mapping[str, Any]) -> Any:
         if key in content:
             raise Unusable(f"it is {what}")
     return None
+
+
+def _parse_frames(content: Any) -> Any:
+    """The list of frames where each is a text, as ``to_json()`` of Ultralytics returns it."""
+    if not isinstance(content, list) or not content or not all(
+            isinstance(frame, str) for frame in content):
+        return content
+    try:
+        return [json.loads(frame) for frame in content]
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"it is a list of texts that are not JSON: {error}") from error
 
 
 def _unwrap_predictions(content: Any) -> Any:

@@ -465,6 +465,22 @@ def test_what_the_inferencer_of_mmpose_yields(read, tmp_path, wrap):
                                rtol=1e-6)
 
 
+@pytest.mark.parametrize("wrap", [lambda frame: frame, json.dumps])
+def test_a_list_of_what_ultralytics_returns(read, refuse, tmp_path, wrap):
+    poses = walk()
+    frames = [[{"name": "person", "class": 0, "confidence": 0.9, "track_id": 3,
+                "box": {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0},
+                "keypoints": {"x": pose[:, 0].tolist(), "y": pose[:, 1].tolist(),
+                              "visible": [0.9] * 17}}] for pose in poses[0]]
+    frames[4] = []
+    (tmp_path / "jump.json").write_text(json.dumps([wrap(frame) for frame in frames]))
+    keypoints, scores = read("keypoints", "jump.json", *SIZED).frames(0)
+    assert not scores[0, 4].any()
+    np.testing.assert_allclose(np.delete(keypoints, 4, 1), np.delete(poses, 4, 1), rtol=1e-6)
+    (tmp_path / "jump.json").write_text(json.dumps(["what"]))
+    assert "texts that are not JSON" in refuse("coco", "jump.json", *SIZED, "--overwrite")
+
+
 def test_an_array_of_many_clips_is_refused_by_name(refuse, tmp_path):
     np.save(tmp_path / "train_data.npy", np.zeros((4, 3, 300, 25, 2), np.float32))
     assert "many clips in one array, as in the train_data.npy of ST-GCN" in refuse(

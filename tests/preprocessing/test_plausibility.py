@@ -55,6 +55,11 @@ def test_an_absurd_coordinate_in_metres_is_a_missing_joint():
         assert checked.repairs.endswith("as usual count as missing: 1")
 
 
+def test_millimetres_are_doubtful():
+    assert not check_clip(clip(metres(z=3), (1, 1))).repairs
+    assert "are they millimetres?" in check_clip(clip(1000 * metres(z=3), (1, 1))).repairs
+
+
 @pytest.mark.parametrize("change", [
     lambda xy: xy / (640, 480), lambda xy: xy / (320, 240) - 1,  # 0..1, -1..1
     lambda xy: np.where(RANDOM.uniform(size=xy.shape) < 0.02, 50, xy / (640, 480)),  # and outliers
