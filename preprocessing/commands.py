@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ptl_skel.command import FAILED, CommandParser
+from ptl_skel.errors import UserError
 
 
 class Row(NamedTuple):
@@ -39,6 +40,7 @@ class Row(NamedTuple):
     report: str = ""
 
 
+_ANY = "keypoints"
 _POSES = ("labels", "frame_size", "layout", "classes", "max_persons")
 
 SOURCES = {
@@ -63,14 +65,40 @@ SOURCES = {
     "yolo": Row("preprocessing.tools.yolo:YoloSource",
                 "your own keypoints: YOLO-pose's text files",
                 "a folder of text files, one per frame", _POSES),
+    "mediapipe": Row("preprocessing.tools.mediapipe:MediapipeSource",
+                     "your own keypoints: MediaPipe's landmarks in NPY or CSV files",
+                     "a file, a folder with one per clip, or one with a folder of NPY files per "
+                     "clip",
+                     _POSES),
+    "tables": Row("preprocessing.tools.wide:WideSource",
+                  "your own keypoints: DeepLabCut, SLEAP, Kinect: CSV with a line per frame, HDF5",
+                  "a CSV or HDF5 file, or a folder with one per clip", _POSES),
+    "videopose3d": Row("preprocessing.tools.videopose3d:VideoPose3DSource",
+                       "the archives of VideoPose3D, in 2D or 3D",
+                       "the .npz file; only arrays and plain containers are loaded from it",
+                       _POSES, in_workers=False),
+    "nw_ucla": Row("preprocessing.tools.skeleton_json:NwUclaSource",
+                   "the JSON of NW-UCLA, in 3D",
+                   "the folder with a JSON file per clip", _POSES),
+    "kinetics_skeleton": Row("preprocessing.tools.skeleton_json:KineticsSource",
+                             "the JSON of Kinetics-Skeleton, as ST-GCN reads it",
+                             "the folder with a JSON file per clip", _POSES),
+    "ctrgcn": Row("preprocessing.datasets.ctrgcn:CtrGcnSource",
+                  "NTU RGB+D as an archive of CTR-GCN, in 3D", "the .npz file, e.g. NTU60_CS.npz",
+                  ("classes",), in_workers=False),
     "arrays": Row("preprocessing.tools.arrays:ArraysSource",
-                  "your own keypoints: NPZ or CSV files",
-                  "an NPZ file, or a folder with one per clip; or CSV files with a line per joint",
-                  _POSES),
+                  "your own keypoints: NPZ, NPY or CSV files",
+                  "an NPZ or NPY file, or a folder with one per clip; or CSV files with a line per "
+                  "joint", _POSES),
 }
 """All sources; `preprocessing.core.source` explains how to add one."""
 
+_ANY_ROW = Row("", "keypoints of any of the sources below, which it recognises",
+               "a file or a folder", ("tool", *_POSES))
+
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "tool": {"choices": ("auto", *SOURCES), "default": "auto", "metavar": "SOURCE",
+             "help": "one of the sources below; default: auto, which recognises it"},
     "labels": {"metavar": "FILE", "type": Path,
                "help": "CSV file with the columns clip, label, split (train, val, test) and "
                        "subject, or some of them; default: what the input itself knows"},
@@ -108,6 +136,8 @@ def preprocess(args: Sequence[str]) -> int | None:
     if name == "synthetic":
         _make_synthetic(**options)
         return None
+    if name == _ANY:
+        name, options = _recognise(**options)
     try:
         return _run(SOURCES[name], **options)
     except KeyboardInterrupt:
@@ -176,7 +206,7 @@ def _parser() -> CommandParser:
         "--frame_size 480 640 --out data/mine.h5; `ptl-skel preprocess SOURCE --help` lists the "
         "options of each source")
     sources = parser.add_subparsers(metavar="SOURCE", required=True, dest="name")
-    for name, row in SOURCES.items():
+    for name, row in {_ANY: _ANY_ROW, **SOURCES}.items():
         one = sources.add_parser(name, help=row.help, description=f"Reads {row.help}.")
         one.add_argument("input", metavar="INPUT", type=Path, help=row.input,
                          nargs="+" if row.several else "?" if "train" in row.options else None)
@@ -215,6 +245,31 @@ def _percent(text: str) -> float:
         if 0 <= float(text) <= 100:
             return float(text)
     raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
+
+
+def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
+               ) -> tuple[str, dict[str, Any]]:
+    """The source that reads the input, and those of the options that it takes.
+
+    Raises:
+        UserError: It is not clear which source it is, or it does not take an option.
+    """
+    from preprocessing.tools.recognise import recognise
+
+    name = recognise(input) if tool == "auto" else tool
+    row = SOURCES[name]
+    if tool == "auto":
+        print(f"{input} is read as {name}: {row.help}")
+    for option in _POSES[1:]:
+        if option not in row.options:
+            given = options.pop(option)
+            if given is not None and given != OPTIONS[option].get("default"):
+                raise UserError(f"{input} is of the source {name}, which takes no --{option}")
+    for option in row.options:
+        options.setdefault(option, OPTIONS[option].get("default"))
+    if row.in_workers:
+        options["workers"] = workers
+    return name, {"input": [input] if row.several else input, **options}
 
 
 def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,

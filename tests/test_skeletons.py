@@ -9,7 +9,8 @@ from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
 
 # Joints of each layout as its data set or estimator documents them.
 JOINTS = {"ntu25": 25, "coco17": 17, "openpose18": 18, "body25": 25, "penn13": 13, "sbu15": 15,
-          "jhmdb15": 15, "blazepose33": 33, "halpe26": 26, "coco_wholebody133": 133,
+          "jhmdb15": 15, "blazepose33": 33, "halpe26": 26, "halpe136": 136,
+          "coco_wholebody133": 133,
           "coco_hands59": 59, "hand21": 21, "h36m17": 17, "kinect20": 20, "msr20": 20, "smpl24": 24,
           "holistic75": 75}
 OWN = """

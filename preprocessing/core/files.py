@@ -85,6 +85,15 @@ def fingerprint(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file, both 0 if there is none: what to remember it by."""
+    try:
+        status = path.stat()
+    except OSError:  # reported when it is read
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a file.
 

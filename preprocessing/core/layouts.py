@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +12,29 @@ from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
 
 USUAL_LAYOUTS: Mapping[int, str] = {
     13: "penn13", 17: "coco17", 18: "openpose18", 24: "smpl24", 26: "halpe26", 33: "blazepose33",
-    59: "coco_hands59", 75: "holistic75", 133: "coco_wholebody133"}
+    59: "coco_hands59", 75: "holistic75", 133: "coco_wholebody133", 136: "halpe136"}
 """Number of joints -> layout, where only one is usual with that many; 17 in 2D only.
 
 With 15, 20, 21 and 25 joints there are several.
 """
+
+
+# What joints are called elsewhere, after `normalise_name` has put the side first.
+_ALIASES = {"spine_mid": "spine_middle", "spine_shoulder": "spine_shoulders", "hip_center": "hip",
+            "shoulder_center": "neck", "left_foot_index": "left_toes",
+            "right_foot_index": "right_toes"}
+_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
+
+
+def normalise_name(joint: str) -> str:
+    """The name of a joint in the spelling of built-in layouts: ``HandTipLeft``: left_hand_tip."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", joint)
+    words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
+    sides = [_SIDES[word] for word in words if word in _SIDES]
+    if len(sides) == 1 and len(words) > 1:
+        words = [sides[0], *(word for word in words if word not in _SIDES)]
+    name = "_".join(words)
+    return _ALIASES.get(name, name)
 
 
 class ChosenLayout(NamedTuple):
@@ -50,7 +69,7 @@ def choose_layout(path: Path, name: str | None, joints: int, usual: Mapping[int,
         MissingFileError: There is no such YAML file.
         UserError: The layout is not clear, or the named one has other joints.
     """
-    named = [joint.lower().replace(" ", "_").replace("-", "_") for joint in joint_names]
+    named = [normalise_name(joint) for joint in joint_names]
     if name is not None:
         return _ordered(path, get_layout(name), joints, usual, named)
     if named:
@@ -71,9 +90,10 @@ def _ordered(path: Path, layout: SkeletonLayout, joints: int, usual: Mapping[int
              named: Sequence[str]) -> ChosenLayout:
     """The layout with the order in which the input has its joints."""
     if not named and joints != layout.num_joints and joints in usual:
-        named = get_layout(usual[joints]).joints
-    if len(named) == joints and set(layout.joints) <= set(named):
-        order = tuple(named.index(joint) for joint in layout.joints)
+        named = [normalise_name(joint) for joint in get_layout(usual[joints]).joints]
+    wanted = [normalise_name(joint) for joint in layout.joints]
+    if len(set(named)) == len(named) == joints and set(wanted) <= set(named):
+        order = tuple(named.index(joint) for joint in wanted)
         return ChosenLayout(layout, None if order == tuple(range(joints)) else order)
     if layout.num_joints != joints:
         raise UserError(f"{path} has {joints} joints, but --layout {layout.name} has "

@@ -11,12 +11,15 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preprocessing.core.source import Unusable
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Floats
 
 _FAR = 10  # frame sizes; further away than that a joint is lost
+_FAR_3D = 1000  # times the median distance from the origin
+_HALL = 100  # metres
 _SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where joints were guessed
 _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
@@ -54,21 +57,40 @@ def check_clip(clip: Clip) -> Clip:
         raise Unusable("all coordinates are 0")
     notes = [clip.repairs] if clip.repairs else []
     if clip.keypoints.shape[-1] == 3:
-        check_metres(clip.keypoints[present].astype(np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):  # of float16
+            distance = np.abs(clip.keypoints).max(-1)
+        far = np.isfinite(distance) & (distance > _FAR_3D * np.median(distance[present]))
+        if far.any() and far.mean() < 1 - _MOST:
+            present &= ~far
+            notes.append(f"joints more than {_FAR_3D} times as far away as usual count as missing: "
+                         f"{far.sum()}")
+            clip = _without(clip, far)
+        places = clip.keypoints[present].astype(np.float64)
+        check_metres(places)
+        if np.median(np.abs(places).max(1)) > _HALL:
+            notes.append("doubtful: most joints are more than "
+                         f"{_HALL} away, which cannot be metres; are they millimetres?")
     else:
         height, width = clip.frame_size
         centre = np.array([width, height]) / 2
         with np.errstate(over="ignore", invalid="ignore"):  # of float16
-            far = present & (np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
-        if far.any():
+            far = np.isfinite(clip.keypoints).all(-1) & (
+                np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
+        if far.any():  # also where the score is 0: such numbers would overflow in a network
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
-            clip = replace(clip, scores=np.where(far, 0, clip.scores))
+            clip = _without(clip, far)
         _check_pixels(clip.keypoints[present].astype(np.float64), clip.frame_size)
     seen = int(present.any((0, 2)).sum())
     if present.shape[1] >= _LONG and seen < _EMPTY * present.shape[1]:
         notes.append(f"doubtful: only {seen} of {present.shape[1]} frames show somebody")
     return replace(clip, repairs="; ".join(notes))
+
+
+def _without(clip: Clip, far: NDArray[np.bool_]) -> Clip:
+    """The clip with these joints as missing."""
+    return replace(clip, scores=np.where(far, 0, clip.scores),
+                   keypoints=np.where(far[..., None], 0, clip.keypoints))
 
 
 def check_scores(scores: Floats) -> str:

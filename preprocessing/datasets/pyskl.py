@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from preprocessing.core import pickles
 from preprocessing.core.files import read_class_names
 from preprocessing.core.layouts import USUAL_LAYOUTS, choose_layout
 from preprocessing.core.plausibility import check_counting, check_metres
 from preprocessing.core.source import Unusable
-from preprocessing.datasets import pickles
 from preprocessing.datasets.ntu.protocols import parse_name
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Floats, Header

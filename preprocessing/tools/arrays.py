@@ -1,6 +1,6 @@
-"""Arrays and tables of your own: NPZ files, one per clip, or the CSV files of `tools.tables`.
+"""Arrays and tables of your own: NPZ or NPY files, one per clip, or CSV files of `tools.tables`.
 
-All arrays of an NPZ file except `keypoints` may be left out.
+An NPY file holds `keypoints`; all other arrays of an NPZ file may be left out.
 
 =============  ==================================  ============================================
 ``keypoints``  ``(M, T, V, 2)`` or ``(T, V, 2)``   x, y in pixels of the frame; or 3: metres
@@ -35,17 +35,27 @@ from preprocessing.tools.source import PoseSource
 from preprocessing.tools.tables import Part, find_parts, read_part
 from ptl_skel.errors import UserError
 
+# Arrays in the archives of other tools, and what to do about these.
+OTHERS = {
+    "x_train": "the archive of CTR-GCN, which `ptl-skel preprocess ctrgcn` reads",
+    "positions_2d": "the archive of VideoPose3D, which `ptl-skel preprocess videopose3d` reads",
+    "positions_3d": "the archive of VideoPose3D, which `ptl-skel preprocess videopose3d` reads",
+}
+
 
 class ArraysSource(PoseSource[Path | Part]):
-    """Reads NPZ or CSV files: one, or a folder of them. An NPZ file is named by its path there."""
+    """Reads NPZ, NPY or CSV files: one, or a folder of them, of one kind.
+
+    The clip in an array file is named by the path of the file there.
+    """
 
     tool = "arrays"
 
     def find(self) -> Mapping[str, Path | Part | Unusable]:
-        """The NPZ files, or the clips in the CSV files."""
-        if _is_table(self.root):
-            return find_parts(self.root, self.layout)
-        return find_clips(self.root, ".npz")
+        """The NPZ or NPY files, or the clips in the CSV files."""
+        kind = _kind(self.root)
+        return (find_parts(self.root, self.layout) if kind == ".csv"
+                else find_clips(self.root, kind))
 
     def paths(self, place: Path | Part) -> Iterable[Path]:
         """The file in which the clip lies."""
@@ -58,19 +68,19 @@ class ArraysSource(PoseSource[Path | Part]):
     def find_labels(self) -> Mapping[str, Row]:
         """The ``label`` of each NPZ file that has one."""
         labels = {clip: read_label(place) for clip, place in self._clips.items()
-                  if isinstance(place, Path)}
+                  if isinstance(place, Path) and place.suffix.lower() != ".npy"}
         return {clip: Row(label) for clip, label in labels.items() if label}
 
 
-def _is_table(root: Path) -> bool:
-    """Whether the input is CSV, not NPZ."""
-    if not root.is_dir():
-        return root.suffix.lower() == ".csv"
-    endings = {Path(name).suffix.lower() for _, names in walk(root) for name in names}
-    if endings >= {".csv", ".npz"}:
-        raise UserError(f"{root} holds both .csv and .npz files; keep one kind, and the labels "
-                        "elsewhere")
-    return ".csv" in endings
+def _kind(root: Path) -> str:
+    """The ending of the files in the input."""
+    endings = {root.suffix.lower()} if not root.is_dir() else {
+        Path(name).suffix.lower() for _, names in walk(root) for name in names}
+    kinds = sorted(endings & {".csv", ".npy", ".npz"})
+    if len(kinds) > 1:
+        raise UserError(f"{root} holds both {' and '.join(kinds)} files; keep one kind, and the "
+                        "labels elsewhere")
+    return kinds[0] if kinds else ".npz"
 
 
 def read_label(path: Path) -> str:
@@ -88,10 +98,15 @@ def read_npz(path: Path) -> Poses:
     Raises:
         Unusable: The file is damaged, or has no arrays of the right shapes.
     """
-    arrays = _open(io.BytesIO(read_bytes(path)), ("keypoints", "scores", "height", "width"))
+    file = io.BytesIO(read_bytes(path))
+    arrays = ({"keypoints": read_npy(file, path.name)} if path.suffix.lower() == ".npy" else
+              _open(file, ("keypoints", "scores", "height", "width")))
     if "keypoints" not in arrays:
-        raise Unusable("it has no array `keypoints`")
+        raise Unusable("it has no array `keypoints`" + _others(path))
     keypoints = arrays["keypoints"]
+    if keypoints.ndim == 5:
+        raise Unusable(f"`keypoints` have the shape {keypoints.shape}: many clips in one array, as "
+                       "in the train_data.npy of ST-GCN; save a file per clip, (M, T, V, C) each")
     if keypoints.ndim not in {3, 4} or keypoints.shape[-1] not in {2, 3}:
         raise Unusable(f"`keypoints` have the shape {keypoints.shape}, expected "
                        "(M, T, V, 2), (T, V, 2), or 3 at the end")
@@ -106,6 +121,13 @@ def read_npz(path: Path) -> Poses:
     rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
     return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
                  np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays))
+
+
+def _others(path: Path) -> str:
+    """What reads an archive of another tool, by the names of its arrays."""
+    names = {Path(name).stem for name in zipfile.ZipFile(path).namelist()}
+    return next((f"; it is {what}" for key, what in OTHERS.items() if key in names),
+                f"; it has {', '.join(sorted(names)[:8]) or 'none'}")
 
 
 def _frame_size(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
@@ -145,11 +167,29 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     if info.file_size > MAX_BYTES:
         raise Unusable(f"{info.filename} has {info.file_size:,} bytes, more than the "
                        f"{MAX_BYTES:,} that a clip can take")
-    stream = io.BytesIO(archive.read(info))
+    return _parse(io.BytesIO(archive.read(info)), info.filename)
+
+
+def read_npy(stream: IO[bytes], name: str) -> NDArray[Any]:
+    """The array in an NPY file; nothing is unpickled.
+
+    Raises:
+        Unusable: The file is damaged, or holds objects.
+    """
+    try:
+        return _parse(stream, name)
+    except Unusable:
+        raise
+    except Exception as error:  # a damaged header can raise anything
+        raise Unusable(f"{name} cannot be read as an NPY file ({error or type(error).__name__})"
+                       ) from error
+
+
+def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
     reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     shape, in_fortran_order, dtype = reads_header[npy.read_magic(stream)](stream)
     values = stream.read()
     if dtype.hasobject or len(values) != math.prod(shape) * dtype.itemsize:
-        raise Unusable(f"{info.filename} does not hold what its header says")
+        raise Unusable(f"{name} does not hold what its header says, or holds objects")
     array: NDArray[Any] = np.frombuffer(values, dtype)
     return array.reshape(shape, order="F" if in_fortran_order else "C")

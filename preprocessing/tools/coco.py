@@ -3,12 +3,14 @@
 - COCO results, as many tools write them, AlphaPose among them: a list of persons, ``[{"image_id",
   "keypoints": [x, y, score, ...]}, ...]``, with ``file_name`` instead of ``image_id`` as well; or
   the persons of each image, ``{"0.jpg": [...], ...}``, as AlphaPose writes them with tracking.
+  With ``--format open`` or ``cmu`` the persons lie below ``people`` or ``bodies``.
 - COCO annotations: ``{"images": [{"id", "file_name", "height", "width"}, ...], "annotations":
   [{"image_id", "keypoints": [x, y, v, ...]}, ...]}``. A joint is present where v is not 0.
 - MMPose's predictions of a video: ``{"meta_info", "instance_info": [{"frame_id", "instances":
-  [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list.
+  [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list, or a
+  list of persons per frame, also below ``predictions``; with ``[x, y, z]`` for 3D.
 - Ultralytics' ``to_json()`` of each frame in a list: ``[[{"keypoints": {"x", "y", "visible"},
-  "track_id"}, ...], ...]``.
+  "track_id"}, ...], ...]``, or the texts that it returns in a list.
 
 The number of a frame is ``frame_id``, or a number in ``file_name`` or ``image_id``: the one that
 differs from frame to frame. Where several do, as in the time of day, the frames are in their order.
@@ -21,6 +23,7 @@ Reference:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -30,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from preprocessing.core.files import find_clips, read_json, to_numbers
+from preprocessing.core.plausibility import check_metres
 from preprocessing.core.source import Unusable
 from preprocessing.tools.frame_files import FrameFiles, find_videos, name_clips
 from preprocessing.tools.poses import Floats, PoseList, Poses, split_values
@@ -38,10 +42,10 @@ from preprocessing.tools.source import PoseSource
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
 _PEEKS = 20  # files that are looked into, to see whether they are of one frame each
 # What JSON of other tools has, and what to do about it.
-_OTHERS = {
-    "skeletons": "the JSON of NW-UCLA, in metres; save `keypoints` (T, V, 3) as NPZ for `arrays`",
-    "data": "the JSON of kinetics-skeleton, in relative coordinates; save `keypoints` (M, T, V, 2) "
-            "in pixels and `scores` as NPZ for `arrays`",
+OTHERS = {
+    "skeletons": "the JSON of NW-UCLA, in metres, which `ptl-skel preprocess nw_ucla` reads",
+    "data": "the JSON of kinetics-skeleton, in relative coordinates, which `ptl-skel preprocess "
+            "kinetics_skeleton` reads",
     "people": "JSON of OpenPose, which `ptl-skel preprocess openpose` reads",
 }
 
@@ -78,6 +82,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         if isinstance(content, dict) and "annotations" in content:
             return _read_annotations(content, self.num_joints)
         names: tuple[str, ...] = ()
+        content = _unwrap_predictions(_parse_frames(content))
         if isinstance(content, dict):
             names = _names_of(content)
             content = _persons_by_image(content)
@@ -94,7 +99,15 @@ class CocoSource(PoseSource[Path | FrameFiles]):
             persons = list(zip(frames, entries, strict=True))
         for number, person in persons:
             found.add(number, *_pose(person, self.num_joints), _person(person))
-        return found.finish(frames, joint_names=names)
+        poses = found.finish(frames, joint_names=names)
+        if poses.keypoints.shape[-1] == 3:
+            try:
+                check_metres(poses.keypoints[poses.scores > 0])
+            except Unusable as error:
+                raise Unusable("`keypoints` are 3D, as MMPose's human3d writes them, but do not "
+                               f"look like a body in metres ({error}); its predictions in 2D can "
+                               "be read instead") from error
+        return poses
 
 
 def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Poses:
@@ -126,15 +139,45 @@ def _persons_by_image(content: Mapping[str, Any]) -> Any:
     """The list of entries in an object which is not of annotations."""
     if "instance_info" in content:
         return content["instance_info"]
+    by_image = {image: _unwrap_persons(found) for image, found in content.items()}
     if all(isinstance(persons, list) and _NUMBER.search(image)
-           for image, persons in content.items()):
-        persons = [(image, person) for image, persons in content.items() for person in persons]
+           for image, persons in by_image.items()):
+        persons = [(image, person) for image, persons in by_image.items() for person in persons]
         if all(isinstance(person, dict) for _, person in persons):
             return [{**person, "image_id": image} for image, person in persons]
-    for key, what in _OTHERS.items():
+    for key, what in OTHERS.items():
         if key in content:
             raise Unusable(f"it is {what}")
     return None
+
+
+def _parse_frames(content: Any) -> Any:
+    """The list of frames where each is a text, as ``to_json()`` of Ultralytics returns it."""
+    if not isinstance(content, list) or not content or not all(
+            isinstance(frame, str) for frame in content):
+        return content
+    try:
+        return [json.loads(frame) for frame in content]
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"it is a list of texts that are not JSON: {error}") from error
+
+
+def _unwrap_predictions(content: Any) -> Any:
+    """The list of persons of each frame in what the inferencer of MMPose yields, if it is that."""
+    results = content if isinstance(content, list) else [content]
+    if not results or not all(isinstance(one, dict) and isinstance(one.get("predictions"), list)
+                              for one in results):
+        return content
+    return [frame for one in results for frame in one["predictions"]]
+
+
+def _unwrap_persons(found: Any) -> Any:
+    """The list of persons of an image of AlphaPose, in its own form, in OpenPose's or in CMU's."""
+    for key, values in (("people", "pose_keypoints_2d"), ("bodies", "joints")):
+        if isinstance(found, dict) and isinstance(found.get(key), list):
+            return [{"keypoints": person.get(values)} if isinstance(person, dict) else person
+                    for person in found[key]]
+    return found
 
 
 def _persons_of_frame(content: Any) -> Any:
@@ -230,12 +273,10 @@ def _pose(person: Mapping[str, Any], num_joints: int | None) -> tuple[Floats, Fl
     keypoints = to_numbers(given, "`keypoints`")
     if scores is None and keypoints.ndim == 1:
         return split_values(keypoints, num_joints)
-    if keypoints.ndim == 1 and keypoints.size % 2 == 0:
-        keypoints = keypoints.reshape(-1, 2)
-    if scores is not None and keypoints.ndim == 2 and keypoints.shape[1] == 3:
-        raise Unusable("`keypoints` are 3D; save them as `keypoints` (M, T, V, 3), and the scores "
-                       "as `scores`, in an NPZ file for `arrays`")
-    if keypoints.ndim != 2 or keypoints.shape[1] not in ({2, 3} if scores is None else {2}):
+    if keypoints.ndim == 1 and isinstance(scores, list) and len(scores) and (
+            keypoints.size in {2 * len(scores), 3 * len(scores)}):
+        keypoints = keypoints.reshape(len(scores), -1)
+    if keypoints.ndim != 2 or keypoints.shape[1] not in {2, 3}:
         raise Unusable("`keypoints` are not a list of x, y and score, nor of [x, y] or "
                        "[x, y, score]")
     if scores is not None:

@@ -69,7 +69,7 @@ class PoseList:
 
         Args:
             frame: Number of the frame.
-            keypoints: ``(V, 2)`` pixels.
+            keypoints: ``(V, 2)`` pixels, or ``(V, 3)`` metres.
             scores: ``(V,)``; None where the tool gives none.
             person: Number of the person, -1 where the tool gives none.
 
@@ -80,6 +80,8 @@ class PoseList:
         if scores is not None and scores.shape != (joints,):
             raise Unusable(f"frame {frame} has a person with {joints} joints, but "
                            f"{scores.size} scores")
+        if self._rows and self._rows[0][2].shape[1] != keypoints.shape[1]:
+            raise Unusable(f"some persons are in 2D and others in 3D, as in frame {frame}")
         if self._rows and len(self._rows[0][2]) != joints:
             raise Unusable(f"persons have {len(self._rows[0][2])} joints, but in frame {frame} "
                            f"one has {joints}")

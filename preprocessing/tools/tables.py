@@ -28,7 +28,7 @@ from preprocessing.tools.poses import Poses
 from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
 
-_COLUMNS = ("clip", "frame", "person", "joint", "x", "y", "score")
+COLUMNS = ("clip", "frame", "person", "joint", "x", "y", "score")
 _MAX_LINE = 100_000
 _MAX_DIGITS = 5  # of the index of a joint, e.g. 132.0
 _MAX_INDEX = 10**15  # exact as a float
@@ -97,7 +97,7 @@ def read_part(part: Part) -> Poses:
         raise Unusable(f"its lines are not CSV: {error}") from error
     if any(len(cells) != len(part.columns) for cells in rows):
         raise Unusable(f"it has a line that does not have {len(part.columns)} values")
-    order = [part.columns.index(name) for name in _COLUMNS[1:] if name in part.columns]
+    order = [part.columns.index(name) for name in COLUMNS[1:] if name in part.columns]
     indices_of = {name: str(index) for index, name in enumerate(part.joints)}
     values = to_numbers([[indices_of.get(cell, cell) or "nan" for cell in (
         cells[i].strip() for i in order)] for cells in rows], "a line")
@@ -133,8 +133,8 @@ def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
         try:
             rows = csv.reader(_lines(file), strict=True)
             columns = [name.strip() for name in next(rows, [])]
-            if not {*_COLUMNS[:-1]} <= set(columns) <= set(_COLUMNS):
-                raise UserError(f"{path} must have the columns {', '.join(_COLUMNS)}, of "
+            if not {*COLUMNS[:-1]} <= set(columns) <= set(COLUMNS):
+                raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}, of "
                                 "which score may be left out, but has: "
                                 f"{', '.join(columns)[:80] or 'nothing'}")
             clip_at, joint_at = columns.index("clip"), columns.index("joint")

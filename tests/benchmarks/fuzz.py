@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from scipy.io import savemat
 
 from preprocessing.core.plausibility import check_clip
 from preprocessing.core.source import Source
+from preprocessing.datasets.ctrgcn import CtrGcnSource
 from preprocessing.datasets.ntu.source import NtuSource
 from preprocessing.datasets.penn_action import PennActionSource
 from preprocessing.datasets.pyskl import PysklSource
@@ -38,9 +40,14 @@ from preprocessing.synthetic.dataset import perform
 from preprocessing.synthetic.sensor import Camera, record, write_skeletons
 from preprocessing.tools.arrays import ArraysSource
 from preprocessing.tools.coco import CocoSource
+from preprocessing.tools.mediapipe import MediapipeSource
 from preprocessing.tools.openpose import OpenPoseSource
+from preprocessing.tools.skeleton_json import KineticsSource, NwUclaSource
+from preprocessing.tools.videopose3d import VideoPose3DSource
+from preprocessing.tools.wide import WideSource
 from preprocessing.tools.yolo import YoloSource
 from ptl_skel.errors import UserError
+from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import valid_clip
 
 SIZE = 480, 640
@@ -116,6 +123,32 @@ def formats() -> dict[str, Format]:
             {"frame_dir": name, "label": i, "img_shape": [480, 640], "total_frames": 3,
              "keypoint": keypoints, "keypoint_score": np.ones((2, 3, 17), np.float16)}
             for i, name in enumerate("ab")]}, PysklSource, _pickle, arrays),
+        "Wide table": Format("one.csv", _wide_table(), lambda path: WideSource(
+            path, frame_size=SIZE), separator=","),
+        "DeepLabCut": Format("one.csv", _deeplabcut(), lambda path: WideSource(
+            path, frame_size=SIZE), separator=","),
+        "SLEAP": Format("one.h5", {
+            "tracks": keypoints.transpose(0, 3, 2, 1), "point_scores": np.ones((2, 17, 3)),
+            "node_names": np.array([f"{joint}".encode() for joint in get_layout("coco17").joints])},
+            lambda path: WideSource(path, frame_size=SIZE), _hdf5, arrays),
+        "MediaPipe": Format("one.npy", {"frames": np.full((3, 258), 0.5)}, lambda path:
+                            MediapipeSource(path, frame_size=SIZE), _npy, arrays),
+        "VideoPose3D": Format("one.npz", {
+            "positions_2d": {"S1": {"Walking 1": [keypoints[0]]}, "S2": {"custom": [keypoints[1]]}},
+            "metadata": {"layout_name": "h36m", "video_metadata": {"S1": {"w": 640, "h": 480}}}},
+            lambda path: VideoPose3DSource(path, frame_size=SIZE), _npz, arrays),
+        "CTR-GCN": Format("NTU60_CS.npz", {
+            "x_train": np.full((1, 5, 150), -1.0, np.float32), "y_train": np.eye(3)[:1],
+            "x_test": np.full((1, 5, 150), -1.0, np.float32), "y_test": np.eye(3)[1:2]},
+            CtrGcnSource, _npz, arrays),
+        "NW-UCLA": Format("a01_s01_e00_v01.json", {
+            "file_name": "a01_s01_e00_v01", "label": 1, "skeletons": [
+                [[-1.0, i, 2.0] for i in range(20)] for _ in range(3)]}, NwUclaSource,
+            lambda tree: json.dumps(tree).encode()),
+        "Kinetics-Skeleton": Format("one.json", {"label": "yoga", "label_index": 1, "data": [
+            {"frame_index": i, "skeleton": [{"pose": [0.5] * 36, "score": [0.5] * 18}]}
+            for i in range(3)]}, lambda path: KineticsSource(path, frame_size=SIZE),
+            lambda tree: json.dumps(tree).encode()),
         "Penn Action": Format("0001.mat", {
             "action": "squat", "train": 1, "dimensions": np.array([480, 640, 3]),
             "visibility": np.ones((3, 13)), "x": np.full((3, 13), 30.0),
@@ -246,6 +279,42 @@ def _npz(tree: Any) -> bytes:
     except Exception:  # as above
         return b""
     return raw.getvalue()
+
+
+def _npy(tree: Any) -> bytes:
+    raw = io.BytesIO()
+    try:
+        np.save(raw, tree["frames"])
+    except Exception:  # as above
+        return b""
+    return raw.getvalue()
+
+
+def _hdf5(tree: Any) -> bytes:
+    raw = io.BytesIO()
+    try:
+        with h5py.File(raw, "w") as file:
+            for name, value in tree.items():
+                file[name] = value
+    except Exception:  # as above
+        return b""
+    return raw.getvalue()
+
+
+def _wide_table() -> str:
+    header = ["clip", "frame", "person", "label"]
+    for joint in get_layout("coco17").joints:
+        header += [f"{joint}_x", f"{joint}_y", f"{joint}_score"]
+    return ",".join(header) + "\n" + "".join(
+        f"c{clip},{frame},0,walk" + ",100.5,200,0.5" * 17 + "\n"
+        for clip in range(2) for frame in range(2))
+
+
+def _deeplabcut() -> str:
+    joints = get_layout("coco17").joints
+    lines = ["scorer" + ",DLC" * 51, "bodyparts" + "".join(f",{joint}" * 3 for joint in joints),
+             "coords" + ",x,y,likelihood" * 17]
+    return "\n".join([*lines, *(f"{frame}" + ",100.5,200,0.5" * 17 for frame in range(3)), ""])
 
 
 def _zip(text: str) -> bytes:

@@ -44,9 +44,9 @@ def read(shared, tmp_path, monkeypatch):
     (("arrays", "third_column/movenet.npz", *SIZED), "third values look like scores"),
     (("arrays", "third_column/mediapipe.npz", *SIZED), "relative .* not in metres"),
     (("pyskl", "third_column/xys.pkl"), "third values look like scores"),
-    (("coco", "unsupported_formats/kinetics.json", *SIZED), "kinetics-skeleton, .* `arrays`"),
-    (("coco", "unsupported_formats/nwucla.json", *SIZED), "NW-UCLA, in metres; .* `arrays`"),
-    (("coco", "unsupported_formats/mmpose3d.json", *SIZED), "`keypoints` are 3D; .* `arrays`"),
+    (("coco", "unsupported_formats/kinetics.json", *SIZED), "preprocess kinetics_skeleton` reads"),
+    (("coco", "unsupported_formats/nwucla.json", *SIZED), "preprocess nw_ucla` reads"),
+    (("coco", "unsupported_formats/mmpose3d.json", *SIZED), "human3d .* in 2D can be read instead"),
     (("yolo", "xy_without_score/yolo26", *SIZED), "without a score; name the layout"),
     (("yolo", "xy_without_score/yolo20", *SIZED), "without a score; name the layout"),
     (("coco", "xy_without_score/flat27.json", *SIZED), "without a score, name the layout"),
@@ -108,6 +108,13 @@ def test_time_stamps_are_in_the_order_of_time(read, arguments, frames):
 
 
 @pytest.mark.parametrize(("arguments", "layout"), [
+    (("nw_ucla", "unsupported_formats/nwucla.json"), "kinect20"),
+    (("kinetics_skeleton", "unsupported_formats/kinetics.json"), "openpose18"),
+    (("keypoints", "unsupported_formats/nwucla.json"), "kinect20"),
+    (("keypoints", "unsupported_formats/kinetics.json"), "openpose18"),
+    (("keypoints", "unsupported_formats/ultralytics.json"), "coco17"),
+    (("keypoints", "unsupported_formats/poseflow.json"), "coco17"),
+    (("keypoints", "unsupported_formats/openpose_names"), "body25"),
     (("coco", "unsupported_formats/ultralytics.json"), "coco17"),
     (("coco", "unsupported_formats/poseflow.json"), "coco17"),
     (("openpose", "unsupported_formats/openpose_names"), "body25")])

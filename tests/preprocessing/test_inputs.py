@@ -63,10 +63,42 @@ def table(folder):
         f"{folder.name},0,0,{joint},{x},{y}\n" for joint, (x, y, _) in enumerate(POSE)))
 
 
+def mediapipe(folder):
+    np.save(folder / "one.npy", np.full((3, 33, 4), 0.5))
+
+
+def wide(folder):
+    (folder / "one.csv").write_text("frame," + ",".join(f"x{i},y{i}" for i in range(17)) + "\n"
+                                    + ",".join(["0", *["99"] * 34]) + "\n")
+
+
+def videopose3d(folder):
+    np.savez(folder / "one.npz", positions_2d={"S1": {"Walking": [np.full((3, 17, 2), 99.0)]}})
+
+
+def ctrgcn(folder):
+    x, y = np.full((1, 300, 150), -1.0, np.float32), np.eye(60)[:1]
+    np.savez(folder / "one.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+
+
+def nw_ucla(folder):
+    (folder / "one.json").write_text(json.dumps(
+        {"file_name": "one", "skeletons": [[[-1.0, i, 2.0] for i in range(20)]], "label": 1}))
+
+
+def kinetics_skeleton(folder):
+    (folder / "one.json").write_text(json.dumps({"label": "yoga", "label_index": 1, "data": [
+        {"frame_index": 1, "skeleton": [{"pose": [0.5] * 36, "score": [0.5] * 18}]}]}))
+
+
 SIZED = ("--frame_size", "480", "640")
 INPUTS = {ntu: ("ntu",), archive: ("ntu",), pyskl: ("pyskl",), penn_action: ("penn_action",),
           openpose: ("openpose", *SIZED), coco: ("coco", *SIZED), yolo: ("yolo", *SIZED),
-          arrays: ("arrays", *SIZED), table: ("arrays", *SIZED, "--layout", "coco17")}
+          arrays: ("arrays", *SIZED), table: ("arrays", *SIZED, "--layout", "coco17"),
+          mediapipe: ("mediapipe", *SIZED), wide: ("tables", *SIZED),
+          videopose3d: ("videopose3d", *SIZED), ctrgcn: ("ctrgcn",), nw_ucla: ("nw_ucla",),
+          kinetics_skeleton: ("kinetics_skeleton", *SIZED)}
+ONE_FILE = {pyskl: "some.pkl", videopose3d: "one.npz", ctrgcn: "one.npz"}
 
 
 def test_no_source_is_left_out():
@@ -75,7 +107,7 @@ def test_no_source_is_left_out():
 
 def command(make, root, out):
     source, *options = INPUTS[make]
-    given = root / "some.pkl" if make is pyskl else root
+    given = root / ONE_FILE.get(make, "")
     return [source, str(given), *options, "--out", str(out)]
 
 
@@ -106,7 +138,7 @@ def test_a_changed_input_is_another_job_and_a_moved_one_is_not(make, tmp_path, c
     assert out.read_bytes() == content
 
 
-@pytest.mark.parametrize("make", [make for make in INPUTS if make not in {pyskl, penn_action}])
+@pytest.mark.parametrize("make", [make for make in INPUTS if make not in {*ONE_FILE, penn_action}])
 def test_linked_folders_are_followed_and_loops_are_not(make, tmp_path):
     root, store = tmp_path / "mine", tmp_path / "store"
     for folder in (root, store):

@@ -175,7 +175,7 @@ def without(content, part, key):
     (flawed(keypoints={"x": 1}), "not lists of the same length"),
     (flawed(keypoints={"x": ["a"], "y": [1]}), "`x` of `keypoints` is not a list of numbers"),
     (flawed(keypoints=7), "are not a list of x, y and score"),
-    (flawed(keypoints=[[1, 2, 3]] * 17, keypoint_scores=[1] * 17), "`keypoints` are 3D"),
+    (flawed(keypoints=[[1, 2, 3]] * 17, keypoint_scores=[1] * 17), "3 coordinates, not 17 with 2"),
     (flawed(keypoints=[[1, 2, 3, 4]] * 17, keypoint_scores=[1] * 17), "`keypoints` are not a list"),
     (flawed(keypoints=[[1, 2]] * 17, keypoint_scores=[1] * 16), "17 joints, but 16 scores"),
     (flawed(image_id=10**30), "absurdly large"),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from preprocessing.datasets import pickles
+from preprocessing.core import pickles
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 USES_TMP_PATH = settings(suppress_health_check=[HealthCheck.function_scoped_fixture],

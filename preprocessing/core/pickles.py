@@ -10,7 +10,7 @@ import collections
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +77,49 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
+class _ObjectDtype(_Dtype):
+    """Stands in for ``numpy.dtype``, that of objects included."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if str(code).startswith("O"):
+            self.dtype = np.dtype(object)
+        else:
+            super().__init__(code)
+
+
+class _ObjectArray(_Array):
+    """Stands in for an array; one of objects becomes a list, or the object if it is only one."""
+
+    content: Any = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, _, data = state
+        if dtype.dtype != object:
+            super().__setstate__(state)
+            self.content = self.array
+        elif isinstance(data, list) and (not shape or tuple(shape) == (len(data),)):
+            self.content = data if shape else data[0]
+        else:
+            raise pickle.UnpicklingError("arrays of objects with several axes are not loaded")
+
+
+_ALLOWED_WITH_OBJECTS = {key: _ObjectArray if made is _Array else
+                         _ObjectDtype if made is _Dtype else made
+                         for key, made in _ALLOWED.items()}
+
+
 class _Unpickler(pickle.Unpickler):
+    allowed = _ALLOWED
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
+        if (module, name) not in self.allowed:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}; only NumPy arrays and "
                                          "plain containers are loaded")
-        return _ALLOWED[module, name]
+        return self.allowed[module, name]
+
+
+class _ObjectUnpickler(_Unpickler):
+    allowed = _ALLOWED_WITH_OBJECTS
 
 
 def load(path: Path) -> Any:
@@ -102,8 +139,20 @@ def load(path: Path) -> Any:
                         f"{error or type(error).__name__}") from error
 
 
+def load_objects(stream: IO[bytes]) -> Any:
+    """The content of an array of objects, as `numpy.save` pickles it: as a list, or as an object.
+
+    Raises:
+        pickle.UnpicklingError: It holds anything but arrays, plain containers, numbers and texts.
+        Exception: Anything, where the pickle is damaged.
+    """
+    return _finished(_ObjectUnpickler(stream, encoding="latin1").load())
+
+
 def _finished(loaded: Any) -> Any:
     """The loaded containers with arrays in the place of their stand-ins."""
+    if isinstance(loaded, _ObjectArray):
+        return _finished(loaded.content)
     if isinstance(loaded, _Array):
         return loaded.array
     if isinstance(loaded, dict):

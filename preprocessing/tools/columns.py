@@ -1,0 +1,111 @@
+"""What the columns of a table with a line per frame mean: joints, axes, and what else is known.
+
+The columns of a joint are called as in any of these: ``nose_x``, ``nose.x``, ``nose x``,
+``x_nose``, ``x0``, ``0_x``, ``joint0_x``, ``HeadX``. The score may be called v, c, s, p, score,
+likelihood and the like. Three lines above the numbers are the header of DeepLabCut (scorer,
+bodyparts, coords), four that of several animals or persons (individuals).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preprocessing.core.source import Unusable
+
+_AXES = {"x": "x", "y": "y", "z": "z", **dict.fromkeys(
+    ("v", "c", "s", "p", "vis", "visibility", "score", "conf", "confidence", "likelihood", "prob",
+     "probability"), "score")}
+_IGNORED = {"presence", "prob_presence"}
+_AXIS = "|".join(sorted(_AXES, key=len, reverse=True))
+_NAMES = (
+    re.compile(rf"(?P<joint>.+?)[ ._:/-]+(?P<axis>{_AXIS})", re.IGNORECASE),
+    re.compile(rf"(?P<axis>{_AXIS})[ ._:/-]*(?P<joint>\d+)", re.IGNORECASE),
+    re.compile(rf"(?P<joint>[a-z]*\d+)(?P<axis>{_AXIS})", re.IGNORECASE),
+    re.compile(rf"(?P<axis>{_AXIS})[ ._:/-]+(?P<joint>.+)", re.IGNORECASE),
+    re.compile(r"(?P<joint>.*[a-z0-9])(?P<axis>[XYZ])"),  # HeadX
+)
+_ROLES = {role: names.split() for role, names in {
+    "frame": "frame frames frame_idx frame_index frame_id frame_number frame_no frame_num frameno "
+             "frameid frameidx",
+    "clip": "clip video video_name video_id file filename file_name sequence sequence_id",
+    "person": "person person_id track track_id tracker_id id individual individuals body body_id "
+              "bodyid player pid user",
+    "label": "label class action activity target class_name"}.items()}
+_HEADER = ("scorer", "individuals", "bodyparts", "coords")  # of DeepLabCut
+_MAX_JOINTS = 1000
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where what stands in a line.
+
+    Args:
+        joints: Names of the joints; empty where they are numbered.
+        places: For each person that has columns of its own, for each joint, the columns of x, y,
+            z and score; -1 for none.
+        roles: Columns of ``frame``, ``clip``, ``person`` and ``label``, as far as there are such.
+        header: Lines above the first frame.
+    """
+
+    joints: tuple[str, ...]
+    places: tuple[tuple[tuple[int, int, int, int], ...], ...]
+    roles: dict[str, int]
+    header: int = 1
+
+
+def read_header(lines: Sequence[Sequence[str]]) -> Columns:
+    """What the first lines of a table say about its columns.
+
+    Args:
+        lines: The first four lines, or what there is of them.
+
+    Raises:
+        Unusable: They name no joints with x and y.
+    """
+    rows = {row[0].strip().lower(): i for i, row in enumerate(lines) if row}
+    if "bodyparts" in rows and "coords" in rows:
+        parts, axes = (lines[rows[name]] for name in ("bodyparts", "coords"))
+        owners = lines[rows["individuals"]] if "individuals" in rows else [""] * len(parts)
+        found = {(owner.strip(), part.strip(), _AXES.get(axis.strip().lower(), "")): i
+                 for i, (owner, part, axis) in enumerate(zip(owners, parts, axes, strict=False))
+                 if i and owner.strip() != "single"}  # what DeepLabCut finds once in a frame
+        return _columns(found, {"frame": 0}, sum(name in rows for name in _HEADER))
+    names = [name.strip() for name in lines[0]] if lines else []
+    roles: dict[str, int] = {}
+    found = {}
+    for i, name in enumerate(names):
+        role = next((role for role, known in _ROLES.items()
+                     if re.sub(r"[ .-]+", "_", name.lower()) in known), None)
+        if role is not None:
+            roles.setdefault(role, i)
+            continue
+        parts_of = next((match for pattern in _NAMES if (match := pattern.fullmatch(name))), None)
+        if parts_of is not None:
+            found["", parts_of["joint"], _AXES[parts_of["axis"].lower()]] = i
+    return _columns({key: i for key, i in found.items()
+                     if key[1].lower() not in {"instance", "track", "bbox", "box"}}, roles, 1)
+
+
+def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
+             header: int) -> Columns:
+    persons = list(dict.fromkeys(owner for owner, _, _ in found))
+    joints = list(dict.fromkeys(joint for _, joint, axis in found if axis == "x"))
+    numbers = [re.fullmatch(r"(\D*)(\d+)", joint) for joint in joints]
+    if not joints or len(joints) > _MAX_JOINTS:
+        raise Unusable("it has no columns x and y of joints, as nose_x and nose_y or x0 and y0")
+    places = tuple(tuple(
+        tuple(found.get((person, joint, axis), -1) for axis in ("x", "y", "z", "score"))
+        for joint in joints) for person in persons)
+    for person, of_person in zip(persons, places, strict=True):
+        for joint, (x, y, *_) in zip(joints, of_person, strict=True):
+            if min(x, y) < 0:
+                raise Unusable(f"it has no columns for x and y of the joint {joint!r}"
+                               + (f" of {person!r}" if person else ""))
+    names = tuple(joints)
+    if all(numbers) and len({match[1] for match in numbers if match}) == 1:
+        order = sorted(range(len(joints)), key=lambda i: int(numbers[i][2]))  # type: ignore[index]
+        places = tuple(tuple(of_person[i] for i in order) for of_person in places)
+        names = ()
+    return Columns(names, places, roles, header)  # type: ignore[arg-type]

@@ -1,0 +1,109 @@
+"""The HDF5 files of pose tools for animals and persons: DeepLabCut, and SLEAP's analysis export."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from preprocessing.core.files import MAX_BYTES, to_numbers
+from preprocessing.core.pickles import load_objects
+from preprocessing.core.source import Unusable
+from preprocessing.tools.columns import read_header
+from preprocessing.tools.poses import Poses
+
+
+def read_hdf5(path: Path) -> Poses:
+    """The persons in such a file.
+
+    Raises:
+        Unusable: It is damaged, or not of these tools.
+    """
+    try:
+        with h5py.File(path) as file:
+            if "tracks" in file and "node_names" in file:
+                return _read_sleap(file)
+            table = next((group["table"] for group in file.values()
+                          if isinstance(group, h5py.Group) and "table" in group), None)
+            if table is not None:
+                return _read_deeplabcut(table)
+            if "pred_points" in file or "instances" in file:
+                raise Unusable("it is a project of SLEAP; export it with `sleap-convert --format "
+                               "analysis`, or as CSV")
+            raise Unusable("it is not an HDF5 file of DeepLabCut or of SLEAP's analysis export; it "
+                           f"holds {', '.join(list(file)[:5]) or 'nothing'}")
+    except Unusable:
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # damaged files
+        raise Unusable(f"it cannot be read as an HDF5 file ({error})") from error
+
+
+def _read_sleap(file: h5py.File) -> Poses:
+    """``tracks`` is (persons, 2, joints, frames)."""
+    tracks = _values(file["tracks"])
+    if tracks.ndim != 4 or tracks.shape[1] != 2:
+        raise Unusable(f"`tracks` have the shape {tracks.shape}, expected (persons, 2, joints, "
+                       "frames)")
+    persons, _, joints, frames = tracks.shape
+    names = _texts(file["node_names"])
+    if len(names) != joints:
+        raise Unusable(f"it names {len(names)} joints, but `tracks` have {joints}")
+    scores = np.ones((persons, joints, frames))
+    if "point_scores" in file and file["point_scores"].shape == scores.shape:
+        scores = np.nan_to_num(_values(file["point_scores"]))
+    keypoints = tracks.transpose(0, 3, 2, 1).reshape(-1, joints, 2)
+    return Poses(keypoints, scores.transpose(0, 2, 1).reshape(-1, joints),
+                 np.tile(np.arange(frames), persons), np.repeat(np.arange(persons), frames),
+                 np.arange(frames), joint_names=tuple(names))
+
+
+def _read_deeplabcut(table: h5py.Dataset) -> Poses:
+    """A table of PyTables, as pandas writes it: the names of the columns are pickled beside it."""
+    try:
+        names = load_objects(io.BytesIO(bytes(table.attrs["values_block_0_kind"])))
+    except (pickle.UnpicklingError, EOFError, KeyError) as error:
+        raise Unusable(f"the names of its columns cannot be read ({error}); save the table as CSV"
+                       ) from error
+    if (table.dtype.names is None or "values_block_0" not in table.dtype.names
+            or not isinstance(names, list)
+            or not all(isinstance(name, tuple) and len(name) in {3, 4} for name in names)):
+        raise Unusable("it is not a table of DeepLabCut; save it as CSV")
+    if table.nbytes > MAX_BYTES:
+        raise Unusable(f"it has {table.nbytes:,} bytes, more than the {MAX_BYTES:,} that a clip "
+                       "can take")
+    rows = table[()]
+    values = to_numbers(rows["values_block_0"], "a line")
+    several = len(names[0]) == 4
+    header = [["scorer", *(str(name[0]) for name in names)],
+              *([["individuals", *(str(name[1]) for name in names)]] if several else []),
+              ["bodyparts", *(str(name[-2]) for name in names)],
+              ["coords", *(str(name[-1]) for name in names)]]
+    columns = read_header(header)
+    blocks = []
+    for of_person in columns.places:
+        places = np.array(of_person)  # (V, 4), counted with the column of frames
+        block = np.where(places >= 0, values[:, places - 1], np.nan)
+        blocks.append(block)
+    joined = np.concatenate(blocks)
+    frames = np.asarray(rows["index"]).astype(np.int64)
+    scores = np.where(np.isnan(joined[..., 3]), 1, joined[..., 3])
+    persons = len(blocks)
+    return Poses(joined[..., :2], scores, np.tile(frames, persons),
+                 np.repeat(np.arange(persons), len(frames)), frames, joint_names=columns.joints)
+
+
+def _texts(stored: Any) -> list[str]:
+    if not isinstance(stored, h5py.Dataset) or stored.nbytes > MAX_BYTES:
+        return []
+    return [name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+            for name in np.ravel(np.asarray(stored[()])).tolist()]
+
+
+def _values(stored: Any) -> Any:
+    if not isinstance(stored, h5py.Dataset) or stored.nbytes > MAX_BYTES:
+        raise Unusable("an array in it is missing or too large for a clip")
+    return to_numbers(stored[()], f"`{stored.name}`")
