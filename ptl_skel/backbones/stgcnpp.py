@@ -195,7 +195,7 @@ class STGCNpp(Backbone):
         """``(N, in_channels, T, M, V)`` to ``(N, num_features, T', M, V)``."""
         clips, channels, frames, persons, joints = inputs.shape
         if joints != self.num_joints:
-            raise RuntimeError(f"`links` describe {self.num_joints} joints, got {joints}")
+            raise UserError(f"`links` describe {self.num_joints} joints, got {joints}")
         each = inputs.permute(0, 3, 4, 1, 2).reshape(clips * persons, joints * channels, frames)
         each = self.data_bn(each).view(clips * persons, joints, channels, frames)
         features = self.gcn(each.permute(0, 2, 3, 1))
