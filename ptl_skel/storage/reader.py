@@ -1,4 +1,4 @@
-"""Reads keypoint files, and refuses what is none or is damaged."""
+"""Reads keypoint files, and rejects damaged ones and files of other kinds."""
 
 from __future__ import annotations
 
