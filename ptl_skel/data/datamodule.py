@@ -175,8 +175,9 @@ class KeypointDataModule(LightningDataModule):
                 that is not one of `class_names`.
         """
         if self.protocol is None:
-            raise KeypointFileError(f"`data.protocol` is missing; {self.file.path} has: "
-                                    f"{', '.join(sorted(self.file.splits)) or 'none'}")
+            has = (f"has: {', '.join(sorted(self.file.splits))}" if self.file.splits else
+                   f"has no split, `ptl-skel split {self.file.path} --by class` makes one")
+            raise KeypointFileError(f"`data.protocol` is missing; {self.file.path} {has}")
         if not len(self.parts[name]):
             raise KeypointFileError(f"protocol {self.protocol!r} of {self.file.path} has no "
                                     f"labelled clip to {name} on")
