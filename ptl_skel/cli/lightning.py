@@ -129,6 +129,8 @@ class SkeletonCLI(LightningCLI):
         self.datamodule.setup(str(self.subcommand))
         if self.checkpoint is not None:
             setup.check_checkpoint(self.checkpoint, self.datamodule, self.model)
+            if fitting:
+                setup.check_epochs(self.checkpoint, self.settings.trainer.max_epochs)
         elif weights is not None:
             for adapted in setup.load_initial_weights(
                     Path(weights), self.datamodule, self.model, adapt=fitting):

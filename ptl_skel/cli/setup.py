@@ -143,6 +143,18 @@ def check_checkpoint(checkpoint: Mapping[str, Any], data: KeypointDataModule,
             "it is that of the checkpoint")
 
 
+def check_epochs(checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
+    """Refuses to continue a run that has trained for more epochs than it is asked to.
+
+    Raises:
+        UserError: It has.
+    """
+    begun = int(checkpoint["epoch"])  # counts from 0
+    if max_epochs is not None and 0 <= max_epochs <= begun:
+        raise UserError(f"the checkpoint is of epoch {begun + 1}, more than --trainer.max_epochs "
+                        f"{max_epochs}")
+
+
 def check_optimizer(model: ActionRecognizer, class_path: str) -> None:
     """Makes an optimiser of PyTorch once, to report now what is wrong with its arguments.
 
