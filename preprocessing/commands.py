@@ -153,6 +153,8 @@ def check(args: Sequence[str]) -> int | None:
     parser.add_argument("--html", metavar="PAGE", type=Path,
                         help="also write an HTML page with interactive plots")
     options = parser.parse_args(args)
+    if options.html is not None and options.html.suffix.lower() not in {".html", ".htm"}:
+        raise UserError(f"--html {options.html} must end in .html")
     from preprocessing.inspect.check import check_file
 
     checked = check_file(options.file)

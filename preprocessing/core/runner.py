@@ -79,6 +79,8 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> d
     keys = source.keys()
     # Other inputs than last time are another job: their clips would end up in another order.
     job = {**source.options, "files": fingerprint(source.files), "keys": _digest(keys)}
+    if out.exists() and any(path.name == out.name and path.samefile(out) for path in source.files):
+        raise UserError(f"--out {out} is a file of the input; give another name")
     with _writing(out):
         writer = ClipWriter(out, source.header, job, overwrite=overwrite)
     with writer:

@@ -2,7 +2,8 @@
 
 Adding a backbone: 1. subclass `Backbone` in a file of its own that names its paper; every width
 is an argument; 2. export it in ``backbones/__init__.py``; 3. add a YAML under ``configs/backbone``
-that spells out every argument; the tests then pick it up.
+that spells out every argument except `in_channels` (and `links`), which come from the data; the
+tests then pick it up.
 """
 
 from __future__ import annotations

@@ -167,8 +167,11 @@ class SkeletonCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Tests the best checkpoint, or the last one where nothing is held out."""
-        name = "best.ckpt" if self.datamodule.has_validation else "last.ckpt"
-        path = self.run_dir / "checkpoints" / name
+        folder = self.run_dir / "checkpoints"
+        # Without a validation so far, e.g. by check_val_every_n_epoch, there is no best one.
+        name = self.ranks.decide(
+            lambda: "best.ckpt" if (folder / "best.ckpt").exists() else "last.ckpt")
+        path = folder / name
         wanted = self.settings.test_after_fit and len(self.datamodule.parts["test"]) > 0
         # Read by one process: a shared disk may show it later to others. And not by the trainer:
         # averaging callbacks would bring back the weights that are not averaged.

@@ -5,7 +5,7 @@ from __future__ import annotations
 FIT = {
     "--data.file FILE": "keypoint file, made by `ptl-skel preprocess`",
     "--data.protocol NAME": "which of its splits to train and test on; `ptl-skel check` lists them",
-    "--model.backbone YAML": "network, own or shipped, e.g. backbone/reduced.yaml",
+    "--model.backbone YAML": "YAML of a network, yours or shipped, e.g. backbone/reduced.yaml",
     "--config YAML": "settings from a file, e.g. experiment/penn_action.yaml",
     "--run_dir DIR": "folder of the run; default: runs/<keypoint file>-<protocol>, numbered",
     "--trainer.max_epochs N": "passes over the training clips",
@@ -13,7 +13,7 @@ FIT = {
     "--trainer.precision P": "32-true, bf16-mixed or 16-mixed",
     "--data.batch_size N": "clips in a batch of each device",
     "--data.representation YAML": "input of the network, e.g. representation/limbs.yaml",
-    "--seed_everything N": "seed of everything random; true for any",
+    "--seed_everything N": "random seed; true picks one and records it",
     "--ckpt_path FILE": "continue the run of this checkpoint; `last` continues that of --run_dir",
     "--init_from FILE": "start from the weights of a run, of PYSKL, MMAction2 or torchvision",
     "--wandb MODE": "off, offline or online",

@@ -112,6 +112,10 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
     """
     if settings.ckpt_path is not None and value_of("--ckpt_path", args) is None:
         raise UserError("`ckpt_path` in a config file is not supported; give it as --ckpt_path")
+    seed = settings.seed_everything
+    if seed is not None and not 0 <= seed < 2**32:
+        raise UserError(f"--seed_everything must be true, or a number of 0 to {2**32 - 1}, got "
+                        f"{seed}")
     trainer = settings.trainer
     for name, instead in IGNORED_BY_RUNS.items():
         if trainer[name] is not None:

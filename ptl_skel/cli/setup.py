@@ -89,7 +89,7 @@ def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
                           "enable_checkpointing": checkpointing,
                           "enable_model_summary": bool(config["enable_model_summary"]),
                           "use_distributed_sampler": False})
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ValueError) as error:  # Lightning raises both
         raise UserError(str(error)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -55,7 +56,17 @@ class RunRecord(Callback):
             for stale in run_dir.glob("error*.txt"):
                 stale.unlink()
             write_text(run_dir / CONFIG, config)
+            self._take_up(run_dir)
         self._write()
+
+    def _take_up(self, run_dir: Path) -> None:
+        """Keeps what the record of a continued run has of its epochs; its test comes again."""
+        with contextlib.suppress(UserError):  # a new run, or a record that cannot be used
+            earlier = read_result(run_dir)
+            self.result["metrics"] = {name: value for name, value in earlier["metrics"].items()
+                                      if not name.startswith("test/")}
+            if "epochs" in earlier:
+                self.result["epochs"] = earlier["epochs"]
 
     def update(self, **facts: Any) -> None:
         """Adds what has become known."""

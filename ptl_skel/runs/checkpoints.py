@@ -58,6 +58,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         MissingFileError: There is no such file.
         UserError: It is damaged or of another program.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; a checkpoint is a file, such as "
+                        f"{path / 'checkpoints' / 'last.ckpt'}")
     if not path.is_file():
         raise MissingFileError(f"checkpoint {path} does not exist; a run leaves them in its "
                                "checkpoints/")

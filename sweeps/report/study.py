@@ -161,7 +161,9 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
             no arm is called `baseline`.
     """
     reader = _Reader(folds)
-    runs = [reader.read(folder) for folder in find_runs(paths)]
+    runs = [reader.read(folder) for folder in find_runs(paths) if not _only_predicts(folder)]
+    if not runs:
+        raise UserError("there are only runs of `ptl-skel predict`, which have no test")
     tested = [run for run in runs if run.status == "tested"]
     if not tested:
         raise UserError(f"no run has a test: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
@@ -267,9 +269,15 @@ def _read(read: Callable[[Path], T], folder: Path) -> T:
         raise UserError(str(error)) from error
 
 
+UNMEASURED: dict[str, Any] = {"params": 0, "gmacs": float("nan"), "latency_ms": float("nan"),
+                             "device": "not measured"}
+"""Cost of the network of a run that failed before it was measured."""
+
+
 def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
     """The run of a record, without its predictions."""
-    data, model, status = result["data"], result["model"], _status(result)
+    data, status = result["data"], _status(result)
+    model = result["model"] or UNMEASURED
     top1, mean_class = (float(result["metrics"][f"test/{name}"] if status == "tested" else "nan")
                         for name in ("top1", "mean_class"))
     return Run(
@@ -278,6 +286,12 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
         float(model["gmacs"]), float(model["latency_ms"]),
         f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
         data["validation"] == "test part", top1, mean_class)
+
+
+def _only_predicts(folder: Path) -> bool:
+    """Whether a record is of ``ptl-skel predict``, which follows no protocol."""
+    data = _read(read_result, folder).get("data")
+    return isinstance(data, dict) and data.get("protocol", "") is None
 
 
 def _status(result: Mapping[str, Any]) -> str:

@@ -288,3 +288,21 @@ def test_every_source_of_the_table_has_its_options():
         assert set(row.options) <= set(known)
         assert not {name for name, parameter in known.items()
                     if parameter.kind is parameter.KEYWORD_ONLY} - set(row.options)
+
+
+def test_nothing_of_the_user_is_overwritten(annotated, tmp_path, capsys):
+    """Neither the input by the keypoint file, nor the keypoint file by its page."""
+    before = annotated.read_bytes()
+    assert main(["pyskl", str(annotated), "--out", str(annotated), "--overwrite"]) == 2
+    assert "is a file of the input" in capsys.readouterr().err
+    assert annotated.read_bytes() == before
+    out = tmp_path / "some.h5"
+    assert main(["pyskl", str(annotated), "--out", str(out)]) == 0
+    written = out.read_bytes()
+    assert main(["check", str(out), "--html", str(out)]) == 2
+    assert "must end in .html" in capsys.readouterr().err
+    assert out.read_bytes() == written
+    folder = tmp_path / "page.html"
+    folder.mkdir()
+    assert main(["check", str(out), "--html", str(folder)]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "some.h5", "some.pkl"]

@@ -163,6 +163,31 @@ class TestRecord:
         assert read_result(Path("run/predict"))["model"] is None
 
 
+def test_a_finished_run_that_is_continued_keeps_its_record(fit):
+    fit()
+    before = read_result(Path("run"))
+    fit("--ckpt_path", "last")
+    after = read_result(Path("run"))
+    assert after["metrics"] == before["metrics"]
+    assert "val/top1" in after["metrics"]
+    assert after["epochs"] == before["epochs"] == 1
+
+
+def test_without_a_validation_so_far_the_last_checkpoint_is_tested(fit):
+    fit("--trainer.check_val_every_n_epoch", "5")
+    assert read_result(Path("run"))["tested"] == "last.ckpt"
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--seed_everything", "-1"], "--seed_everything must be true, or a number"),
+    (["--trainer.accelerator", "foo"], "foo"), (["--trainer.strategy", "foo"], "foo"),
+    (["--ckpt_path", "."], "is a folder; a checkpoint is a file"),
+])
+def test_more_mistakes_that_end_in_a_sentence(fit, capsys, arguments, said):
+    assert said in refusal(capsys, fit, *arguments)
+    assert not Path("run").exists()
+
+
 @pytest.mark.parametrize("checkpoint", ["last", LAST])
 def test_fewer_epochs_than_were_trained(fit, capsys, checkpoint):
     fit("--trainer.max_epochs", "3")

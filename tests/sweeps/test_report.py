@@ -320,6 +320,20 @@ class TestFiles:
         assert (tmp_path / "runs" / "report" / "confusion_full3d.png").is_file()
 
 
+def test_records_without_a_cost(tmp_path, capsys):
+    """Of a run that failed before its network was measured, and of `ptl-skel predict`."""
+    write_run(tmp_path / "good")
+    write_run(tmp_path / "failed", seed=1, status="failed", error="ValueError: a bug")
+    edit_result(tmp_path / "failed", lambda result: result.update(model=None))
+    write_run(tmp_path / "predicted")
+    edit_result(tmp_path / "predicted", lambda result: result.update(model=None) or
+                result["data"].update(protocol=None))
+    main(["report", str(tmp_path), "--out", str(tmp_path / "report")])
+    said = capsys.readouterr().out
+    assert "seed 1: failed, ValueError: a bug" in said
+    assert "predicted" not in said
+
+
 class TestMistakes:
     @pytest.mark.parametrize("other", [{"dataset": "sbu"}, {"protocol": "xview"}])
     def test_other_data(self, make_run, capsys, other):
