@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import IO, Any
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ptl_skel.errors import UserError
 from ptl_skel.runs.process import die_with
@@ -151,10 +153,32 @@ class Ranks:
             yield
             return
         os.environ[DECISIONS] = json.dumps({"process": os.getpid(), "taken": self.decisions})
+        self._leave_interrupts_to_rank_0()
         try:
             yield
         finally:
             del os.environ[DECISIONS]
+
+
+    def _leave_interrupts_to_rank_0(self) -> None:
+        """Lets Lightning start the other processes such that they ignore Ctrl-C.
+
+        A terminal sends it to all of them. One that ends while it still starts would make Lightning
+        kill rank 0, before that can record the interruption; rank 0 ends the others itself.
+        """
+        launcher = self.trainer.strategy.launcher
+        if not isinstance(launcher, _SubprocessScriptLauncher):
+            return
+        start = launcher._call_children_scripts
+
+        def start_ignoring() -> None:
+            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            try:
+                start()
+            finally:
+                signal.signal(signal.SIGINT, handler)
+
+        vars(launcher)["_call_children_scripts"] = start_ignoring
 
 
 def _take_decisions() -> Iterator[Any] | None:

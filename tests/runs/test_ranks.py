@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -123,6 +124,18 @@ def test_a_killed_run_leaves_no_process(arguments, moment):
     process.kill()
     process.communicate(timeout=60)
     wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
+
+
+@pytest.mark.parametrize("moment", [1.0, 3.0])
+def test_ctrl_c_while_the_processes_start(arguments, moment):
+    process = start(*arguments, *TWO, "--wandb", "off", "--trainer.max_epochs", "100000")
+    wait_for(lambda: children_of(process.pid))
+    time.sleep(moment)
+    for one in (process.pid, *map(int, children_of(process.pid))):  # as a terminal does
+        os.kill(one, signal.SIGINT)
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, said
+    assert read_result(Path("runs/tiny-cross"))["status"] == "interrupted"
 
 
 def children_of(parent):
