@@ -26,8 +26,13 @@ CONFIG: dict[str, Any] = {
                          "init_args": {"middle": 1.0}},
                 "stem_width": 4, "stem_kernel": [1, 3], "stem_stride": [1, 2], "widths": [4, 8],
                 "depths": [1, 1], "strides": [[2, 1], [2, 2]], "kernel": [3, 3]}},
-        "lr_batch_size": 16},
-    "data": {"protocol": "cross", "clip_len": 8, "size": 16, "eval_size": 16, "batch_size": 4},
+        "optimizer": {"class_path": "torch.optim.SGD",
+                      "init_args": {"lr": 0.4, "momentum": 0.9, "weight_decay": 0.0003}},
+        "lr_batch_size": 16, "warmup": 0.0, "average": 0.0, "dropout": 0.5, "label_smoothing": 0.0},
+    "data": {"protocol": "cross", "clip_len": 8, "size": 16, "eval_size": 16, "batch_size": 4,
+             "val_fraction": 0.1,
+             "augment": {"crop_area": [0.56, 1.0], "crop_aspect": [0.75, 1.3333], "flip": 0.5,
+                         "rotation": 0.0, "scale": 0.0, "shift": 0.0}},
 }
 
 

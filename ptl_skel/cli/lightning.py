@@ -80,6 +80,8 @@ class SkeletonCLI(LightningCLI):
         """Makes the trainer, checks everything, and then reserves the folder of the run."""
         keep_freed_memory()
         fitting = self.subcommand == "fit"
+        if fitting:
+            self._settle_length()
         config = self._get(self.config_init, "trainer")
         text = self.parser_text()
         self.record = RunRecord(setup.facts_of_run(self.command, self.settings, self.datamodule))
@@ -99,6 +101,14 @@ class SkeletonCLI(LightningCLI):
             checkpoint.dirpath = str(self.run_dir / "checkpoints")
         self.record.start(self.run_dir, text, trainer.global_rank)
         return trainer
+
+    def _settle_length(self) -> None:
+        """Sets the epochs where no setting limits the training."""
+        trainer = self.settings.trainer
+        if trainer.max_epochs is None and trainer.max_steps == -1 and trainer.max_time is None:
+            made = self.config_init.fit
+            trainer.max_epochs = made.trainer.max_epochs = made.length.epochs(
+                len(self.datamodule.part("train")))
 
     def _claim(self, folder: Path, continues: bool) -> str:
         """Reserves the folder of the run, or takes the one of the run that it continues."""

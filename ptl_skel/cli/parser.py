@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser
 
+from ptl_skel.cli.length import Length
 from ptl_skel.configs import shipped
 from ptl_skel.errors import UserError
 
@@ -87,6 +88,7 @@ def add_run_arguments(parser: LightningArgumentParser) -> None:
         "Start from the weights of a checkpoint: of PYSKL, MMAction2, torchvision or a run"))
     parser.add_argument("--wandb", choices=("off", "offline", "online"), default="offline",
                         help="Mirror the run in Weights & Biases")
+    parser.add_class_arguments(Length, "length")
     parser.add_argument("--test_after_fit", type=bool, default=True,
                         help="Test when training is over")
     parser.link_arguments("seed_everything", "data.seed", compute_fn=int)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -25,6 +25,7 @@ from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import GlobalAvgPool
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import F1, LOSS, MEAN_CLASS, TOP1, TOP5
+from ptl_skel.training.averaging import AveragedWeights
 from ptl_skel.training.device import use_fast_kernels
 
 
@@ -162,6 +163,8 @@ class ActionRecognizer(LightningModule):
             few clips too often. Use one of the two. None: all clips weigh the same.
         warmup: Share of the steps in which the learning rate rises linearly; then it falls to 0
             along half a cosine.
+        average: Share of all steps over which the weights that are validated, tested and kept are
+            averaged, e.g. 0.03. 0: the weights of the last step.
         batch_size: Clips in a batch of each device.
         lr_batch_size: Batch size (over all devices and accumulated steps) that the learning rate
             is meant for; with another one it is scaled linearly (arXiv 1706.02677). None: not
@@ -181,13 +184,14 @@ class ActionRecognizer(LightningModule):
         label_smoothing: float = 0.0,
         class_weights: Literal["balanced"] | None = None,
         warmup: float = 0.0,
+        average: float = 0.0,
         batch_size: int = 16,
         lr_batch_size: int | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("warmup", warmup), ("dropout", dropout),
-                            ("label_smoothing", label_smoothing)):
+                            ("label_smoothing", label_smoothing), ("average", average)):
             if not 0 <= value < 1:
                 raise UserError(f"`model.{name}` must lie in 0..1, got {value}")
         if lr_batch_size is not None and lr_batch_size < 1:
@@ -199,6 +203,7 @@ class ActionRecognizer(LightningModule):
         self._weight: Tensor | None = None
         self.make_optimizer = optimizer
         self.warmup = warmup
+        self.average = average
         self.batch_size = batch_size
         self.lr_batch_size = lr_batch_size
         self.compiled = compile
@@ -219,6 +224,10 @@ class ActionRecognizer(LightningModule):
             self._weight = balance_weights(counts).to(device)
         if self.compiled:
             self.classifier.compile()
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Averages the weights, if that is asked for."""
+        return [AveragedWeights(self.average)] if self.average else []
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs ``(N, C, T, H, W)`` to logits ``(N, K)``."""

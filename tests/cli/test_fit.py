@@ -84,8 +84,7 @@ class TestFit:
             assert not (run_dir / "predictions.npz").exists()
 
     def test_averaged_weights_are_those_that_are_tested(self, fit):
-        fit("--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging",
-            "--trainer.callbacks.decay", "0.5", "--run_dir", "run")
+        fit("--model.average", "0.5", "--run_dir", "run")
         main(["test", "--ckpt_path", "run/checkpoints/best.ckpt", *QUIET])
         at_the_end, afterwards = read_result(Path("run")), read_result(Path("run/test"))
         for name, value in afterwards["metrics"].items():

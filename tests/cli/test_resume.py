@@ -46,8 +46,7 @@ class TestResume:
         assert not Path("run-2").exists()
 
     def test_averaged_weights_too(self, fit):
-        averaged = [*ALL_VARIED, "--trainer.callbacks.decay=0.5"]
-        averaged.insert(-1, "--trainer.callbacks+=lightning.pytorch.callbacks.EMAWeightAveraging")
+        averaged = [*ALL_VARIED, "--model.average", "0.5"]
         fit(*averaged, "--run_dir", "whole")
         with pytest.raises(SystemExit):
             fit(*averaged, "--run_dir", "run", "--trainer.callbacks+=stopping.StopInThirdEpoch")

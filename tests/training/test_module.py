@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.testing import assert_close
 from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
@@ -286,7 +285,7 @@ class TestSchedule:
 
 
 class TestTraining:
-    def test_ema_weights_by_its_callback(self, tiny_file):
+    def test_averaged_weights(self, tiny_file):
         class Weights(Callback):
             """The weights after each step, as the optimiser leaves them."""
 
@@ -297,12 +296,14 @@ class TestTraining:
                 weight = pl_module.classifier.head[-1].weight
                 self.after_each_step.append(weight.detach().clone())
 
-        model, weights = recognizer(), Weights()
-        expected = model.classifier.head[-1].weight.detach().clone()
-        fit(model, tiny_data(tiny_file), weights, EMAWeightAveraging(decay=0.5), max_epochs=2)
-        for number, weight in enumerate(weights.after_each_step):
-            # The first step starts the average.
-            expected = weight if number == 0 else 0.5 * expected + 0.5 * weight
+        model, weights = recognizer(average=0.5), Weights()
+        fit(model, tiny_data(tiny_file), weights, max_epochs=4)
+        steps = len(weights.after_each_step)
+        assert steps == 12
+        expected = weights.after_each_step[0]
+        for number, weight in enumerate(weights.after_each_step[1:], 1):
+            newest = max(2 / steps, 9 / (10 + number))  # half of the steps; less at the start
+            expected = (1 - newest) * expected + newest * weight
         torch.testing.assert_close(model.classifier.head[-1].weight.detach(), expected)
         assert not torch.equal(expected, weights.after_each_step[-1])
 

@@ -1,0 +1,52 @@
+"""Averaged weights: what a run validates, tests and keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+
+class AveragedWeights(WeightAveraging):
+    """An exponential moving average of the weights over the last part of a training.
+
+    It looks back over a share of the steps rather than over a fixed number, so the same setting
+    suits short and long trainings. The average begins with the first step and looks back over less
+    at the start, since the initial weights say nothing. Buffers, such as the statistics of batch
+    norms, are averaged as well.
+
+    Args:
+        share: Share of all steps that it looks back over, in 0..1.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__(multi_avg_fn=self._mix)
+        self.share = share
+        self.span = 1.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Copies the model; the updates are counted on the CPU, as a GPU would be waited for."""
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Counts the steps."""
+        self.span = max(1.0, self.share * float(trainer.estimated_stepping_batches))
+
+    @torch.no_grad()
+    def _mix(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        """Moves the average towards the weights of this step."""
+        if not averaged[0].is_floating_point():  # the batches that a batch norm has counted
+            for kept, new in zip(averaged, current, strict=True):
+                kept.copy_(new)
+            return
+        torch._foreach_lerp_(averaged, current, newest_weight(self._latest_update_step, self.span))
+
+
+def newest_weight(updates: int, span: float) -> float:
+    """Weight of the newest value in an average over `span` values, after so many updates."""
+    return 1 / min(span, (10 + updates) / 9)

@@ -1,0 +1,40 @@
+"""How long a training takes where nobody said it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from commandline import refusal
+
+from ptl_skel.cli.length import Length
+from ptl_skel.cli.verbs import main
+from ptl_skel.runs.record import read_metrics
+
+
+@pytest.mark.parametrize(("clips", "epochs"), [(100, 600), (2000, 30), (2001, 30), (50_000, 30)])
+def test_small_sets_are_passed_over_more_often(clips, epochs):
+    assert Length(passes=30, clips=60_000).epochs(clips) == epochs
+
+
+@pytest.mark.parametrize(("limit", "epochs"), [
+    (["--length.passes", "2", "--length.clips", "30"], 3),  # 12 clips are trained on
+    (["--length.passes", "4", "--length.clips", "30"], 4),
+    (["--trainer.max_epochs", "1", "--length.passes", "4"], 1),
+    (["--trainer.max_steps", "7", "--length.passes", "4"], 3)])
+def test_a_limit_of_the_trainer_comes_before_the_rule(tiny_file, tiny_config, tmp_path, monkeypatch,
+                                                      limit, epochs):
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load(Path(tiny_config).read_text())
+    config["trainer"]["max_epochs"] = None
+    Path("config.yaml").write_text(yaml.safe_dump(config))
+    main(["fit", "--config", "config.yaml", "--data.file", str(tiny_file), "--run_dir", "run",
+          "--test_after_fit", "false", *limit])
+    assert max(row["epoch"] for row in read_metrics(Path("run"))) == epochs - 1
+    trained = yaml.safe_load(Path("run/config.yaml").read_text())["trainer"]
+    assert trained["max_epochs"] == (None if "--trainer.max_steps" in limit else epochs)
+
+
+@pytest.mark.parametrize("option", ["--length.passes", "--length.clips"])
+def test_lengths_are_positive(tiny_file, tiny_config, capsys, option):
+    said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file, option, "0")
+    assert said.startswith("--length.passes and --length.clips must be >= 1")
