@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -107,6 +108,19 @@ class Conv3D(nn.Conv3d):
         super().__init__(in_channels, out_channels, (time, space, space),
                          (stride[0], stride[1], stride[1]), (time // 2, space // 2, space // 2),
                          bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """See the class; frames are padded first where the CPU's gradient would be wrong.
+
+        Of inputs in bfloat16 with fewer frames than the kernel, oneDNN 3 leaves uninitialised
+        memory in the gradient of the weights.
+        """
+        low = torch.is_autocast_enabled("cpu") or inputs.dtype == torch.bfloat16
+        if inputs.device.type == "cpu" and low and inputs.shape[2] < self.kernel_size[0]:
+            time, *space = cast(tuple[int, int, int], self.padding)
+            padded = F.pad(inputs, (0, 0, 0, 0, time, time))
+            return F.conv3d(padded, self.weight, None, self.stride, (0, *space))
+        return super().forward(inputs)
 
 
 class Conv2Plus1D(nn.Sequential):
