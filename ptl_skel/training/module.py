@@ -226,8 +226,9 @@ class ActionRecognizer(LightningModule):
             self.classifier.compile()
 
     def configure_callbacks(self) -> list[Callback]:
-        """Averages the weights, if that is asked for."""
-        return [AveragedWeights(self.average)] if self.average else []
+        """Averages the weights while training, if that is asked for."""
+        averages = self.average and self.trainer.state.fn == "fit"
+        return [AveragedWeights(self.average)] if averages else []
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs ``(N, C, T, H, W)`` to logits ``(N, K)``."""

@@ -83,7 +83,7 @@ class TestMistakes:
         with pytest.raises(RuntimeError) as raised:
             main(["fit", "--model.backbone", "stubborn.Stubborn", "--data.file", str(tiny_file),
                   "--data.protocol", "cross"])
-        assert raised.value.__notes__ == ["The network was given inputs of (13, 32, 64, 64)."]
+        assert raised.value.__notes__ == ["The network was given inputs of (13, 32, 32, 32)."]
         assert read_result(Path("runs/tiny-cross"))["status"] == "failed"
         assert "stubborn.py" in Path("runs/tiny-cross/error.txt").read_text()
 
