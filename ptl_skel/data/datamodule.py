@@ -144,7 +144,7 @@ class KeypointDataModule(LightningDataModule):
     @property
     def num_channels(self) -> int:
         """Channels of the inputs."""
-        return self.maker.representation.num_channels
+        return self.input_shape[0]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
