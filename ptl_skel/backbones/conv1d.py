@@ -65,6 +65,8 @@ class Conv1D(Backbone):
         UserError: Blocks are not equally described, or a number is out of range.
     """
 
+    reads = "representation/normalized.yaml"
+
     def __init__(self, in_channels: int, widths: Sequence[int], strides: Sequence[int],
                  kernel: int, links: Links = COCO17) -> None:
         super().__init__()
@@ -96,7 +98,7 @@ class Conv1D(Backbone):
         clips, _, _, persons, joints = inputs.shape
         if joints != self.num_joints:
             raise UserError(f"`links` describe {self.num_joints} joints, got {joints}; this "
-                            "network reads representation/normalized.yaml")
+                            f"network reads {self.reads}")
         frames = inputs.permute(0, 3, 1, 4, 2).flatten(0, 1)  # (N * M, C, V, T)
         features = self.blocks(self.embedding(self.data_bn(self.describe(frames))))
         # Features are not negative, so a person that is absent, 0, changes no largest value.

@@ -91,8 +91,8 @@ def summarise(study: Study, margin: float) -> list[Summary]:
     return [
         Summary(
             arm, top1[number], _spread(study, arm, lambda run: run.mean_class),
-            differences[number],
-            *(next(each) if differences[number] else None for each in (corrected, inferior)),
+            differences[number], next(corrected) if differences[number] else None,
+            next(inferior) if differences[number] else None,
             arm.runs[0].params, arm.runs[0].gmacs, _latency(arm), _training(arm),
             tuple(cost for cost, front in fronts.items() if front[number]))
         for number, arm in enumerate(study.arms)]

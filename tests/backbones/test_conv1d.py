@@ -186,8 +186,7 @@ class TestRuns:
               "--trainer.enable_progress_bar", "false", *arguments])
 
     def test_a_run_and_its_test(self, tiny_file):
-        self.fit(tiny_file, "--data.representation", "representation/normalized.yaml",
-                 "--data.augment.rotation", "20", "--data.augment.scale", "0.2")
+        self.fit(tiny_file, "--data.augment.rotation", "20", "--data.augment.scale", "0.2")
         main(["test", "--ckpt_path", "run/checkpoints/last.ckpt", "--data.test_clips", "2",
               "--data.test_flip", "true", "--trainer.enable_progress_bar", "false"])
         assert read_result(Path("run"))["model"]["input_shape"] == [3, 8, 1, 13]
@@ -195,10 +194,10 @@ class TestRuns:
 
     @pytest.mark.parametrize("camera", [(), ("--data.camera", "camera/rotate.yaml")])
     def test_a_run_in_3d(self, spatial_file, camera):
-        self.fit(spatial_file, "--data.representation", "representation/normalized.yaml", *camera)
+        self.fit(spatial_file, *camera)
         assert read_result(Path("run"))["model"]["input_shape"] == [4, 8, 1, 13]
 
-    def test_heatmaps_are_refused(self, tiny_file, capsys):
+    def test_what_it_reads_is_not_replaced_where_it_is_chosen(self, tiny_file, capsys):
         with pytest.raises(SystemExit):
-            self.fit(tiny_file)
+            self.fit(tiny_file, "--data.representation", "representation/limbs.yaml")
         assert "reads representation/normalized.yaml" in capsys.readouterr().err
