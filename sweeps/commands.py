@@ -53,13 +53,24 @@ def report(args: Sequence[str]) -> None:
                         help="folder of a run, or a folder that holds runs")
     parser.add_argument("--baseline", metavar="ARM", help="compare all other arms with this one")
     parser.add_argument("--folds", action="store_true",
-                        help="average over protocols, which are folds of one data set")
+                        help="average over protocols, which are folds of one data set, or "
+                             "splits of it that overlap")
+    parser.add_argument("--pool", action="store_true",
+                        help="the runs are on several data sets: report each, and all together")
+    parser.add_argument("--margin", metavar="POINTS", type=_points, default=0.01,
+                        help="by how many points of top-1 an arm may be worse than the baseline to "
+                             "count as not inferior; default: 1")
     parser.add_argument("--out", metavar="DIR", type=Path,
-                        help="where to write; default: `report` in the folder of all the runs")
+                        help="where to write; default: `report` in the folder of all the runs. A "
+                             "name that ends with .md: a page for the docs, its pictures beside it")
     options = parser.parse_args(args)
-    from sweeps.report import write_report
+    from sweeps.report import write_pooled, write_report
 
-    write_report(options.runs, options.out, options.baseline, options.folds)
+    if options.pool:
+        out = options.out or Path("report.md")
+        write_pooled(options.runs, out, options.baseline, options.margin)
+    else:
+        write_report(options.runs, options.out, options.baseline, options.folds, options.margin)
 
 
 def _sweep_parser() -> CommandParser:
@@ -111,6 +122,17 @@ def _asked(text: str) -> tuple[str, Any]:
         return name, yaml.safe_load(value) if separator else None
     except yaml.YAMLError as error:
         raise UserError(f"--slurm {name}: {value!r} is not a value of YAML") from error
+
+
+def _points(text: str) -> float:
+    """Points of accuracy as a share."""
+    try:
+        points = float(text)
+    except ValueError:
+        points = 0.0
+    if not 0 < points < 100:
+        raise argparse.ArgumentTypeError(f"must be a number of points above 0, got {text}")
+    return points / 100
 
 
 def _natural(text: str) -> int:

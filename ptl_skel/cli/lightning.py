@@ -26,6 +26,7 @@ from ptl_skel.cli.parser import (
     check_settings,
     choose_seed,
     expand_shipped,
+    missing_representation,
     silence_lightning,
 )
 from ptl_skel.command import console
@@ -66,6 +67,8 @@ class SkeletonCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses what would have no effect or escape a check."""
         super().parse_arguments(parser, args)
+        if missing := missing_representation(self.config[self.config.subcommand]):
+            super().parse_arguments(parser, [*args, *missing])
         self.settings = self.config[self.config.subcommand]
         check_settings(self.settings, args)
         if isinstance(self.settings.seed_everything, bool):
@@ -233,8 +236,14 @@ def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """
     silence_lightning()
     parser = _Parsing("fit", commands[0]).parser
-    return [parser.parse_args(["fit", *(expand_shipped(word) for word in args)]).fit.as_dict()
-            for args in commands]
+    parsed = []
+    for args in commands:
+        words = ["fit", *(expand_shipped(word) for word in args)]
+        settings = parser.parse_args(words).fit
+        if missing := missing_representation(settings):
+            settings = parser.parse_args([*words, *missing]).fit
+        parsed.append(settings.as_dict())
+    return parsed
 
 
 def run(verb: str, args: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ TEST = {
     "--data.protocol NAME": "another of its splits",
     "--data.test_clips N": "views of each clip, whose probabilities are averaged",
     "--data.test_flip BOOL": "the horizontal flip of each view as well",
+    "--data.corrupt DICT": "worse keypoints, e.g. '{kind: drop, level: 0.2}'; see `robustness`",
     "--data.batch_size N": "views in a batch of each device",
     "--run_dir DIR": "where to write; default: a folder beside the checkpoints, numbered",
     "--trainer.accelerator NAME": "auto, cpu or gpu",

@@ -8,6 +8,7 @@ import re
 import secrets
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import jsonargparse
@@ -22,6 +23,10 @@ IGNORED_BY_RUNS = {
     "enable_checkpointing": "a run always keeps its last checkpoint, and the best one",
 }
 """Arguments of Lightning's trainer that a run decides itself, and what to do instead."""
+
+
+DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
+"""What base.yaml has."""
 
 
 def _drop_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
@@ -125,6 +130,20 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
     if isinstance(trainer["logger"], bool):
         raise UserError("--trainer.logger takes loggers in addition to metrics.csv, which a run "
                         "always writes; --wandb off turns Weights & Biases off")
+
+
+def missing_representation(settings: Any) -> list[str]:
+    """The flag for what a network reads that is not made for heatmaps; empty if it is not missing.
+
+    Args:
+        settings: The parsed settings of a run; its representation is the default unless it was
+            chosen.
+    """
+    module, _, name = settings.model.backbone.class_path.rpartition(".")
+    reads = getattr(import_module(module), name).reads
+    if reads is None or settings.data.representation.class_path != DEFAULT_REPRESENTATION:
+        return []
+    return ["--data.representation", shipped(reads)]
 
 
 def as_list(value: Any) -> list[Any]:

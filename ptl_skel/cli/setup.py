@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def facts_of_run(command: str, settings: Any, data: KeypointDataModule) -> dict[
                  "protocol": data.protocol, "layout": data.layout.name,
                  "num_classes": data.num_classes,
                  "clips": {part: len(clips) for part, clips in data.parts.items()},
-                 "validation": data.validation}}
+                 "validation": data.validation,
+                 "corruption": None if data.corrupt is None else asdict(data.corrupt)}}
 
 
 def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,

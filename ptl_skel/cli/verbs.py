@@ -36,6 +36,8 @@ VERBS = {
     "test": Verb("test a checkpoint", "ptl_skel.cli.lightning", "test"),
     "predict": Verb("write class probabilities of all clips of a keypoint file",
                     "ptl_skel.cli.lightning", "predict"),
+    "robustness": Verb("test runs on keypoints that are missing, displaced or unsure",
+                       "ptl_skel.cli.robustness"),
     "profile": Verb("parameters, GMACs and latency of backbones", "ptl_skel.cli.profile"),
     "ensemble": Verb("the mean of what several runs predict, e.g. of joints and limbs",
                      "ptl_skel.cli.ensemble"),

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from ptl_skel.data.cameras import CHECKED, Camera
 from ptl_skel.data.classes import listed, match_names
+from ptl_skel.data.corruption import Corruption
 from ptl_skel.data.dataset import (
     ClipDataset,
     DrawDataset,
@@ -60,6 +61,7 @@ class KeypointDataModule(LightningDataModule):
             checkpoint chosen by it has seen the test.
         test_clips: Clips taken from each sample at test time; their probabilities are averaged.
         test_flip: Test on the horizontal flip of each clip as well.
+        corrupt: Make the keypoints of the test worse, to see what a network withstands.
         num_workers: Processes that read; 0 is fastest, since only coordinates are read.
         in_memory: Keep the keypoints in RAM.
         on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB) and sample
@@ -94,6 +96,7 @@ class KeypointDataModule(LightningDataModule):
         val_on_test: bool = False,
         test_clips: int = 1,
         test_flip: bool = False,
+        corrupt: Corruption | None = None,
         num_workers: int = 0,
         in_memory: bool = True,
         on_device: bool = False,
@@ -121,6 +124,9 @@ class KeypointDataModule(LightningDataModule):
         self.maker = InputMaker(
             representation(self.layout), self.layout, self.file.header.num_coordinates, camera,
             augment, size, eval_size, test_clips, test_flip)
+        self.corrupt = corrupt
+        if corrupt is not None:
+            corrupt.check()
         self.clip_len = clip_len
         self.batch_size = batch_size
         self.balanced = balanced
@@ -144,7 +150,7 @@ class KeypointDataModule(LightningDataModule):
     @property
     def num_channels(self) -> int:
         """Channels of the inputs."""
-        return self.maker.representation.num_channels
+        return self.input_shape[0]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -309,6 +315,8 @@ class KeypointDataModule(LightningDataModule):
         trainer = self.trainer
         dtype = self.maker.dtype("32-true" if trainer is None else str(trainer.precision))
         several = trainer is not None and (trainer.testing or trainer.predicting)
+        if self.corrupt is not None and trainer is not None and trainer.testing:
+            batch = self.corrupt(batch)
         if trainer is not None and trainer.training:
             inputs = self.maker.train(batch, dtype)
         else:

@@ -27,8 +27,8 @@ IGNORED = frozenset({
 })
 """Keys of a config that differ between the seeds of an arm, or do not affect what is learned."""
 
-BACKBONE = "model.backbone"
-SHIPPED = {BACKBONE: "backbone", "data.representation": "representation"}
+BACKBONE, CAMERA = "model.backbone", "data.camera"
+SHIPPED = {BACKBONE: "backbone", "data.representation": "representation", CAMERA: "camera"}
 """Keys whose values have a name of their own, and the folder of configs that gives it."""
 
 
@@ -84,6 +84,8 @@ def _plain(value: Any) -> Any:
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if key == CAMERA and isinstance(value, dict):  # has no class to choose: only arguments
+        value = {"class_path": "Camera", "init_args": value}
     if isinstance(value, dict) and "class_path" in value:
         name = value["class_path"]
         yield key, name
@@ -129,7 +131,7 @@ def _named(arm: Settings, exact: Collection[str]) -> Settings:
         own = _part(arm, key)
         distances = [(len(departures) + (name not in exact), name not in exact, name, departures)
                      for name, shipped in _shipped(kind, key) if shipped[key] == own.get(key)
-                     for departures in [_departures(own, shipped)]]
+                     for departures in [_departures(_relevant(key, own, shipped), shipped)]]
         if distances:
             *_, named[key], departures = min(distances, key=lambda distance: distance[:3])
             named |= {f"{key}.{_last(name)}": value for name, value in departures.items()}
@@ -145,6 +147,11 @@ def _shipped(kind: str, key: str) -> list[tuple[str, Settings]]:
             for path in sorted((CONFIGS / kind).glob("*.yaml"))]
 
 
+def _relevant(key: str, own: Settings, shipped: Settings) -> Settings:
+    """Without the arguments of a camera that a shipped one leaves out, as it does not need them."""
+    return own if key != CAMERA else {name: own[name] for name in own if name in shipped}
+
+
 def _departures(own: Settings, shipped: Settings) -> Settings:
     """What differs from a shipped config."""
     keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own))])
@@ -153,7 +160,7 @@ def _departures(own: Settings, shipped: Settings) -> Settings:
 
 
 def _word(key: str, value: Any, keys: Sequence[str]) -> str:
-    if key in SHIPPED:
+    if key in SHIPPED and value is not None:
         return str(value).rpartition(".")[2]
     last = _last(key)
     name = last if sum(_last(other) == last for other in keys) == 1 else key

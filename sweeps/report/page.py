@@ -9,9 +9,9 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
+from sweeps.report.markdown import Comparison
 from sweeps.report.plots import Group
 from sweeps.report.study import Study
-from sweeps.report.tables import Row
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -69,27 +69,20 @@ document.querySelectorAll(".plots").forEach((section, number) => {
 """)
 
 
-def page(study: Study, groups: Sequence[Group], rows: Sequence[Row],
-         notes: Sequence[str]) -> str:
-    """The text of the page.
-
-    Args:
-        study: The arms.
-        groups: See `sweeps.report.plots`.
-        rows: See `sweeps.report.tables`.
-        notes: Of the table.
-    """
+def page(comparison: Comparison) -> str:
+    """The text of the page."""
+    study, rows = comparison.study, comparison.rows
     figures = json.dumps([[json.loads(plot.figure.to_json()) for plot in group.plots]
-                          for group in groups], separators=(",", ":"))
+                          for group in comparison.groups], separators=(",", ":"))
     gaps = study.gaps()
     return PAGE.substitute(
-        title=html.escape(f"{study.dataset}, {', '.join(study.folds)}"),
+        title=html.escape(comparison.title),
         plotly=get_plotlyjs(),
         table=_row(rows[0], "th") + "".join(_row(row.values(), "td") for row in rows),
-        notes=_items(notes),
+        notes=_items([*comparison.conclusions, *comparison.notes]),
         gaps=f'<section class="gaps"><h2>Failed and missing</h2><ul>{_items(gaps)}</ul></section>'
         if gaps else "",
-        plots="".join(map(_section, groups)), commands=_commands(study),
+        plots="".join(map(_section, comparison.groups)), commands=_commands(study),
         figures=figures.replace("<", "\\u003c"))  # a name like </script> must not end the script
 
 

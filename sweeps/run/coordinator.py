@@ -236,6 +236,7 @@ class Coordinator:
                           "error": self.failures.get(cell.name), "command": shlex.join(command)})
         state = json.dumps({
             "schema_version": SCHEMA_VERSION, "sweep": self.sweep.name,
+            "description": self.sweep.description,
             "metric": self.sweep.metric, "goal": self.sweep.goal,
             "settings": _settings(self.sweep), "cells": cells}, indent=1)
         if state != self.state:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from records import LABEL, config_of, edit_result, write_run
+from scipy import stats
 
 from sweeps.__main__ import main
 
@@ -205,9 +206,35 @@ class TestFolds:
         report(folds, "--folds", "--baseline", "full3d")
         assert "reduced, fold2, seed 1: missing" in capsys.readouterr().out
 
-    def test_protocols_that_share_clips_are_not_folds(self, make_run, capsys):
-        error = refusal(capsys, make_run("a"), make_run("b", protocol="xview"), "--folds")
-        assert "xsub and xview are not folds: 5 clips are tested in both, e.g. clip0" in error
+    def test_splits_that_overlap_are_averaged_with_their_own_interval(self, make_run, tmp_path,
+                                                                      capsys):
+        """Three splits of 5 clips each, 20 clips to train on; by hand."""
+        wrong = {"full3d": (0, 1, 1), "reduced": (2, 1, 2)}
+        for name, config in (("full3d", FULL3D), ("reduced", REDUCED)):
+            for split in range(3):
+                predicted = [(one + (place < wrong[name][split])) % 3
+                             for place, one in enumerate(LABEL)]
+                run = make_run(f"{name}-{split}", config=config, protocol=f"random{split}",
+                               clips=[f"clip{split + place}" for place in range(5)],
+                               predicted=predicted)
+                edit_result(run, lambda result: result["data"].update(clips={"train": 20}))
+        report(tmp_path / "runs", "--folds", "--baseline", "full3d")
+        row = table(tmp_path / "runs" / "report")[1]
+        differences = np.array([-0.4, 0.0, -0.2])
+        error = np.sqrt((1 / 3 + 5 / 20) * differences.var(ddof=1))
+        reach = stats.t.ppf(0.975, 2) * error
+        assert row["Δ top-1"] == "-20.00"
+        assert row["95 % interval"] == f"{100 * (-0.2 - reach):+.2f} to {100 * (-0.2 + reach):+.2f}"
+        printed = capsys.readouterr().out
+        assert "means over the 3 splits, which overlap" in printed
+        assert "Nadeau and Bengio's correction" in printed
+
+    def test_splits_that_overlap_need_the_size_of_the_training_part(self, make_run, capsys):
+        for name, config in (("a", FULL3D), ("b", REDUCED)):
+            for protocol in ("one", "two"):
+                folder = make_run(f"{name}-{protocol}", config=config, protocol=protocol).parent
+        assert "has not recorded how many clips it was trained on" in refusal(
+            capsys, folder, "--folds", "--baseline", "full3d")
 
 
 class TestGaps:
