@@ -61,7 +61,7 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--out {out} exists; --overwrite replaces it")
     if not options.max_loss >= 0:
         raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
-    require_packages()
+    require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
     graph = make_graph(model, data)
     metadata = describe(options.ckpt_path, data, graph.views,
