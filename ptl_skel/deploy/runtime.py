@@ -148,8 +148,9 @@ class Recognizer:
         frames = self.sample(points.shape[1])
         self.check(points, weights)
         sizes = np.asarray(frame_size, np.float32)[None]
-        probabilities: Floats = self.run(points[None, :, frames], weights[None, :, frames], sizes)[0]
-        return probabilities
+        probabilities = self.run(points[None, :, frames], weights[None, :, frames], sizes)
+        first: Floats = probabilities[0]
+        return first
 
     def run(self, keypoints: Floats, scores: Floats, frame_size: ArrayLike) -> Floats:
         """Probabilities ``(N, K)`` of sampled clips.
