@@ -59,7 +59,8 @@ def name_arms(arms: Sequence[Settings]) -> list[tuple[str, str]]:
 def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
     """The arms by names of shipped configs, and the keys in which they differ."""
     exact = {name for arm in arms for key, kind in SHIPPED.items()
-             for name, shipped in _shipped(kind, key) if not _departures(_part(arm, key), shipped)}
+             for name, shipped in _shipped(kind, key)
+             if not _departures(_part(arm, key), shipped)}
     named = [_named(arm, exact) for arm in arms]
     keys = list(dict.fromkeys(key for arm in named for key in arm))
     columns: dict[str, str] = {}  # by its values in the arms, so that nothing is named twice
