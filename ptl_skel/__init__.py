@@ -10,6 +10,7 @@ The rooms of the package, from the file on disk to the trained network::
     training         backbone, head, loss, metrics and optimiser; weights of others
     runs             the life of a run: folder, record, checkpoints, callbacks
     cost             parameters, multiply-accumulates, latency; batch norms folded
+    deploy           ONNX files from keypoints to probabilities, and what runs them without torch
     show             pictures of clips
     cli              the command line: verbs, parser, the LightningCLI subclass
     configs          YAML files: base, backbones, representations, experiments

@@ -215,6 +215,36 @@ class _Parsing(SkeletonCLI):
         pass
 
 
+class _Loading(SkeletonCLI):
+    """The command line up to a model with its weights and its data; nothing is run."""
+
+    def instantiate_classes(self) -> None:
+        """Makes data and model, without a trainer."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def load_trained(args: Sequence[str]) -> tuple[ActionRecognizer, KeypointDataModule]:
+    """The model of a checkpoint in evaluation mode, and its data.
+
+    Args:
+        args: ``--ckpt_path`` and what else `ptl-skel test` takes, e.g. ``--data.file``.
+
+    Raises:
+        UserError: The checkpoint cannot be used, or the data does not fit it.
+    """
+    silence_lightning()
+    cli = _Loading("test", args)
+    assert cli.checkpoint is not None
+    setup.check_checkpoint(cli.checkpoint, cli.datamodule, cli.model)
+    cli.model.load_state_dict(cli.checkpoint["state_dict"])
+    return cli.model.eval(), cli.datamodule
+
+
 def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """What ``ptl-skel fit`` makes of each list of arguments: all its settings, nothing done.
 

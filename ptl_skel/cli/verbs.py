@@ -39,6 +39,8 @@ VERBS = {
     "profile": Verb("parameters, GMACs and latency of backbones", "ptl_skel.cli.profile"),
     "ensemble": Verb("the mean of what several runs predict, e.g. of joints and limbs",
                      "ptl_skel.cli.ensemble"),
+    "export": Verb("a trained network as ONNX file, from keypoints to probabilities",
+                   "ptl_skel.cli.export"),
     "show": Verb("picture of a clip: skeleton and heatmaps", "ptl_skel.cli.show"),
     "sweep": Verb("train everything that a sweep file asks for", "sweeps.commands", "sweep"),
     "report": Verb("compare runs: tables, statistics, plots", "sweeps.commands", "report"),
