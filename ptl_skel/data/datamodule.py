@@ -26,6 +26,7 @@ from ptl_skel.data.dataset import (
     ResidentClips,
 )
 from ptl_skel.data.inputs import InputMaker
+from ptl_skel.data.live import LiveScore
 from ptl_skel.data.parts import choose_parts
 from ptl_skel.data.sampling import Sampling
 from ptl_skel.data.transforms import Augmentation, constant
@@ -67,6 +68,8 @@ class KeypointDataModule(LightningDataModule):
             checkpoint chosen by it has seen the test.
         test_clips: Clips taken from each sample at test time; their probabilities are averaged.
         test_flip: Test on the horizontal flip of each clip as well.
+        live_score: Tests live recognition as well: what the network answers before actions are
+            over, and in streams of several actions; see `ptl_skel.data.live`. None: it does not.
         num_workers: Processes that read; 0 is fastest, since only coordinates are read.
         in_memory: Keep the keypoints in RAM.
         on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB) and sample
@@ -103,6 +106,7 @@ class KeypointDataModule(LightningDataModule):
         val_on_test: bool = False,
         test_clips: int = 1,
         test_flip: bool = False,
+        live_score: LiveScore | None = None,
         num_workers: int = 0,
         in_memory: bool = True,
         on_device: bool = False,
@@ -132,6 +136,7 @@ class KeypointDataModule(LightningDataModule):
             augment, size, eval_size, test_clips, test_flip, box)
         self.clip_len = clip_len
         self.sampling = sampling
+        self.live_score = live_score
         self.batch_size = batch_size
         self.balanced = balanced
         self.num_workers = num_workers
@@ -169,8 +174,12 @@ class KeypointDataModule(LightningDataModule):
     @property
     def class_counts(self) -> list[int]:
         """Clips of each class in the training part."""
-        classes = np.array(self._class_of_label)[self.file.label[self.part("train")]]
+        classes = self.classes_of(self.part("train"))
         return [int(count) for count in np.bincount(classes, minlength=self.num_classes)]
+
+    def classes_of(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Classes of labelled clips of the file, in the order of `class_names`, ``(N,)``."""
+        return np.array(self._class_of_label)[self.file.label[clips]]
 
     @property
     def has_validation(self) -> bool:

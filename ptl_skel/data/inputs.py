@@ -119,6 +119,14 @@ class InputMaker:
 
     def evaluate(self, batch: KeypointBatch, dtype: torch.dtype, *, several: bool) -> Tensor:
         """Inputs ``(N * views, C, T, H, W)``; a clip has one view, or `several` as at the test."""
+        keypoints, scores = self.place(batch, several=several)
+        inputs = self.representation(keypoints, scores, (self.eval_size, self.eval_size), dtype)
+        if several and self.test_flip:
+            inputs = _add_flipped(inputs, self.representation.flip)
+        return inputs
+
+    def place(self, batch: KeypointBatch, *, several: bool) -> tuple[Tensor, Tensor]:
+        """Keypoints and scores of the clips `evaluate` renders, 2D ones in pixels of the maps."""
         keypoints, scores, frame_size = (
             batch[name] for name in ("keypoints", "scores", "frame_size"))
         size = self.eval_size, self.eval_size
@@ -134,10 +142,7 @@ class InputMaker:
             keypoints = crop_resize(*self._find_box(keypoints, scores, frame_size), size)
         if clips > 1:
             keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
-        inputs = self.representation(keypoints, scores, size, dtype)
-        if several and self.test_flip:
-            inputs = _add_flipped(inputs, self.representation.flip)
-        return inputs
+        return keypoints, scores
 
     def _find_box(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor
                   ) -> tuple[Tensor, Tensor]:
