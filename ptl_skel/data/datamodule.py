@@ -333,10 +333,10 @@ class KeypointDataModule(LightningDataModule):
             inputs = self.maker.train(batch, dtype)
         else:
             inputs = self.maker.evaluate(batch, dtype, several=several)
-        return {"inputs": inputs, "label": self._classes(batch["label"]), "clip": batch["clip"],
+        return {"inputs": inputs, "label": self.classes_of(batch["label"]), "clip": batch["clip"],
                 "views": self.maker.test_views if several else 1}
 
-    def _classes(self, label: Tensor) -> Tensor:
+    def classes_of(self, label: Tensor) -> Tensor:
         """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""
         return constant((*self._class_of_label, -1), label.device)[label]
 

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ptl_skel.deploy.rewrite import drop_traces, join_activations
 from ptl_skel.errors import UserError
 
 OPSET = 20
@@ -76,7 +77,8 @@ def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequenc
         raise UserError(f"the network cannot be exported: {reason}") from error
     assert program is not None
     model = program.model_proto
-    _drop_traces(model)
+    drop_traces(model)
+    join_activations(model)
     add_metadata(model, metadata)
     onnx.checker.check_model(model)
     onnx.save(model, path)
@@ -144,18 +146,6 @@ def list_operators(path: Path) -> list[str]:
     import onnx
 
     return sorted({node.op_type for node in onnx.load(path).graph.node})
-
-
-def _drop_traces(model: Any) -> None:
-    """Drops where in the source each node comes from: paths of this machine, half of the file."""
-    for node in [*model.graph.node, *(node for one in model.functions for node in one.node)]:
-        del node.metadata_props[:]
-    for values in (model.graph.value_info, model.graph.input, model.graph.output):
-        for value in values:
-            del value.metadata_props[:]
-    for tensor in model.graph.initializer:
-        del tensor.metadata_props[:]
-    del model.graph.metadata_props[:]
 
 
 @contextlib.contextmanager

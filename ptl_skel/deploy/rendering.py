@@ -88,14 +88,15 @@ class DenseJoints(DenseForm):
 
     def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
         """Heatmaps ``(N, V, T, H, W)``."""
+        keypoints, scores = _frames_first(keypoints, scores)
         visible = (scores >= MIN_SCORE) & is_finite(scores) & is_finite(keypoints).all(-1)
         outside = 8 * (sum(self.size) + self.sigma)
         centers = torch.where(visible[..., None], keypoints, -outside).clamp(-outside, outside)
         down = self._values(centers[..., 1], self.rows)
         down = down * torch.where(visible, scores, 0.0)[..., None]
         across = self._values(centers[..., 0], self.columns)
-        maps = down[..., :, None] * across[..., None, :]  # (N, M, T, V, H, W)
-        return maps.amax(1).transpose(1, 2)
+        maps = down[..., :, None] * across[..., None, :]  # (N, T, M, V, H, W)
+        return maps.amax(2).transpose(1, 2)
 
     def _values(self, center: Tensor, pixels: Tensor) -> Tensor:
         """Values of ``(P,)`` pixels along one axis around ``(...)`` centres, ``(..., P)``."""
@@ -125,6 +126,7 @@ class DenseLimbs(DenseForm):
 
     def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
         """Heatmaps ``(N, L, T, H, W)``."""
+        keypoints, scores = _frames_first(keypoints, scores)
         visible = (scores >= MIN_SCORE) & is_finite(scores) & is_finite(keypoints).all(-1)
         points = torch.where(visible[..., None], keypoints, 0.0).clamp(-FARTHEST, FARTHEST)
         strengths = torch.where(visible, scores, 0.0)
@@ -139,14 +141,14 @@ class DenseLimbs(DenseForm):
 
         across, in_columns = self._offsets(start[..., 0], line[..., 0], self.columns)
         down, in_rows = self._offsets(start[..., 1], line[..., 1], self.rows)
-        across, down = across[..., None, :], down[..., :, None]  # (N, M, T, L, 1, W), (..., H, 1)
+        across, down = across[..., None, :], down[..., :, None]  # (N, T, M, L, 1, W), (..., H, 1)
         x, y = line[..., 0, None, None], line[..., 1, None, None]
         scale = (1 / length.clamp(min=1))[..., None, None]
         along = (across * (x * scale) + down * (y * scale)).clamp(0, 1)
         off_x, off_y = across - along * x, down - along * y
         values = torch.exp((off_x * off_x + off_y * off_y) * (-0.5 / self.sigma**2))
         inside = in_columns[..., None, :] & in_rows[..., :, None]
-        return (values * strength[..., None, None] * inside).amax(1).transpose(1, 2)
+        return (values * strength[..., None, None] * inside).amax(2).transpose(1, 2)
 
     def _offsets(self, start: Tensor, line: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Along one axis: pixels relative to the start, and which lie in the box; ``(..., P)``."""
@@ -189,6 +191,11 @@ class DenseCoordinates(DenseForm):
         """X becomes -x, left and right joints are exchanged."""
         flipped = inputs.index_select(-1, self.flipped)
         return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
+
+
+def _frames_first(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Frames before persons: the maximum over persons then reads maps that lie in the cache."""
+    return keypoints.transpose(1, 2), scores.transpose(1, 2)
 
 
 def _subtract(minuend: Tensor, subtrahend: Tensor) -> Tensor:
