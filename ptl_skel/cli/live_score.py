@@ -60,7 +60,8 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
                       soft_wrap=True)
     answer = make_answer(model.eval().to(device), data, settings, device)
     clips = data.part("test")
-    length, label = data.file.num_frames[clips].astype(np.int64), data.classes_of(clips)
+    length = data.file.num_frames[clips].astype(np.int64)
+    label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64))).numpy()
     by_length = np.argsort(length, kind="stable")
 
     def ask(numbers: Sequence[int], times: list[Times]) -> list[Classes]:

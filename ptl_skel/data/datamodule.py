@@ -174,12 +174,8 @@ class KeypointDataModule(LightningDataModule):
     @property
     def class_counts(self) -> list[int]:
         """Clips of each class in the training part."""
-        classes = self.classes_of(self.part("train"))
+        classes = np.array(self._class_of_label)[self.file.label[self.part("train")]]
         return [int(count) for count in np.bincount(classes, minlength=self.num_classes)]
-
-    def classes_of(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Classes of labelled clips of the file, in the order of `class_names`, ``(N,)``."""
-        return np.array(self._class_of_label)[self.file.label[clips]]
 
     @property
     def has_validation(self) -> bool:
