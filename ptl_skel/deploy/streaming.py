@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ptl_skel.backbones.layers import EveryFrame, TemporalConv, is_causal
-from ptl_skel.cost.folding import fold_batch_norm
+from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.deploy.graph import drop_missing
 from ptl_skel.deploy.rendering import make_dense
 from ptl_skel.errors import UserError
@@ -70,7 +70,10 @@ class Stream(nn.Module):
         self.memory = memory
         channels, height, width = input_shape
         frames = torch.rand(1, channels, 2 * self.period, height, width)
-        folded = fold_batch_norm(classifier, frames)
+        try:
+            folded = fold_batch_norm(classifier, frames)
+        except FoldingError as error:
+            raise UserError(f"the network cannot run on a stream: {error}") from error
         with torch.no_grad():
             expected, shapes = _watch_convolutions(folded[0], frames)
         self._past = _Past()
@@ -211,8 +214,11 @@ class _FrameConv(nn.Module):
         if self.kept:
             frames = torch.cat([self.past.before.pop(0), frames], 1)
             self.past.after.append(frames[:, new:])
-        seen = torch.cat([frames[:, start : start + new]
-                          for start in range(0, self.kept + 1, self.dilation)], 2)
+        if new == 1:  # as in an export: one operation
+            seen = frames[:, :: self.dilation].flatten(1, 2)[:, None]
+        else:
+            seen = torch.cat([frames[:, start : start + new]
+                              for start in range(0, self.kept + 1, self.dilation)], 2)
         outputs = F.conv2d(seen.flatten(0, 1), self.weight, self.bias)
         return outputs.unflatten(0, (-1, new)).transpose(1, 2)
 
