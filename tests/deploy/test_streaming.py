@@ -1,7 +1,12 @@
 """Causal networks on streams: in PyTorch, as ONNX files, and in the runtime without torch."""
 
+import contextlib
+import io
+import re
+import shlex
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ptl_skel.backbones import C3DLight, Conv2Plus1D, SlowOnly, VideoResNet
+from ptl_skel.cli.lightning import parse
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.transforms import follow_box
 from ptl_skel.deploy.runtime import Recognizer
@@ -199,6 +205,48 @@ def walk(frames, seed=0):
     steps = np.cumsum(random.normal(0, 3, (frames, 1, 2)), 0)
     keypoints = 120 + body + steps + random.normal(0, 2, (frames, 13, 2))
     return keypoints.astype(np.float32), np.ones((frames, 13), np.float32)
+
+
+GUIDE = (Path(__file__).parents[2] / "docs/streaming.md").read_text(encoding="utf-8")
+
+
+class TestGuide:
+    def commands(self, verb):
+        """The arguments of each command of that verb in the guide."""
+        blocks = re.findall(r"```bash\n(.*?)```", GUIDE, re.S)
+        lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+        found = [shlex.split(line)[2:] for line in lines if line.startswith(f"ptl-skel {verb} ")]
+        assert found
+        return found
+
+    def test_its_trainings_are_what_they_say(self, tiny_file):
+        window, stream = parse([[*args, "--data.file", str(tiny_file)]
+                                for args in self.commands("fit")])
+        assert window["data"]["sampling"] == "first_part"
+        assert window["data"]["box"] == "clip"
+        assert (stream["data"]["sampling"], stream["data"]["box"]) == ("camera_rate", "follow")
+        assert stream["model"]["loss_at"] == "every_output"
+        assert stream["model"]["backbone"]["init_args"]["conv"]["init_args"]["causal"] is True
+        for settings_ in (window, stream):
+            score = settings_["data"]["live_score"]
+            assert dict(score) == {"frame_rate": 30, "stride": 2, "memory": 64}
+
+    def test_its_other_commands_run(self, checkpoint, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        folder = tmp_path / "runs/penn_action_causal/checkpoints"
+        folder.mkdir(parents=True)
+        (folder / "last.ckpt").symlink_to(checkpoint)
+        main(["test", *self.commands("test")[0], "--trainer.accelerator", "cpu"])
+        assert len(self.commands("export")) == 2
+        main(["export", *self.commands("export")[0]])
+        sample = re.search(r"```python\n(.*?)```", GUIDE, re.S)[1]
+        keypoints, scores = walk(20)
+        frames = [(time / 30, {7: (keypoints[time], scores[time])}, (240, 320))
+                  for time in range(20)]
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            exec(sample, {"frames": frames})
+        assert said.getvalue().splitlines()[-1].startswith("7 ")
 
 
 class TestExport:
