@@ -37,14 +37,15 @@ TOLERANCE = 1e-4
 class Stream(nn.Module):
     """Frames of streams and their states to probabilities and new states.
 
-    The probabilities are those of the mean of the outputs so far. From `memory` outputs on, the
-    mean forgets: each output then counts 1 / `memory`, an earlier one less and less.
+    The probabilities are those of the mean of the outputs so far. From `memory` frames on, the mean
+    forgets: of n outputs in that time, each new one then counts 1 / n, an earlier one less and
+    less.
 
     Args:
         classifier: A causal backbone with its head; see `ptl_skel.training.module.classifier`.
         input_shape: Channels, height and width of its inputs.
         every_frame: Whether this is the frame form, else the step form.
-        memory: Outputs that the mean is over.
+        memory: Frames that the mean is over.
 
     Attributes:
         period: Frames between two outputs of the network on a whole clip.
@@ -59,7 +60,7 @@ class Stream(nn.Module):
                  every_frame: bool, memory: int) -> None:
         super().__init__()
         if memory < 1:
-            raise UserError(f"the memory of a stream must be >= 1 output, got {memory}")
+            raise UserError(f"the memory of a stream must be >= 1 frame, got {memory}")
         convs = [each for each in classifier.modules() if isinstance(each, TemporalConv)]
         if not is_causal(classifier[0]) or any(conv.groups > 1 for conv in convs):
             raise UserError(
@@ -67,7 +68,7 @@ class Stream(nn.Module):
                 "train one with --model.backbone.init_args.conv.init_args.causal true")
         self.period = math.prod(conv.stride[0] for conv in convs)
         self.chunk = 1 if every_frame else self.period
-        self.memory = memory
+        self.outputs = max(1, memory // self.chunk)
         channels, height, width = input_shape
         frames = torch.rand(1, channels, 2 * self.period, height, width)
         try:
@@ -104,7 +105,7 @@ class Stream(nn.Module):
         features, past = self._run(inputs, past)
         means = []
         for output in features.mean((3, 4)).unbind(2):
-            seen = (seen + 1).clamp(max=self.memory)
+            seen = (seen + 1).clamp(max=self.outputs)
             mean = mean + (output - mean) / seen[:, None]
             means.append(mean)
         probabilities = self.linear(torch.stack(means, 1)).softmax(-1)

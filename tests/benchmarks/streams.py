@@ -73,7 +73,7 @@ def make_calls(backbone: str, size: int, folder: Path
                  torch.rand(2, 3, FRAMES, layout.num_joints), torch.tensor([[480.0, 640]] * 2)],
         folder / "window.onnx"), 1)}
     for name in TARGETS:
-        stream = Stream(network, shape, every_frame=name == "frame", memory=64 // 2)
+        stream = Stream(network, shape, every_frame=name == "frame", memory=32)
         graph = StreamFromKeypoints(stream, representation, (size, size)).eval()
         joints = 2, 3, stream.chunk, layout.num_joints
         calls[name] = (make_call(graph, [torch.rand(*joints, 2), torch.rand(joints),

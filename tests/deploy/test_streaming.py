@@ -156,7 +156,7 @@ class TestNetwork:
             Network(made, (5, 16, 16), every_frame=True, memory=8)
 
     def test_a_memory_needs_an_output(self):
-        with pytest.raises(UserError, match="must be >= 1 output, got 0"):
+        with pytest.raises(UserError, match="must be >= 1 frame, got 0"):
             Network(network("c3d"), (5, 16, 16), every_frame=True, memory=0)
 
 
