@@ -37,6 +37,9 @@ def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition
     if maker.coordinates == 3 and maker.camera is None:
         raise UserError(f"{data.file.path} holds 3D coordinates without a camera; only networks on "
                         "2D pixels, or on heatmaps that a camera projects, can be exported")
+    if maker.box == "follow":
+        raise UserError("the network was trained on the box that a stream knows (`data.box` "
+                        "follow); ptl-skel export --stream writes a file for streams")
     views = Views(data.clip_len, maker.test_clips, maker.test_flip, maker.camera)
     size = maker.eval_size, maker.eval_size
     classifier: nn.Module = model.classifier

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.markup import escape
@@ -19,6 +20,7 @@ from ptl_skel.cli.deployable import (
     feed_of,
     make_graph,
 )
+from ptl_skel.cli.export_stream import FORMS, write_stream
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.command import CommandParser, console
 from ptl_skel.data.datamodule import KeypointDataModule
@@ -61,8 +63,13 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--out {out} exists; --overwrite replaces it")
     if not options.max_loss >= 0:
         raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
+    if options.stream and options.int8:
+        raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
     require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
+    if options.stream:
+        _export_stream(model, data, options)
+        return
     graph = make_graph(model, data)
     metadata = describe(options.ckpt_path, data, graph.views,
                         "int8" if options.int8 else "float32")
@@ -90,6 +97,29 @@ def main(args: Sequence[str]) -> None:
     console.print(table)
 
 
+def _export_stream(model: ActionRecognizer, data: KeypointDataModule, options: Any) -> None:
+    """Writes and checks the file of a causal network for streams.
+
+    Raises:
+        UserError: The network cannot run on a stream, or the file computes something else.
+    """
+    out: Path = options.out
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as temporary:
+            difference, rows = write_stream(temporary, model, data, options.ckpt_path,
+                                            options.stream)
+            _refuse_difference(difference)
+            rows.append(("operators", ", ".join(list_operators(temporary))))
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    table = Table(title=escape(str(out)), show_header=False)
+    table.add_row("size", f"{out.stat().st_size / 1e6:.2f} MB")
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+
+
 def _check_single(path: Path, model: ActionRecognizer, data: KeypointDataModule
                   ) -> list[tuple[str, str]]:
     """Compares a file with PyTorch; rows of the table.
@@ -99,10 +129,14 @@ def _check_single(path: Path, model: ActionRecognizer, data: KeypointDataModule
     """
     clips = choose_clips(data, CHECKED)
     difference = difference_from_torch(path, model, data, clips)
+    _refuse_difference(difference)
+    return [("difference from PyTorch", f"at most {difference:.1e}, {len(clips)} clips")]
+
+
+def _refuse_difference(difference: float) -> None:
     if not difference <= TOLERANCE:
         raise UserError(f"the exported network differs from PyTorch by up to {difference:.1e}, "
                         f"more than {TOLERANCE:.0e}; nothing was written")
-    return [("difference from PyTorch", f"at most {difference:.1e}, {len(clips)} clips")]
 
 
 def _calibration(data: KeypointDataModule) -> list[int]:
@@ -166,6 +200,10 @@ def _parser() -> CommandParser:
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx",
                         help="the file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
+    parser.add_argument("--stream", nargs="?", const="frame", choices=FORMS, help=(
+        "a causal network for streams, with its states as inputs and outputs: `frame`, the "
+        "default, answers at every frame; `step` costs less, and answers once in as many frames "
+        "as the network's strides skip"))
     parser.add_argument("--int8", action="store_true", help=(
         "compute the network in 8 bits, calibrated on training clips; compared with single "
         "precision on the test part"))

@@ -18,6 +18,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ptl_skel.cli import outcome, setup
+from ptl_skel.cli.live_score import score_live
 from ptl_skel.cli.options import leading_help
 from ptl_skel.cli.parser import (
     Parser,
@@ -199,7 +200,9 @@ class SkeletonCLI(LightningCLI):
         finish_wandb()
 
     def after_test(self, tested: str | None = None) -> None:
-        """Writes predictions, the scores of each class and the end of the record."""
+        """Writes predictions, scores of live recognition and of classes, the end of the record."""
+        live = score_live(self.model, self.datamodule, self.trainer.strategy.root_device)
+        self.record.add_metrics({f"test/{name}": value for name, value in live.items()})
         self.after_validate(tested=tested or str(self.settings.ckpt_path
                                                  or self.settings.init_from),
                             classes=outcome.score_classes(self.model, self.datamodule))

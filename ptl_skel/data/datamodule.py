@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,9 @@ from ptl_skel.data.dataset import (
     ResidentClips,
 )
 from ptl_skel.data.inputs import InputMaker
+from ptl_skel.data.live import LiveScore
 from ptl_skel.data.parts import choose_parts
+from ptl_skel.data.sampling import Sampling
 from ptl_skel.data.transforms import Augmentation, constant
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
@@ -43,7 +45,13 @@ class KeypointDataModule(LightningDataModule):
         protocol: The protocol of the file that defines its training and test part.
         representation: Makes the inputs of the network, e.g.
             `ptl_skel.representations.JointHeatmaps`.
-        clip_len: Frames of a clip, sampled uniformly.
+        clip_len: Frames of a clip.
+        sampling: How they are sampled while training: ``uniform``, spread over the whole clip, as
+            at validation and test; ``first_part``, for half of the clips spread over a first part
+            of random length, for networks that are asked before the action is over;
+            ``camera_rate``, windows of each first, second or third frame, for causal networks.
+        box: What heatmaps show: ``clip``, the square around the persons in all frames, or
+            ``follow``, in each frame the square that a stream knows by then.
         size: Height and width of the maps while training, pixels.
         eval_size: The same at validation and test.
         batch_size: Clips in a batch of each device; at test a clip counts once for each view.
@@ -62,6 +70,8 @@ class KeypointDataModule(LightningDataModule):
         test_clips: Clips taken from each sample at test time; their probabilities are averaged.
         test_flip: Test on the horizontal flip of each clip as well.
         corrupt: Make the keypoints of the test worse, to see what a network withstands.
+        live_score: Tests live recognition as well: what the network answers before actions are
+            over, and in streams of several actions; see `ptl_skel.data.live`. None: it does not.
         num_workers: Processes that read; 0 is fastest, since only coordinates are read.
         in_memory: Keep the keypoints in RAM.
         on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB) and sample
@@ -85,6 +95,8 @@ class KeypointDataModule(LightningDataModule):
         representation: Callable[[SkeletonLayout], Representation],
         protocol: str | None = None,
         clip_len: int = 32,
+        sampling: Sampling = "uniform",
+        box: Literal["clip", "follow"] = "clip",
         size: int = 56,
         eval_size: int = 64,
         batch_size: int = 16,
@@ -97,6 +109,7 @@ class KeypointDataModule(LightningDataModule):
         test_clips: int = 1,
         test_flip: bool = False,
         corrupt: Corruption | None = None,
+        live_score: LiveScore | None = None,
         num_workers: int = 0,
         in_memory: bool = True,
         on_device: bool = False,
@@ -123,11 +136,13 @@ class KeypointDataModule(LightningDataModule):
         self.protocol = protocol
         self.maker = InputMaker(
             representation(self.layout), self.layout, self.file.header.num_coordinates, camera,
-            augment, size, eval_size, test_clips, test_flip)
+            augment, size, eval_size, test_clips, test_flip, box)
         self.corrupt = corrupt
         if corrupt is not None:
             corrupt.check()
         self.clip_len = clip_len
+        self.sampling = sampling
+        self.live_score = live_score
         self.batch_size = batch_size
         self.balanced = balanced
         self.num_workers = num_workers
@@ -272,7 +287,8 @@ class KeypointDataModule(LightningDataModule):
     def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
                  ) -> ClipDataset:
         kind = DrawDataset if self.on_device else ClipDataset
-        return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips)
+        return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips,
+                    sampling=self.sampling)
 
     def _loader(self, dataset: ClipDataset, batch_size: int, *,
                 shuffle: bool = False) -> DataLoader[KeypointBatch]:
@@ -311,7 +327,7 @@ class KeypointDataModule(LightningDataModule):
         if self.on_device:
             if self.resident is None:
                 self.resident = ResidentClips(self.file, batch["clip"].device)
-            batch = self.resident.fetch(batch, self.clip_len, self.seed)
+            batch = self.resident.fetch(batch, self.clip_len, self.seed, self.sampling)
         trainer = self.trainer
         dtype = self.maker.dtype("32-true" if trainer is None else str(trainer.precision))
         several = trainer is not None and (trainer.testing or trainer.predicting)

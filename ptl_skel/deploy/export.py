@@ -7,6 +7,7 @@ always run with other batches and numbers of persons before it gets its name.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import warnings
@@ -64,8 +65,12 @@ def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequenc
     import onnx
     from torch.onnx import OnnxExporterError
 
-    shapes = tuple(dict.fromkeys(dynamic.get(name, ()), torch.export.Dim.DYNAMIC)
-                   for name in inputs)
+    shapes: tuple[Any, ...] = tuple(
+        dict.fromkeys(dynamic.get(name, ()), torch.export.Dim.DYNAMIC) for name in inputs)
+    parameters = inspect.signature(module.forward).parameters.values()
+    if any(each.kind is each.VAR_POSITIONAL for each in parameters):  # one entry for all of them
+        named = len(parameters) - 1
+        shapes = (*shapes[:named], shapes[named:])
     try:
         with _silence(), torch.no_grad():
             program = torch.onnx.export(

@@ -163,6 +163,8 @@ class Recognizer:
         Raises:
             ValueError: The shapes do not fit, or a frame size is not positive.
         """
+        if "stream" in self.metadata:
+            raise ValueError("the file is for streams; `ptl_skel.deploy.runtime_stream` runs it")
         self.check(keypoints, scores)
         if keypoints.ndim != 5 or keypoints.shape[2] != self.num_frames or not keypoints.shape[1]:
             raise ValueError(f"expected keypoints (clips, persons, {self.num_frames} frames, "

@@ -73,6 +73,11 @@ class RunRecord(Callback):
         self.result.update(facts)
         self._write()
 
+    def add_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Adds metrics that the trainer does not know."""
+        self.result["metrics"].update(metrics)
+        self._write()
+
     def finish(self, **facts: Any) -> None:
         """Marks the run as finished, with what else is known by now."""
         self.update(**facts, status="finished")

@@ -55,6 +55,9 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
     comparison = compare_arms(read_study(paths, baseline, folds), margin)
     study = comparison.study
     _print(comparison.rows, [*comparison.conclusions, *comparison.notes], study.gaps())
+    if live := tables.live_rows(comparison.summaries):
+        console.print("\nlive recognition:", *tables.terminal(live, console), sep="\n",
+                      markup=False, highlight=False)
     out = out or _common_parent(study) / "report"
     plots = [plot for group in comparison.groups for plot in group.plots]
     head = [f"# {comparison.title}", *descriptions(paths)]

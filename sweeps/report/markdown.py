@@ -12,6 +12,7 @@ from sweeps.report.summary import Summary, summarise
 from sweeps.report.tables import (
     Row,
     class_rows,
+    live_rows,
     markdown_table,
     notes_on,
     robustness_rows,
@@ -76,6 +77,10 @@ def section(comparison: Comparison, pictures: str | None, level: str = "##") -> 
     if pictures is not None:
         parts += [f"![{plot.label or group.title}]({pictures}{plot.name}.png)"
                   for group in comparison.groups if group.in_text for plot in group.plots]
+    if live := live_rows(comparison.summaries):
+        parts += [f"{level} Live recognition", markdown_table(live),
+                  "Top-1 accuracy from what was seen by then, means of the runs; in streams of "
+                  "joined clips, also the share of actions that are found, and the median delay."]
     if robustness := robustness_rows(study):
         parts += [f"{level} Accuracy on corrupted keypoints, %", markdown_table(robustness)]
     if gaps := study.gaps():

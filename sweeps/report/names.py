@@ -20,6 +20,7 @@ IGNORED = frozenset({
     "seed_everything", "run_dir", "wandb", "test_after_fit",
     "data.protocol",  # see `sweeps.report.study`: a fold, or refused
     "data.class_names", "data.num_workers", "data.in_memory", "data.on_device",
+    "data.live_score", *(f"data.live_score.{name}" for name in ("frame_rate", "stride", "memory")),
     *(f"trainer.{name}" for name in (
         "accelerator", "strategy", "logger", "enable_checkpointing", "enable_progress_bar",
         "enable_model_summary", "enable_autolog_hparams", "log_every_n_steps",
@@ -59,7 +60,8 @@ def name_arms(arms: Sequence[Settings]) -> list[tuple[str, str]]:
 def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
     """The arms by names of shipped configs, and the keys in which they differ."""
     exact = {name for arm in arms for key, kind in SHIPPED.items()
-             for name, shipped in _shipped(kind, key) if _part(arm, key) == shipped}
+             for name, shipped in _shipped(kind, key)
+             if not _departures(_part(arm, key), shipped)}
     named = [_named(arm, exact) for arm in arms]
     keys = list(dict.fromkeys(key for arm in named for key in arm))
     columns: dict[str, str] = {}  # by its values in the arms, so that nothing is named twice
@@ -153,8 +155,12 @@ def _relevant(key: str, own: Settings, shipped: Settings) -> Settings:
 
 
 def _departures(own: Settings, shipped: Settings) -> Settings:
-    """What differs from a shipped config."""
-    keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own))])
+    """What differs from a shipped config.
+
+    A switch that the arm lacks is newer than its record, and was off.
+    """
+    keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own)
+                                  and not (key not in own and shipped[key] is False))])
     return {key: own.get(key) for key in keys
             if key not in own or key not in shipped or own[key] != shipped[key]}
 
