@@ -32,6 +32,7 @@ LAYERS = {
     "data.datamodule": {"data", "storage", "skeletons", "representations", "errors"},
     "backbones": {"backbones", "errors"},
     "training": {"training", "backbones", "metrics", "errors"},
+    "pose": {"pose", "skeletons", "errors", "atomic"},
     "cost": {"cost", "errors"},
     "runs.record": {"errors", "atomic"},
     "runs.predictions": {"errors", "atomic"},
@@ -56,6 +57,7 @@ LIBRARIES = {
     "representations.kernel": {"torch", "triton"},
     "backbones": {"torch"},
     "cost": {"torch"},
+    "pose": {"numpy", "scipy", "av", "onnx", "onnxruntime", "rtmlib"},
     "runs.record": set(),
     "runs.predictions": {"numpy"},
 }
