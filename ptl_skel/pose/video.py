@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,9 +191,8 @@ def _to_image(decoded: av.VideoFrame, side: int | None) -> Image:
     if side is not None and max(height, width) > side:
         scale = side / max(height, width)
         height, width = max(1, round(height * scale)), max(1, round(width * scale))
-    image: Image = decoded.reformat(width=width, height=height, format="rgb24",
-                                    interpolation="AREA").to_ndarray()
-    return image
+    image = decoded.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    return cast("Image", image.to_ndarray())
 
 
 def to_jpeg(image: Image) -> bytes:
