@@ -27,6 +27,7 @@ class Row(NamedTuple):
         options: Names of its options, of those in `OPTIONS`.
         in_workers: Whether it is read in worker processes.
         several: Whether it takes several inputs.
+        chunk: Inputs that a worker process reads at a time; 1 where each takes long.
         report: What else to print after the summary, as module:name of a function that takes the
             source and the keypoint file, and returns a table or None.
     """
@@ -38,6 +39,7 @@ class Row(NamedTuple):
     in_workers: bool = True
     several: bool = False
     report: str = ""
+    chunk: int = 16
 
 
 _ANY = "keypoints"
@@ -56,6 +58,11 @@ SOURCES = {
     "penn_action": Row("preprocessing.datasets.penn_action:PennActionSource",
                        "the .mat labels of Penn Action",
                        "the folder `labels`, or the one above it"),
+    "video": Row("preprocessing.tools.video:VideoSource",
+                 "videos, in which it finds the persons and their joints",
+                 "videos, or folders of them; the name of the folder that a video lies in is its "
+                 "label", ("estimator", "pose_model", "layout", "classes", "max_persons"),
+                 several=True, chunk=1),
     "openpose": Row("preprocessing.tools.openpose:OpenPoseSource",
                     "your own keypoints: OpenPose's JSON files",
                     "a folder of JSON files, one per frame", _POSES),
@@ -113,6 +120,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "classes": {"metavar": "FILE", "type": Path,
                 "help": "class names, one per line; default: those that the input or the labels "
                         "contain, or the official ones"},
+    "estimator": {"metavar": "NAME", "default": "movenet",
+                  "help": "what finds the persons: movenet (default), rtmlib, or the class path of "
+                          "your own"},
+    "pose_model": {"metavar": "FILE", "type": Path,
+                   "help": "its model; default: what `ptl-skel pose fetch movenet` has got"},
     "max_persons": {"metavar": "N", "type": lambda text: _count(text), "default": 2,
                     "help": "the most persons in a frame; default: 2"},
     "edition": {"type": int, "choices": (60, 120),
@@ -285,7 +297,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
     source = reader = pkgutil.resolve_name(row.source)(input, **options)
     if labels is not None:
         source = LabelledSource(reader, labels, has_classes=options.get("classes") is not None)
-    summary = run(source, out, workers=workers, overwrite=overwrite)
+    summary = run(source, out, workers=workers, overwrite=overwrite, chunk=row.chunk)
     file = KeypointFile(out)
     if summary:
         print_table(tabulate(file, {**facts_of(file), **summary}))

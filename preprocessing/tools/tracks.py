@@ -27,6 +27,16 @@ _FEW, _SMALL_STEP = 10, 5  # frames; numbers of frames in between which were not
 
 
 def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
+    """Keypoints and scores of the persons that are kept, as `arrange_persons`.
+
+    Raises:
+        Unusable: As there.
+    """
+    return arrange_persons(poses, max_persons)[:2]
+
+
+def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
+                    ) -> tuple[Floats, Floats, int]:
     """Keypoints ``(M, T, V, C)`` and scores ``(M, T, V)`` of the persons that are kept, M >= 1.
 
     A joint is missing where its score is not positive, its coordinates are not finite, or it lies
@@ -38,6 +48,10 @@ def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     Args:
         poses: What was found.
         max_persons: The most persons in a frame.
+        max_frames: The most frames that the clip can have.
+
+    Returns:
+        Keypoints, scores, and which of the processed frames the clip starts with.
 
     Raises:
         Unusable: No joint is visible, or the numbers of the frames lie too far apart.
@@ -53,24 +67,26 @@ def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     numbers = np.unique(np.concatenate([poses.frame, poses.frames]))
     indices = _count_frames(numbers)
     frame = indices[np.searchsorted(numbers, poses.frame[rows])]
-    frame -= frame.min()
-    if frame.max() >= MAX_FRAMES:
+    before = int(frame.min())
+    frame -= before
+    if frame.max() >= max_frames:
         raise Unusable(f"its frames are numbered {numbers[0]} to {numbers[-1]}, more than the "
-                       f"{MAX_FRAMES:,} that a clip can have")
+                       f"{max_frames:,} that a clip can have")
     keypoints = np.where(present[rows, :, None], keypoints[rows].astype(np.float64), 0)
     scores = np.where(present[rows], np.minimum(poses.scores[rows], 1), 0).astype(np.float32)
     track = follow(keypoints, scores, frame, poses.person[rows])
     place = _places(track, frame, scores.sum(1), poses.person[rows], max_persons)
     kept = np.flatnonzero(place >= 0)
-    at = place[kept], frame[kept] - frame[kept].min()
+    first = int(frame[kept].min())
+    at = place[kept], frame[kept] - first
     shape = int(at[0].max()) + 1, int(at[1].max()) + 1
-    if math.prod(shape) > MAX_FRAMES * _CROWD:
+    if math.prod(shape) > max_frames * _CROWD:
         raise Unusable(f"it has {shape[0]:,} persons in {shape[1]:,} frames; fewer persons are "
                        "kept with --max_persons")
     chosen = np.zeros((*shape, *keypoints.shape[1:]), np.float32)
     chosen_scores = np.zeros(chosen.shape[:3], np.float32)
     chosen[at], chosen_scores[at] = keypoints[kept], scores[kept]
-    return chosen, chosen_scores
+    return chosen, chosen_scores, before + first
 
 
 def _count_frames(numbers: Integers) -> Integers:

@@ -25,6 +25,10 @@ Image = NDArray[np.uint8]
 _QUARTER = 90  # degrees
 
 
+class VideoError(UserError):
+    """A file cannot be used as a video; the message says why."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """A frame of a video; it becomes an image when it is asked for.
@@ -75,7 +79,8 @@ class Video:
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: The file is not a video, is cut off, or holds no pictures; PyAV is missing.
+        VideoError: The file is not a video, is cut off, or holds no pictures.
+        UserError: PyAV is missing.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -83,7 +88,7 @@ class Video:
         if not self.path.exists():
             raise MissingFileError(f"the video {self.path} does not exist")
         if not self.path.is_file():
-            raise UserError(f"{self.path} is not a file; give a video")
+            raise VideoError(f"{self.path} is not a file; give a video")
         self._container = _open_file(self.path)
         try:
             self._stream = find_pictures(self._container, str(self.path))
@@ -110,7 +115,7 @@ class Video:
         """The frames that follow, in the order in which they are shown.
 
         Raises:
-            UserError: The file cannot be read on, e.g. because the disk fails.
+            VideoError: The file cannot be read on, e.g. because the disk fails.
         """
         import av
 
@@ -144,7 +149,7 @@ def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iter
         except av.error.InvalidDataError:  # the file is cut off
             return
         except av.error.FFmpegError as error:
-            raise UserError(f"{path} cannot be read on: {error.strerror}") from error
+            raise VideoError(f"{path} cannot be read on: {error.strerror}") from error
         yield packet
 
 
@@ -156,24 +161,24 @@ def _open_file(path: Path) -> InputContainer:
     try:
         return av.open(path)
     except av.error.InvalidDataError as error:
-        raise UserError(f"{path} is not a video, or was cut off before its index") from error
+        raise VideoError(f"{path} is not a video, or was cut off before its index") from error
     except av.error.FFmpegError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        raise VideoError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def find_pictures(container: InputContainer, name: str) -> VideoStream:
     """The first stream of pictures in a container.
 
     Raises:
-        UserError: There is none, or no decoder for it.
+        VideoError: There is none, or no decoder for it.
     """
     if not container.streams.video:
         kinds = sorted({stream.type for stream in container.streams})
-        raise UserError(f"{name} has no pictures, only {', '.join(kinds) or 'empty streams'}")
+        raise VideoError(f"{name} has no pictures, only {', '.join(kinds) or 'empty streams'}")
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise UserError(f"{name} holds a kind of video that FFmpeg cannot decode here; convert it "
-                        "to H.264")
+        raise VideoError(f"{name} holds a kind of video that FFmpeg cannot decode here; convert "
+                         "it to H.264")
     return stream
 
 
