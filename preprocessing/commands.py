@@ -42,6 +42,9 @@ class Row(NamedTuple):
     chunk: int = 16
 
 
+FRAMES = "Skeletons over the frames of their videos: left limbs are blue, right ones are orange"
+"""Title of a section of the page that `check` writes."""
+
 _ANY = "keypoints"
 _POSES = ("labels", "frame_size", "layout", "classes", "max_persons")
 
@@ -158,22 +161,33 @@ def preprocess(args: Sequence[str]) -> int | None:
 
 
 def check(args: Sequence[str]) -> int | None:
-    """``ptl-skel check FILE [--html PAGE]``: validates a keypoint file and shows what is in it."""
+    """``ptl-skel check FILE [--html PAGE [--video FOLDER]]``: validates and shows a file."""
     parser = CommandParser("ptl-skel check", description="Reads a whole keypoint file, reports "
                            "what is wrong with it, and shows what is in it.")
     parser.add_argument("file", metavar="FILE", type=Path, help="the keypoint file")
     parser.add_argument("--html", metavar="PAGE", type=Path,
                         help="also write an HTML page with interactive plots")
+    parser.add_argument("--video", metavar="FOLDER", type=Path, nargs="+",
+                        help="videos that the clips were made of, as given to `preprocess video`: "
+                        "the page shows the skeletons over their frames")
     options = parser.parse_args(args)
+    if options.video and options.html is None:
+        raise UserError("--video needs --html PAGE, the page that shows the frames")
     if options.html is not None and options.html.suffix.lower() not in {".html", ".htm"}:
         raise UserError(f"--html {options.html} must end in .html")
     from preprocessing.inspect.check import check_file
 
-    checked = check_file(options.file)
+    file, findings, facts = check_file(options.file)
     if options.html is not None:
         from preprocessing.inspect.page import write_page
 
-        write_page(options.html, *checked)
+        sections = {}
+        if options.video:
+            from preprocessing.inspect.frames import show_frames
+            from preprocessing.tools.video import find_videos
+
+            sections[FRAMES] = show_frames(file, find_videos(options.video))
+        write_page(options.html, file, findings, facts, sections)
         print(f"The page: {options.html}")
     return None
 
