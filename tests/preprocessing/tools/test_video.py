@@ -14,6 +14,7 @@ from preprocessing.commands import FRAMES
 from preprocessing.tools import video as module
 from preprocessing.tools.video import VideoSource, find_videos
 from ptl_skel.__main__ import main
+from ptl_skel.errors import UserError
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import KeypointFile
 
@@ -128,8 +129,8 @@ def test_mistakes(videos, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert "holds no video; these endings count" in refusal(
         capsys, "preprocess", "video", tmp_path / "empty", *MINE, *out)
-    assert "TwoJoints returned `keypoints` of the shape" in refusal(
-        capsys, "preprocess", "video", videos, "--estimator", "videos.TwoJoints", *out)
+    with pytest.raises(UserError, match="TwoJoints returned `keypoints` of the shape"):
+        VideoSource([videos], estimator="videos.TwoJoints").read("jump/a")  # not only skipped
     walking(videos / "jump" / "a.avi", 3)
     assert "would both be the clip 'a'" in refusal(
         capsys, "preprocess", "video", videos / "jump", *MINE, *out)
