@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +15,20 @@ from rich.table import Table
 
 from ptl_skel.backbones import Backbone
 from ptl_skel.command import CommandParser, console
-from ptl_skel.configs import shipped
+from ptl_skel.configs import shipped, suggest_shipped
 from ptl_skel.cost.complexity import measure
-from ptl_skel.errors import UserError
+from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.training.module import classifier
+
+MAX_SECONDS = 3600
+"""The longest measurement of a latency that can have been meant."""
 
 
 def main(args: Sequence[str]) -> None:
     """Prints parameters, GMACs and latency of each backbone with a linear head.
 
     Raises:
-        UserError: A file does not describe a backbone, or it does not take the input.
+        UserError: A file does not describe a backbone, or a number is out of range.
     """
     parser = CommandParser(
         prog="ptl-skel profile", description="Parameters, GMACs (multiply-accumulates of one "
@@ -38,20 +42,22 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--seconds", type=float, default=2.0,
                         help="how long the latency of each is measured; default: 2")
     options = parser.parse_args(args)
-    if min(*options.input, options.classes, options.threads or 1) < 1:
-        raise UserError("--input, --classes and --threads must be >= 1")
-    if options.threads:
+    if min(*options.input, options.classes) < 1:
+        raise UserError("--input and --classes must be >= 1")
+    if not 0 <= options.seconds <= MAX_SECONDS:
+        raise UserError(f"--seconds must lie in 0..{MAX_SECONDS}, got {options.seconds:g}")
+    cores = os.cpu_count() or 1
+    if options.threads is not None and not 1 <= options.threads <= cores:
+        raise UserError(f"--threads must be 1 to {cores}, the cores of this machine, got "
+                        f"{options.threads}")
+    if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     table = Table("backbone", "params", "GMACs", "latency", "clips/s")
     for name in options.backbones:
         backbone = load_backbone(name, options.input[0])
-        try:
-            cost = measure(classifier(backbone, options.classes).to(device), tuple(options.input),
-                           options.seconds)
-        except RuntimeError as error:
-            raise UserError(f"{name} does not take --input {tuple(options.input)}: "
-                            f"{str(error).splitlines()[0]}") from error
+        cost = measure(classifier(backbone, options.classes).to(device), tuple(options.input),
+                       options.seconds)
         table.add_row(Path(name).stem, f"{cost.params / 1e6:.3f} M", f"{cost.gmacs:.3f}",
                       f"{cost.latency_ms:.1f} ms", f"{1e3 / cost.latency_ms:.1f}")
     shape = "x".join(map(str, options.input))
@@ -67,8 +73,7 @@ def load_backbone(name: str, in_channels: int) -> Backbone:
     """
     path = Path(shipped(name))
     if not path.is_file():
-        raise UserError(f"backbone file {name} does not exist; shipped ones are named "
-                        "backbone/<name>.yaml")
+        raise MissingFileError(f"backbone file {name} does not exist; {suggest_shipped(name)}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Backbone, "backbone")
     try:

@@ -37,6 +37,8 @@ def reserve_folder(wanted: Path) -> Path:
     Raises:
         UserError: The folder cannot be made.
     """
+    if wanted.exists() and not wanted.is_dir():
+        raise UserError(f"--run_dir {wanted} is a file; give the name of a folder")
     number, folder = 1, wanted
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -112,6 +114,14 @@ class Ranks:
         """Whether this process is rank 0."""
         return self.trainer.global_rank == 0
 
+    def meet(self) -> None:
+        """Waits for the other processes, where torchrun or Slurm starts all of them at once.
+
+        To be called before anything is decided.
+        """
+        if self._all_at_once and self.trainer.world_size > 1:
+            self.trainer.strategy.setup_environment()
+
     def decide(self, decision: Callable[[], Any]) -> Any:
         """What rank 0 decides, in every process.
 
@@ -124,13 +134,10 @@ class Ranks:
         """
         if self.trainer.world_size == 1:
             return decision()
-        if torch.distributed.is_initialized():
+        if self._all_at_once or torch.distributed.is_initialized():
             return self._broadcast(decision)
         if self._inherited is not None:
             return next(self._inherited)
-        if self._all_at_once:
-            self.trainer.strategy.setup_environment()
-            return self._broadcast(decision)
         self.decisions.append(decision())
         return self.decisions[-1]
 

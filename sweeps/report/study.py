@@ -40,6 +40,7 @@ class Run:
         machine: Where that was measured.
         training_seconds: Time in training steps; 0 where a checkpoint of another run was tested.
         chosen_on_test: The checkpoint was chosen by its accuracy on the test part.
+        diverged: Epoch from which the training loss was not a number; None for a sound training.
         top1: Accuracy in 0..1.
         mean_class: Mean of the accuracies of the classes, 0..1.
         predicted: Class of each clip of the test, ``(N,)``, in the order of its `Fold`.
@@ -60,6 +61,7 @@ class Run:
     machine: str
     training_seconds: float
     chosen_on_test: bool
+    diverged: int | None = None
     top1: float = float("nan")
     mean_class: float = float("nan")
     predicted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -163,7 +165,8 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     reader = _Reader(folds)
     runs = [reader.read(folder) for folder in find_runs(paths) if not _only_predicts(folder)]
     if not runs:
-        raise UserError("there are only runs of `ptl-skel predict`, which have no test")
+        raise UserError(f"{', '.join(map(str, paths))}: only runs of `ptl-skel predict`, which "
+                        "have no test")
     tested = [run for run in runs if run.status == "tested"]
     if not tested:
         raise UserError(f"no run has a test: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
@@ -285,7 +288,7 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
         str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
         float(model["gmacs"]), float(model["latency_ms"]),
         f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
-        data["validation"] == "test part", top1, mean_class)
+        data["validation"] == "test part", result.get("diverged"), top1, mean_class)
 
 
 def _only_predicts(folder: Path) -> bool:
