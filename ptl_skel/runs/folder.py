@@ -97,7 +97,9 @@ class Ranks:
         """What rank 0 has decided so far, for the processes that Lightning starts from it."""
         self._inherited = _take_decisions()
         environment = getattr(trainer.strategy, "cluster_environment", None)
-        self._all_at_once = environment is not None and environment.creates_processes_externally
+        # A process that Lightning has started from another one looks like one of torchrun's.
+        self._all_at_once = (self._inherited is None and environment is not None
+                             and environment.creates_processes_externally)
         if (trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment)
                 and not self._all_at_once):
             raise UserError(f"--trainer.num_nodes {trainer.num_nodes} needs torchrun or Slurm, "

@@ -119,7 +119,7 @@ class TestMistakes:
         write("twice", OTHER, ids=["clip0", "clip1", "clip2", "clip2"])
         Path("taken.npz").touch()
         for arguments, message in [
-                (["joint", "absent"], "absent/predictions.npz does not exist"),
+                (["joint", "absent"], "absent does not exist; give the folder of a run"),
                 (["joint", "taken.npz"], "taken.npz is damaged"),
                 (["joint", "fewer"], "1 are in only one of them, e.g. clip3"),
                 (["joint", "relabelled"], "relabelled has other labels than joint"),
