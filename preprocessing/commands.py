@@ -255,8 +255,9 @@ def _parser() -> CommandParser:
         "synthetic", help="makes .skeleton files of procedural bodies, for the source ntu",
         description="Makes .skeleton files of procedural bodies, for the source ntu to read.")
     synthetic.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to make")
-    for option, default, what in (("seed", 0, "decides everything"), ("subjects", 12, "performers"),
-                                  ("replications", 2, "how often each performs each action")):
+    for option, default, what in (
+            ("seed", 0, "decides everything"), ("subjects", 12, "performers, 3 to 30"),
+            ("replications", 2, "how often each performs each action, 1 to 999")):
         synthetic.add_argument(f"--{option}", metavar="N", type=_count, default=default,
                                help=f"{what}; default: {default}")
     return parser

@@ -108,6 +108,8 @@ def _executor(options: argparse.Namespace, out: Path) -> Executor:
 
         return SubmititExecutor(options.slots or 64, out / "submitit",
                                 dict(map(_asked, options.slurm)))
+    if options.slurm:
+        raise UserError(f"--slurm {options.slurm[0]} has no effect without --executor slurm")
     from sweeps.run.jobs import LocalExecutor
 
     return LocalExecutor(options.slots or 1)

@@ -41,7 +41,7 @@ LAYERS = {
     "deploy.runtime": set(),
     "runs.record": {"errors", "atomic"},
     "runs.predictions": {"errors", "atomic"},
-    "runs": {"runs", "skeletons", "errors", "atomic", "command"},
+    "runs": {"runs", "skeletons", "metrics", "errors", "atomic", "command"},
 }
 # What they may import from elsewhere, besides the standard library.
 LIBRARIES = {

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,7 +25,7 @@ from preprocessing.core.files import fingerprint
 from preprocessing.core.plausibility import check_clip
 from preprocessing.core.source import LeftOut, Source, Unusable
 from ptl_skel.errors import UserError
-from ptl_skel.storage import Clip, ClipWriter, UpToDate
+from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
 
 _SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger
@@ -82,6 +81,7 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chun
     job = {**source.options, "files": fingerprint(source.files), "keys": _digest(keys)}
     if out.exists() and any(path.name == out.name and path.samefile(out) for path in source.files):
         raise UserError(f"--out {out} is a file of the input; give another name")
+    added = _added_splits(out)
     with _writing(out):
         writer = ClipWriter(out, source.header, job, overwrite=overwrite)
     with writer:
@@ -103,6 +103,9 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chun
             writer.finish(splits)
     facts = {"skipped": _counted(writer.skipped), "repaired": _counted(writer.repaired),
              "flawed": f"{writer.num_lost:,} of {writer.num_inputs:,}"}
+    if added:
+        facts["splits of the replaced file, not kept"] = "\n".join(
+            [*added, "`ptl-skel split` makes them again"])
     if unknown:
         facts["unknown clips in splits, ignored"] = "\n".join(unknown)
     return {**facts, "time": f"{time.monotonic() - began:.1f} s"}
@@ -121,6 +124,15 @@ def _writing(out: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or out} cannot be written: {error.strerror or error}; "
                         "what is finished is kept, so the same command resumes from there"
                         ) from error
+
+
+def _added_splits(out: Path) -> list[str]:
+    """What ``ptl-skel split`` has added to a file that is about to be replaced."""
+    try:
+        how_split = KeypointFile(out).how_split
+    except UserError:  # there is none, or it is not usable
+        return []
+    return [f"{name}: {how}" for name, how in how_split.items() if how]
 
 
 def _digest(keys: Sequence[str]) -> str:
@@ -260,6 +272,10 @@ def _progress() -> Progress:
 
 def _counted(reasons: Mapping[str, str]) -> str:
     """How many, and the most frequent reasons; those that differ only in numbers are one."""
-    counts = Counter(_NUMBER.sub("N", reason) for reason in reasons.values())
-    return "\n".join([f"{len(reasons):,}", *(f"{count:,}: {reason}" for reason, count
-                                             in counts.most_common(_SHOWN))])
+    alike: dict[str, list[str]] = {}
+    for reason in reasons.values():
+        alike.setdefault(_NUMBER.sub("", reason), []).append(reason)
+    frequent = sorted(alike.values(), key=len, reverse=True)[:_SHOWN]
+    return "\n".join([f"{len(reasons):,}", *(
+        f"{len(group):,}: {'e.g. ' if len(set(group)) > 1 else ''}{group[0]}"
+        for group in frequent)])

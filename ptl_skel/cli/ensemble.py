@@ -69,10 +69,14 @@ def main(args: Sequence[str]) -> None:
     table.title = f"{len(files[0].clip)} clips"
     console.print(table)
     if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(options.out, replace(files[0], probabilities=fused.numpy()))
-        write_text(outputs[1], json.dumps(
-            {"predictions": options.predictions, "weights": shares, "metrics": metrics}, indent=1))
+        try:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            write_predictions(options.out, replace(files[0], probabilities=fused.numpy()))
+            write_text(outputs[1], json.dumps(
+                {"predictions": options.predictions, "weights": shares, "metrics": metrics},
+                indent=1))
+        except OSError as error:
+            raise UserError(f"--out {options.out} cannot be written: {error.strerror}") from error
 
 
 def read_matching(names: Sequence[str]) -> list[Predictions]:
@@ -133,13 +137,13 @@ def _searched(names: Sequence[str], tested: Sequence[Predictions]) -> list[float
         raise UserError(f"--search must name validation predictions of the same {len(tested)} "
                         f"models, got {len(files)}")
     if files[0].class_names != tested[0].class_names:
-        raise UserError("--search has other classes than what is fused")
+        raise UserError(f"--search {names[0]} has other classes than what is fused")
     if shared := set(files[0].clip) & set(tested[0].clip):
         raise UserError(f"weights must not be chosen on what they are tested on: {len(shared)} "
                         f"clips of --search are tested, e.g. {min(shared)}")
     known = files[0].label >= 0
     if not known.any():
-        raise UserError("--search holds no labelled clip")
+        raise UserError(f"--search {names[0]} holds no labelled clip")
     return search(stacked(files)[:, torch.from_numpy(known)],
                   torch.from_numpy(files[0].label[known]))
 

@@ -38,7 +38,7 @@ from ptl_skel.runs.callbacks import RunRecord
 from ptl_skel.runs.checkpoints import Describe, keep_checkpoints, read_checkpoint
 from ptl_skel.runs.environment import keep_freed_memory
 from ptl_skel.runs.folder import Ranks, lock_folder, reserve_folder, wait_for_file
-from ptl_skel.runs.loggers import MetricsLogger, finish_wandb, wandb_loggers
+from ptl_skel.runs.loggers import MetricsLogger, check_wandb, finish_wandb, wandb_loggers
 from ptl_skel.training.module import ActionRecognizer
 
 
@@ -98,8 +98,9 @@ class SkeletonCLI(LightningCLI):
         self.ranks = Ranks(trainer)
         folder = setup.name_folder(str(self.subcommand), self.settings, self.datamodule,
                                    os.environ.get("WANDB_RUN_ID"))
+        self._meet(folder, text)
         continues = fitting and self._continues(folder)
-        self._check()
+        self._check(trainer)
         self.run_dir = Path(self.ranks.decide(lambda: self._claim(folder, continues)))
         for checkpoint in checkpoints:
             checkpoint.dirpath = str(self.run_dir / "checkpoints")
@@ -113,6 +114,18 @@ class SkeletonCLI(LightningCLI):
             made = self.config_init.fit
             trainer.max_epochs = made.trainer.max_epochs = made.length.epochs(
                 len(self.datamodule.part("train")))
+
+    def _meet(self, folder: Path, text: str) -> None:
+        """Waits for the other processes of the run; that they did not come is recorded, too."""
+        try:
+            self.ranks.meet()
+        except Exception:
+            if self.ranks.is_first:
+                continues = self.settings.ckpt_path is not None and folder.is_dir()
+                self.record.start(Path(self._claim(folder, continues)), text, rank=0)
+                with self.record.watch():
+                    raise
+            raise
 
     def _claim(self, folder: Path, continues: bool) -> str:
         """Reserves the folder of the run, or takes the one of the run that it continues."""
@@ -133,7 +146,7 @@ class SkeletonCLI(LightningCLI):
         self.settings.ckpt_path = self.config_init.fit.ckpt_path = path
         return True
 
-    def _check(self) -> None:
+    def _check(self, trainer: Trainer) -> None:
         """Refuses what does not fit together, and loads weights."""
         seed, weights, fitting = (self.settings.seed_everything, self.settings.init_from,
                                   self.subcommand == "fit")
@@ -141,15 +154,21 @@ class SkeletonCLI(LightningCLI):
             raise UserError("--seed_everything must be a number where torchrun or Slurm starts "
                             "several processes")
         self.datamodule.setup(str(self.subcommand))
+        model = self.settings.model
+        setup.check_channels(model.backbone, self.datamodule)
+        if fitting:
+            setup.check_validation(trainer, self.datamodule)
+            self.ranks.decide(lambda: check_wandb(self.settings.wandb))
         if self.checkpoint is not None:
             setup.check_checkpoint(self.checkpoint, self.datamodule, self.model)
             if fitting:
                 setup.check_epochs(self.checkpoint, self.settings.trainer.max_epochs)
+                setup.check_same_optimizer(self.checkpoint, model.optimizer)
         elif weights is not None:
             for adapted in setup.load_initial_weights(
                     Path(weights), self.datamodule, self.model, adapt=fitting):
                 console.print(f"{weights}: {adapted}", soft_wrap=True)
-        setup.check_optimizer(self.model, self.settings.model.optimizer.class_path)
+        setup.check_optimizer(self.model, model.optimizer.class_path)
 
     def parser_text(self) -> str:
         """The resolved config as YAML; `ptl-skel fit --config` takes it back."""
@@ -219,6 +238,7 @@ class SkeletonCLI(LightningCLI):
         self.record.finish(**facts)
         if self.ranks.is_first:
             console.print(outcome.summarise_run(self.run_dir, self.record.result))
+            outcome.warn_of_divergence(self.record.result)
 
 
 class _Parsing(SkeletonCLI):

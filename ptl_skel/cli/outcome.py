@@ -57,6 +57,18 @@ def warn_of_slow_bfloat16(trainer: Trainer) -> None:
                       "--trainer.precision 32-true is faster", soft_wrap=True)
 
 
+def warn_of_divergence(result: Mapping[str, Any]) -> None:
+    """Warns where the loss of a training stopped being a number.
+
+    Args:
+        result: Content of ``result.json``.
+    """
+    if "diverged" in result:
+        console.print(f"warning: the training diverged: since epoch {result['diverged']} its loss "
+                      "is not a number; a lower --model.optimizer.init_args.lr, --model.warmup or "
+                      "--trainer.gradient_clip_val can prevent that", soft_wrap=True)
+
+
 def summarise_run(run_dir: Path, result: Mapping[str, Any]) -> Table:
     """A table of the cost and the metrics of a run.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,16 +19,18 @@ from rich.table import Table
 from ptl_skel.atomic import write_text
 from ptl_skel.backbones import Backbone
 from ptl_skel.command import CommandParser, console
-from ptl_skel.configs import shipped
+from ptl_skel.configs import shipped, suggest_shipped
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.cost.latency import measure_in_turn
 from ptl_skel.deploy.export import require_packages
-from ptl_skel.errors import UserError
+from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.runs.environment import machine
 from ptl_skel.training.module import classifier
 
 COLUMNS = ("network", "params", "GMACs", "size", "p50 ms", "p95 ms", "CPU ms")
+MAX_SECONDS = 3600
+"""The longest measurement of a latency that can have been meant."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,20 @@ def main(args: Sequence[str]) -> None:
     """Prints what backbones with a linear head, and exported networks, cost.
 
     Raises:
-        UserError: A file does not describe a backbone, or it does not take the input.
+        UserError: A file does not describe a backbone, or a number is out of range.
     """
     options = _parser().parse_args(args)
     if not options.backbones and not options.exported:
         raise UserError("name backbones, or files of `ptl-skel export` as --exported")
-    if min(*options.input, options.classes, options.threads or 1) < 1:
-        raise UserError("--input, --classes and --threads must be >= 1")
-    if options.threads:
+    if min(*options.input, options.classes) < 1:
+        raise UserError("--input and --classes must be >= 1")
+    if not 0 <= options.seconds <= MAX_SECONDS:
+        raise UserError(f"--seconds must lie in 0..{MAX_SECONDS}, got {options.seconds:g}")
+    cores = os.cpu_count() or 1
+    if options.threads is not None and not 1 <= options.threads <= cores:
+        raise UserError(f"--threads must be 1 to {cores}, the cores of this machine, got "
+                        f"{options.threads}")
+    if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     candidates = [candidate for name in options.backbones
@@ -101,14 +110,10 @@ def _of_backbone(name: str, options: Namespace, device: torch.device) -> list[Ca
     """A backbone with a linear head, as it is and with batch norms folded.
 
     Raises:
-        UserError: The file does not describe a backbone, or it does not take the input.
+        UserError: The file does not describe a backbone.
     """
     network = classifier(load_backbone(name, options.input[0]), options.classes).to(device).eval()
-    try:
-        cost = measure(network, tuple(options.input), seconds=0)
-    except RuntimeError as error:
-        raise UserError(f"{name} does not take --input {tuple(options.input)}: "
-                        f"{str(error).splitlines()[0]}") from error
+    cost = measure(network, tuple(options.input), seconds=0)
     inputs = torch.rand(1, *options.input, device=device)
     if inputs.ndim == 5:
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
@@ -184,8 +189,7 @@ def load_backbone(name: str, in_channels: int) -> Backbone:
     """
     path = Path(shipped(name))
     if not path.is_file():
-        raise UserError(f"backbone file {name} does not exist; shipped ones are named "
-                        "backbone/<name>.yaml")
+        raise MissingFileError(f"backbone file {name} does not exist; {suggest_shipped(name)}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Backbone, "backbone")
     try:

@@ -121,6 +121,8 @@ class KeypointDataModule(LightningDataModule):
                             ("batch_size", batch_size), ("test_clips", test_clips)):
             if value < 1:
                 raise UserError(f"`data.{name}` must be >= 1, got {value}")
+        if num_workers < 0:
+            raise UserError(f"`data.num_workers` must be >= 0, got {num_workers}")
         if not 0 <= val_fraction < 1:
             raise UserError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
         self.file = KeypointFile(file, in_memory=in_memory and not on_device)
@@ -263,8 +265,15 @@ class KeypointDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[KeypointBatch]:
         """Random clips of the training part, without the last incomplete batch."""
         dataset = self._dataset(self.part("train"), seed=self.seed)
-        share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
-        return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
+        world = self.trainer.world_size if self.trainer else 1
+        return self._loader(dataset, self._train_batch_size(world), shuffle=True)
+
+    def train_batches(self, world: int) -> int:
+        """Batches of an epoch in each of that many processes."""
+        return len(self.part("train")) // world // self._train_batch_size(world)
+
+    def _train_batch_size(self, world: int) -> int:
+        return max(1, min(self.batch_size, len(self.part("train")) // world))
 
     def val_dataloader(self) -> DataLoader[KeypointBatch] | list[Any]:
         """Clips of the validation part, one view each; empty if nothing is held out."""

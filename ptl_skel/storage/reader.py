@@ -72,6 +72,8 @@ class KeypointFile:
         self.path = Path(path)
         self._handle: tuple[int, h5py.Dataset, h5py.Dataset] | None = None
         self._memory: tuple[Floats, Floats] | None = None
+        if self.path.is_dir():
+            raise KeypointFileError(f"{self.path} is a folder; name the keypoint file in it")
         if not self.path.is_file():
             raise MissingFileError(f"keypoint file {self.path} does not exist; "
                                    "`ptl-skel preprocess` makes one")

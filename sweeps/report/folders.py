@@ -21,9 +21,12 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}  # by the real path, so that each counts once
     for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path} is a file; give the folder of a run, or one that holds runs"
+                            if path.exists() else f"{path} does not exist")
         below = [path] if (path / "result.json").exists() else list(_below(path))
         if not below:
-            raise UserError(f"{path / 'result.json'} does not exist, nor is there one below; "
+            raise UserError(f"{path} holds no run: there is no result.json in it or below, as "
                             "`ptl-skel fit` leaves one in its folder")
         for folder in below:
             found.setdefault(folder.resolve(), folder)

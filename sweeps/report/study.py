@@ -42,6 +42,7 @@ class Run:
         training_seconds: Time in training steps; 0 where a checkpoint of another run was tested.
         train_clips: Clips it was trained on; 0 where that is not recorded.
         chosen_on_test: The checkpoint was chosen by its accuracy on the test part.
+        diverged: Epoch from which the training loss was not a number; None for a sound training.
         top1: Accuracy in 0..1.
         mean_class: Mean of the accuracies of the classes, 0..1.
         live: Scores of live recognition by the names of `ptl_skel.metrics.LIVE`; none where the run
@@ -66,6 +67,7 @@ class Run:
     training_seconds: float
     train_clips: int
     chosen_on_test: bool
+    diverged: int | None = None
     top1: float = float("nan")
     mean_class: float = float("nan")
     live: Mapping[str, float] = field(default_factory=dict)
@@ -176,7 +178,8 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     reader = _Reader(folds)
     runs = [reader.read(folder) for folder in find_runs(paths) if not _only_predicts(folder)]
     if not runs:
-        raise UserError("there are only runs of `ptl-skel predict`, which have no test")
+        raise UserError(f"{', '.join(map(str, paths))}: only runs of `ptl-skel predict`, which "
+                        "have no test")
     tested = [run for run in runs if run.status == "tested"]
     if not tested:
         raise UserError(f"no run has a test: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
@@ -295,8 +298,8 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
         str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
         float(model["gmacs"]), float(model["latency_ms"]),
         f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
-        int(data.get("clips", {}).get("train", 0)), data["validation"] == "test part", top1,
-        mean_class,
+        int(data.get("clips", {}).get("train", 0)), data["validation"] == "test part",
+        result.get("diverged"), top1, mean_class,
         {name: float(result["metrics"][f"test/{name}"]) for name in LIVE
          if f"test/{name}" in result["metrics"]})
 

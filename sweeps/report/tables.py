@@ -105,6 +105,9 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
         notes.append(f"the runs are of different code: commits {', '.join(commits)}")
     if any(run.chosen_on_test for arm in study.arms for run in arm.runs):
         notes.append("* the checkpoint was chosen on the test part")
+    notes += [f"{arm.name}, {study.cell_name(run.cell)}: the training diverged, its loss is not a "
+              f"number since epoch {run.diverged}"
+              for arm in study.arms for run in arm.runs if run.diverged is not None]
     if any(_lacking(study, summary) for summary in summaries):
         notes.append("† not all cells that other arms have, see below")
     return notes

@@ -172,6 +172,9 @@ class SweepFile(Part):
     @model_validator(mode="after")
     def _check(self) -> SweepFile:
         check_names(self.parameters)
+        if "run_dir" in self.parameters or "--run_dir" in self.command:
+            raise ValueError("`run_dir` has no effect in a sweep, which gives each training a "
+                             "folder of its own; `ptl-skel sweep --out` names the one around them")
         if self.program is None and self.project is None:
             raise ValueError("`wandb sweep` needs a `project`, e.g. project: ptl_skel")
         if self.method == "bayes" and self.metric is None:

@@ -136,7 +136,7 @@ class TestMistakes:
         Path("taken.npz").touch()
         Path("noted.json").touch()
         for arguments, message in [
-                (["joint", "absent"], "absent/predictions.npz does not exist"),
+                (["joint", "absent"], "absent does not exist; give the folder of a run"),
                 (["joint", "taken.npz"], "taken.npz is damaged"),
                 (["joint", "fewer"], "1 are in only one of them, e.g. clip3"),
                 (["joint", "relabelled"], "relabelled has other labels than joint"),

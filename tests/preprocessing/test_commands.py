@@ -149,6 +149,16 @@ def test_synthetic_skeletons_become_a_keypoint_file(tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_the_help_of_synthetic_has_the_ranges(capsys):
+    with pytest.raises(SystemExit):
+        main(["synthetic", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "performers, 3 to 30; default: 12" in said
+    assert "1 to 999; default: 2" in said
+    assert "`subjects` must be 3 to 30" in refused(capsys, "synthetic", "x", "--subjects", "31")
+    assert "must be 1 to 999" in refused(capsys, "synthetic", "x", "--replications", "1000")
+
+
 def refused(capsys, *arguments):
     """The sentence with which a command fails."""
     assert main([str(argument) for argument in arguments]) == 2

@@ -157,6 +157,9 @@ def test_the_metrics_are_those_that_a_run_logs(finished_run):
 
 
 @pytest.mark.parametrize(("changes", "settings", "said"), [
+    ({"parameters": {"run_dir": {"value": "x"}}}, [], "`run_dir` has no effect in a sweep"),
+    ({"command": [*COMMAND, "--run_dir", "x"]}, [], "`run_dir` has no effect in a sweep"),
+    ({}, ["run_dir=x"], "`run_dir` has no effect in a sweep"),
     ({"metod": "grid"}, [], "unknown key 'metod', perhaps 'method'"),
     ({"method": "gird"}, [], "`method` must be grid, random or bayes, got 'gird', perhaps 'grid'"),
     ({"method": None}, [], "`method` is missing"),

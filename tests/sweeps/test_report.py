@@ -166,6 +166,15 @@ class TestTable:
         assert "80.00 *" in printed
         assert "* the checkpoint was chosen on the test part" in printed
 
+    def test_a_training_that_diverged_is_named(self, make_run, capsys):
+        folder = make_run("a", seed=3)
+        edit_result(folder, lambda result: result.update(diverged=2))
+        report(folder, make_run("b", seed=4))
+        printed = capsys.readouterr().out
+        assert "seed 3: the training diverged, its loss is not a number since epoch 2" in printed
+        assert "seed 4: " not in printed
+        assert "the training diverged" in (folder.parent / "report" / "report.md").read_text()
+
     def test_latencies_of_different_machines_are_separate(self, make_run, tmp_path, pictures):
         runs = [make_run("a", config=FULL3D), make_run("b", config=REDUCED, cpu="Other CPU")]
         report(*runs)
@@ -399,7 +408,8 @@ class TestMistakes:
         assert "interrupted" in error
 
     def test_no_record(self, make_run, capsys, tmp_path):
-        assert "result.json does not exist" in refusal(capsys, tmp_path / "nowhere")
+        assert f"{tmp_path} holds no run" in refusal(capsys, tmp_path)
+        assert "nowhere does not exist" in refusal(capsys, tmp_path / "nowhere")
         run = make_run("a")
         (run / "predictions.npz").unlink()
         assert "predictions.npz does not exist" in refusal(capsys, run)
