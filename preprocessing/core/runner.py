@@ -21,11 +21,12 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from preprocessing.core.files import fingerprint
-from preprocessing.core.plausibility import check_clip
-from preprocessing.core.source import LeftOut, Source, Unusable
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
+
+from .files import fingerprint
+from .plausibility import check_clip
+from .source import LeftOut, Source, Unusable
 
 _SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger

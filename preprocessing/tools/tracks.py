@@ -16,9 +16,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Floats, Integers, Poses
 from ptl_skel.pose.tracks import PersonTracker
+
+from ..core.source import Unusable
+from .poses import Floats, Integers, Poses
 
 MAX_FRAMES = 100_000  # a clip of an hour; more means that the numbers are not those of frames
 _MEMORY = 30  # frames; a second of most videos

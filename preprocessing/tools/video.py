@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.core.files import read_class_names, walk
-from preprocessing.core.labels import Row, name_classes
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Poses
-from preprocessing.tools.tracks import arrange_persons
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.pose import PersonTracker, PoseEstimator, find_poses, make_estimator
 from ptl_skel.pose.video import Video, VideoError
 from ptl_skel.skeletons import get_layout, map_joints
 from ptl_skel.storage import Clip, Floats, Header
+
+from ..core.files import read_class_names, walk
+from ..core.labels import Row, name_classes
+from ..core.source import Unusable
+from .poses import Poses
+from .tracks import arrange_persons
 
 ENDINGS = frozenset((".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
                      ".mpg", ".mts", ".ts", ".webm", ".wmv"))

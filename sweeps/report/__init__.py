@@ -26,14 +26,15 @@ from pathlib import Path
 from ptl_skel.atomic import write_text
 from ptl_skel.command import console
 from ptl_skel.errors import UserError
-from sweeps.report import markdown, tables
-from sweeps.report.folders import descriptions
-from sweeps.report.markdown import compare_arms
-from sweeps.report.page import page
-from sweeps.report.pictures import NO_BROWSER, write_pictures
-from sweeps.report.plots import Plot
-from sweeps.report.pooled import pool_data_sets, pooled_plot
-from sweeps.report.study import Study, read_study
+
+from . import markdown, tables
+from .folders import descriptions
+from .markdown import compare_arms
+from .page import page
+from .pictures import NO_BROWSER, write_pictures
+from .plots import Plot
+from .pooled import pool_data_sets, pooled_plot
+from .study import Study, read_study
 
 
 def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str | None = None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sweeps.report.statistics import Difference
-from sweeps.report.tables import p_text
+from .statistics import Difference
+from .tables import p_text
 
 ALPHA = 0.025
 """Below it, an inferiority by the margin or more is rejected: the side of a 95 % interval."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.report.conclusions import METHOD, conclude
-from sweeps.report.plots import Group, plots_of
-from sweeps.report.study import Study
-from sweeps.report.summary import Summary, summarise
-from sweeps.report.tables import (
+from .conclusions import METHOD, conclude
+from .plots import Group, plots_of
+from .study import Study
+from .summary import Summary, summarise
+from .tables import (
     Row,
     class_rows,
     live_rows,

@@ -9,10 +9,10 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from sweeps.report.markdown import Comparison
-from sweeps.report.plots import Group
-from sweeps.report.study import Study
-from sweeps.report.tables import Row, live_rows
+from .markdown import Comparison
+from .plots import Group
+from .study import Study
+from .tables import Row, live_rows
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

@@ -13,13 +13,14 @@ import plotly.graph_objects as go
 
 from ptl_skel.errors import UserError
 from ptl_skel.runs.record import read_result
-from sweeps.report.conclusions import METHOD, conclude
-from sweeps.report.folders import find_runs
-from sweeps.report.markdown import Comparison, compare_arms
-from sweeps.report.statistics import Difference, holm, noninferiority, pool
-from sweeps.report.study import read_study
-from sweeps.report.style import COLOURS, escape, new_figure, shorten
-from sweeps.report.tables import Row, difference_cells, spread_cell
+
+from .conclusions import METHOD, conclude
+from .folders import find_runs
+from .markdown import Comparison, compare_arms
+from .statistics import Difference, holm, noninferiority, pool
+from .study import read_study
+from .style import COLOURS, escape, new_figure, shorten
+from .tables import Row, difference_cells, spread_cell
 
 NOTE = (
     "Δ: the mean over the data sets of the difference to {baseline}, each data set counts alike; "

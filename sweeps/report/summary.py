@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
-from sweeps.report.statistics import (
+
+from .statistics import (
     Difference,
     compare,
     compare_splits,
@@ -19,7 +20,7 @@ from sweeps.report.statistics import (
     noninferiority,
     pareto_front,
 )
-from sweeps.report.study import Arm, Run, Study
+from .study import Arm, Run, Study
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ptl_skel.metrics import DELAY, LIVE
-from sweeps.report.statistics import Difference
-from sweeps.report.study import Study
-from sweeps.report.summary import (
+
+from .statistics import Difference
+from .study import Study
+from .summary import (
     Spread,
     Summary,
     class_recalls,
