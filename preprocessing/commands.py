@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class Row(NamedTuple):
     """A source in the table of sources.
 
     Args:
-        source: Its class, as module:name; takes the input, and its options by name.
+        source: Its class, as module:name, see `resolve`; takes the input, and its options by name.
         help: What it reads.
         input: What to give as INPUT.
         options: Names of its options, of those in `OPTIONS`.
@@ -200,6 +200,12 @@ def split(args: Sequence[str]) -> int | None:
     return None
 
 
+def resolve(name: str) -> Any:
+    """What ``module:name`` stands for; a module that begins with a dot is one of this package."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module, __package__), attribute)
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(
         "ptl-skel preprocess", description="Writes the keypoints of a data set to one HDF5 file, "
@@ -283,7 +289,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
     from ptl_skel.storage import KeypointFile
 
     labels = None if "labels" in row.options else options.pop("labels")
-    source = reader = pkgutil.resolve_name(row.source)(input, **options)
+    source = reader = resolve(row.source)(input, **options)
     if labels is not None:
         source = LabelledSource(reader, labels, has_classes=options.get("classes") is not None)
     summary = run(source, out, workers=workers, overwrite=overwrite)
@@ -294,7 +300,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
             report = out.with_suffix(f".{what}.csv")
             if report.exists():
                 print(f"What was {what} and why: {report}")
-    table = pkgutil.resolve_name(row.report)(reader, file) if row.report else None
+    table = resolve(row.report)(reader, file) if row.report else None
     if table is not None:
         print_table(table)
     if file.num_lost * 100 <= max_loss * file.num_inputs:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ptl_skel import locks
 from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile, KeypointFileError, valid_clip
-from ptl_skel.storage import writer as writer_module
 
 LAYOUT = SkeletonLayout("stick", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2)), ((1, 2),))
 HEADER = Header("toys", LAYOUT, ("wave", "walk"), "test")
@@ -484,7 +484,7 @@ class TestLocks:
                 writer.add("b", [make_clip("b")])
                 writer.finish({})
 
-        monkeypatch.setattr(writer_module, "fcntl", WithoutLocks, raising=False)
+        monkeypatch.setattr(locks, "fcntl", WithoutLocks, raising=False)
         with monkeypatch.context() as patch:
             patch.setattr(h5py, "File", refuse)
             with pytest.raises(UserError, match=self.SAID):

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 from ptl_skel.command import run_command
@@ -73,8 +75,23 @@ def _dispatch(args: Sequence[str]) -> int | None:
 
 
 def _function(verb: Verb) -> Callable[[Sequence[str]], int | None]:
-    module = import_module(verb.module)
+    module = import_module(installed_name(verb.module))
     if verb.module == "ptl_skel.cli.lightning":
         return partial(module.run, verb.function)
     function: Callable[[Sequence[str]], int | None] = getattr(module, verb.function)
     return function
+
+
+def installed_name(module: str) -> str:
+    """The full name of a module of the table.
+
+    `preprocessing` and `sweeps` lie beside this package in a checkout; installed, they are part of
+    it. Another package of these names, which has nothing to do with ours, is not taken for one.
+    """
+    package = module.partition(".")[0]
+    if package == "ptl_skel":
+        return module
+    spec = find_spec(package)
+    beside = Path(__file__).resolve().parents[2] / package / "__init__.py"
+    found = spec is not None and spec.origin is not None and Path(spec.origin).resolve() == beside
+    return module if found else f"ptl_skel.{module}"

@@ -23,6 +23,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ptl_skel.errors import UserError
+from ptl_skel.locks import lock_file
 from ptl_skel.runs.process import die_with
 
 DECISIONS = "PTL_SKEL_DECISIONS"
@@ -69,14 +70,11 @@ def lock_folder(folder: Path) -> IO[str]:
     except OSError as error:
         raise UserError(f"--run_dir {folder} cannot be written: {error.strerror}") from error
     try:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(lock)
     except BlockingIOError as error:
+        lock.close()
         raise UserError(f"another process is working in {folder}; wait for it, or give another "
                         "--run_dir") from error
-    except (ImportError, OSError):  # Windows; a disk without locks
-        pass
     return lock
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +21,7 @@ import numpy as np
 
 from ptl_skel.atomic import write_text
 from ptl_skel.errors import UserError
+from ptl_skel.locks import lock_file
 from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.reader import KeypointFile
 from ptl_skel.storage.schema import (
@@ -38,9 +37,6 @@ from ptl_skel.storage.schema import (
     UpToDate,
     valid_clip,
 )
-
-if sys.platform != "win32":
-    import fcntl
 
 _COPY_BYTES = 16 * 2**20
 
@@ -110,16 +106,11 @@ class ClipWriter:
 
     def _lock(self) -> None:
         """Prevents a second process from doing the same work at the same time."""
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise FileTakenError(f"another process is writing {self.path}; wait for it, or "
-                                     "give another --out") from error
-            except OSError as error:
-                if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP}:
-                    raise
-                # A file system without locks: as on Windows, a second process is not prevented.
+        try:
+            lock_file(self._journal)
+        except BlockingIOError as error:
+            raise FileTakenError(f"another process is writing {self.path}; wait for it, or give "
+                                 "another --out") from error
 
     def _discard(self) -> None:
         """Removes the unfinished work; the job first, so that a rest is not taken for work."""

@@ -128,8 +128,15 @@ class LocalJob:
     def poll(self) -> int | None:
         """See `Job`."""
         if self.process.poll() is None and time.monotonic() > self.killed_at:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self._kill()
         return self.process.poll()
+
+    def _kill(self) -> None:
+        """Ends the training, and on systems with groups of processes those that it started."""
+        if sys.platform == "win32":
+            self.process.kill()
+        else:
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """See `Job`."""

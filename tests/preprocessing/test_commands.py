@@ -5,7 +5,6 @@ import inspect
 import io
 import os
 import pickle
-import pkgutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 from scipy.io import savemat
 
 from preprocessing.__main__ import main
-from preprocessing.commands import SOURCES
+from preprocessing.commands import SOURCES, resolve
 from preprocessing.datasets.pyskl import PysklSource
 from ptl_skel.storage import KeypointFile
 
@@ -293,7 +292,7 @@ def test_help_imports_nothing_slow(arguments):
 
 def test_every_source_of_the_table_has_its_options():
     for row in SOURCES.values():
-        source = pkgutil.resolve_name(row.source)
+        source = resolve(row.source)
         known = inspect.signature(source).parameters
         assert set(row.options) <= set(known)
         assert not {name for name, parameter in known.items()
