@@ -44,49 +44,49 @@ _ANY = "keypoints"
 _POSES = ("labels", "frame_size", "layout", "classes", "max_persons")
 
 SOURCES = {
-    "ntu": Row("preprocessing.datasets.ntu.source:NtuSource",
+    "ntu": Row(".datasets.ntu.source:NtuSource",
                "raw .skeleton files of NTU RGB+D 60 or 120",
                "folders with .skeleton files at any depth, or the zip archives as they come",
                ("edition", "dimensions", "bodies", "classes"), several=True,
-               report="preprocessing.datasets.ntu.counts:compare"),
-    "pyskl": Row("preprocessing.datasets.pyskl:PysklSource",
+               report=".datasets.ntu.counts:compare"),
+    "pyskl": Row(".datasets.pyskl:PysklSource",
                  "a pickle of PYSKL or MMAction2, of any layout",
                  "the .pkl file; only arrays and plain containers are loaded from it",
                  ("layout", "classes", "train", "val", "test"), in_workers=False),
-    "penn_action": Row("preprocessing.datasets.penn_action:PennActionSource",
+    "penn_action": Row(".datasets.penn_action:PennActionSource",
                        "the .mat labels of Penn Action",
                        "the folder `labels`, or the one above it"),
-    "openpose": Row("preprocessing.tools.openpose:OpenPoseSource",
+    "openpose": Row(".tools.openpose:OpenPoseSource",
                     "your own keypoints: OpenPose's JSON files",
                     "a folder of JSON files, one per frame", _POSES),
-    "coco": Row("preprocessing.tools.coco:CocoSource",
+    "coco": Row(".tools.coco:CocoSource",
                 "your own keypoints: JSON of COCO, MMPose, AlphaPose, Ultralytics",
                 "a JSON file, or a folder with one per clip or per frame", _POSES),
-    "yolo": Row("preprocessing.tools.yolo:YoloSource",
+    "yolo": Row(".tools.yolo:YoloSource",
                 "your own keypoints: YOLO-pose's text files",
                 "a folder of text files, one per frame", _POSES),
-    "mediapipe": Row("preprocessing.tools.mediapipe:MediapipeSource",
+    "mediapipe": Row(".tools.mediapipe:MediapipeSource",
                      "your own keypoints: MediaPipe's landmarks in NPY or CSV files",
                      "a file, a folder with one per clip, or one with a folder of NPY files per "
                      "clip",
                      _POSES),
-    "tables": Row("preprocessing.tools.wide:WideSource",
+    "tables": Row(".tools.wide:WideSource",
                   "your own keypoints: DeepLabCut, SLEAP, Kinect: CSV with a line per frame, HDF5",
                   "a CSV or HDF5 file, or a folder with one per clip", _POSES),
-    "videopose3d": Row("preprocessing.tools.videopose3d:VideoPose3DSource",
+    "videopose3d": Row(".tools.videopose3d:VideoPose3DSource",
                        "the archives of VideoPose3D, in 2D or 3D",
                        "the .npz file; only arrays and plain containers are loaded from it",
                        _POSES, in_workers=False),
-    "nw_ucla": Row("preprocessing.tools.skeleton_json:NwUclaSource",
+    "nw_ucla": Row(".tools.skeleton_json:NwUclaSource",
                    "the JSON of NW-UCLA, in 3D",
                    "the folder with a JSON file per clip", _POSES),
-    "kinetics_skeleton": Row("preprocessing.tools.skeleton_json:KineticsSource",
+    "kinetics_skeleton": Row(".tools.skeleton_json:KineticsSource",
                              "the JSON of Kinetics-Skeleton, as ST-GCN reads it",
                              "the folder with a JSON file per clip", _POSES),
-    "ctrgcn": Row("preprocessing.datasets.ctrgcn:CtrGcnSource",
+    "ctrgcn": Row(".datasets.ctrgcn:CtrGcnSource",
                   "NTU RGB+D as an archive of CTR-GCN, in 3D", "the .npz file, e.g. NTU60_CS.npz",
                   ("classes",), in_workers=False),
-    "arrays": Row("preprocessing.tools.arrays:ArraysSource",
+    "arrays": Row(".tools.arrays:ArraysSource",
                   "your own keypoints: NPZ, NPY or CSV files",
                   "an NPZ or NPY file, or a folder with one per clip; or CSV files with a line per "
                   "joint", _POSES),
@@ -155,11 +155,11 @@ def check(args: Sequence[str]) -> int | None:
     options = parser.parse_args(args)
     if options.html is not None and options.html.suffix.lower() not in {".html", ".htm"}:
         raise UserError(f"--html {options.html} must end in .html")
-    from preprocessing.inspect.check import check_file
+    from .inspect.check import check_file
 
     checked = check_file(options.file)
     if options.html is not None:
-        from preprocessing.inspect.page import write_page
+        from .inspect.page import write_page
 
         write_page(options.html, *checked)
         print(f"The page: {options.html}")
@@ -180,9 +180,10 @@ def split(args: Sequence[str]) -> int | None:
     parser.add_argument("--seed", metavar="N", type=_count, default=0, help="default: 0")
     parser.add_argument("--name", help="of the new split; default: random and the seed")
     options = parser.parse_args(args)
-    from preprocessing.inspect.check import parts_of
-    from preprocessing.inspect.split import split_at_random
     from ptl_skel.storage import KeypointFile, add_split
+
+    from .inspect.check import parts_of
+    from .inspect.split import split_at_random
 
     file = KeypointFile(options.file)
     name = options.name or f"random{options.seed}"
@@ -263,7 +264,7 @@ def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
     Raises:
         UserError: It is not clear which source it is, or it does not take an option.
     """
-    from preprocessing.tools.recognise import recognise
+    from .tools.recognise import recognise
 
     name = recognise(input) if tool == "auto" else tool
     row = SOURCES[name]
@@ -283,10 +284,11 @@ def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
 
 def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
          max_loss: float, strict: bool, workers: int | None = 0, **options: Any) -> int | None:
-    from preprocessing.core.labelled import LabelledSource
-    from preprocessing.core.runner import run
-    from preprocessing.inspect.check import facts_of, print_table, tabulate
     from ptl_skel.storage import KeypointFile
+
+    from .core.labelled import LabelledSource
+    from .core.runner import run
+    from .inspect.check import facts_of, print_table, tabulate
 
     labels = None if "labels" in row.options else options.pop("labels")
     source = reader = resolve(row.source)(input, **options)
@@ -312,7 +314,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
 
 
 def _make_synthetic(folder: Path, seed: int, subjects: int, replications: int) -> None:
-    from preprocessing.synthetic.dataset import write_dataset
+    from .synthetic.dataset import write_dataset
 
     clips = write_dataset(folder, seed=seed, subjects=subjects, replications=replications)
     print(f"{clips:,} clips in {folder}; `ptl-skel preprocess ntu {folder} --out FILE` makes a "

@@ -15,14 +15,14 @@ from ptl_skel.command import FAILED, INTERRUPTED, CommandParser, console
 from ptl_skel.errors import UserError
 
 if TYPE_CHECKING:
-    from sweeps.run.jobs import Executor
+    from .run.jobs import Executor
 
 
 def sweep(args: Sequence[str]) -> int | None:
     """Trains every cell of a sweep file; the exit code, `FAILED` if some trainings failed."""
     options = _sweep_parser().parse_args(args)
-    from sweeps.run.coordinator import dry_run, run_sweep
-    from sweeps.run.files import read_sweep
+    from .run.coordinator import dry_run, run_sweep
+    from .run.files import read_sweep
 
     file = read_sweep(options.file, experiment=options.experiment, settings=options.settings)
     out = options.out or Path("runs") / file.name
@@ -57,7 +57,7 @@ def report(args: Sequence[str]) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path,
                         help="where to write; default: `report` in the folder of all the runs")
     options = parser.parse_args(args)
-    from sweeps.report import write_report
+    from .report import write_report
 
     write_report(options.runs, options.out, options.baseline, options.folds)
 
@@ -93,13 +93,13 @@ def _sweep_parser() -> CommandParser:
 
 def _executor(options: argparse.Namespace, out: Path) -> Executor:
     if options.executor == "slurm":
-        from sweeps.run.slurm import SubmititExecutor
+        from .run.slurm import SubmititExecutor
 
         return SubmititExecutor(options.slots or 64, out / "submitit",
                                 dict(map(_asked, options.slurm)))
     if options.slurm:
         raise UserError(f"--slurm {options.slurm[0]} has no effect without --executor slurm")
-    from sweeps.run.jobs import LocalExecutor
+    from .run.jobs import LocalExecutor
 
     return LocalExecutor(options.slots or 1)
 

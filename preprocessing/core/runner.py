@@ -21,11 +21,12 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from preprocessing.core.files import fingerprint
-from preprocessing.core.plausibility import check_clip
-from preprocessing.core.source import LeftOut, Source, Unusable
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
+
+from .files import fingerprint
+from .plausibility import check_clip
+from .source import LeftOut, Source, Unusable
 
 # Inputs that a worker reads before it sends them: evens out long and short ones, bounds the memory.
 _CHUNK = 16

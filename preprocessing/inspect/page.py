@@ -15,10 +15,11 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from preprocessing.inspect.check import Findings, class_counts, parts_of
 from ptl_skel.atomic import write_text
 from ptl_skel.errors import UserError
 from ptl_skel.storage import KeypointFile
+
+from .check import Findings, class_counts, parts_of
 
 _COLOURS = {"train": "#0072b2", "val": "#e69f00", "test": "#d55e00"}  # Okabe and Ito's
 _SIDES = {"left": "#0072b2", "right": "#d55e00", "middle": "#444444"}

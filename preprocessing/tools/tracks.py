@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Floats, Integers, Poses
+from ..core.source import Unusable
+from .poses import Floats, Integers, Poses
 
 MAX_FRAMES = 100_000  # a clip of an hour; more means that the numbers are not those of frames
 _MEMORY = 30  # frames; a second of most videos

@@ -22,12 +22,13 @@ from pathlib import Path
 from ptl_skel.atomic import write_text
 from ptl_skel.command import console
 from ptl_skel.errors import UserError
-from sweeps.report import tables
-from sweeps.report.page import page
-from sweeps.report.pictures import NO_BROWSER, write_pictures
-from sweeps.report.plots import plots_of
-from sweeps.report.study import Study, read_study
-from sweeps.report.summary import summarise
+
+from . import tables
+from .page import page
+from .pictures import NO_BROWSER, write_pictures
+from .plots import plots_of
+from .study import Study, read_study
+from .summary import summarise
 
 
 def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str | None = None,

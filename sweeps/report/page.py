@@ -9,9 +9,9 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from sweeps.report.plots import Group
-from sweeps.report.study import Study
-from sweeps.report.tables import Row
+from .plots import Group
+from .study import Study
+from .tables import Row
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

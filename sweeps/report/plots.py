@@ -13,8 +13,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from sweeps.report.study import Study
-from sweeps.report.summary import (
+from .study import Study
+from .summary import (
     COST_UNITS,
     Summary,
     arm_confusion,
@@ -22,7 +22,7 @@ from sweeps.report.summary import (
     costs_of,
     curves_of,
 )
-from sweeps.report.tables import p_text
+from .tables import p_text
 
 MAX_NUMBERS = 25
 """Classes up to which the cells of a confusion matrix show their number."""

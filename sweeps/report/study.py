@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ptl_skel.errors import UserError
 from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
-from sweeps.report.folders import find_runs, natural_order, unrecorded_cells
-from sweeps.report.names import Settings, name_arms, settings_of
-from sweeps.report.statistics import recalls
+
+from .folders import find_runs, natural_order, unrecorded_cells
+from .names import Settings, name_arms, settings_of
+from .statistics import recalls
 
 T = TypeVar("T")
 

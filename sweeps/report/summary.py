@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.report.statistics import Difference, compare, confusion, holm, pareto_front
-from sweeps.report.study import Arm, Run, Study
+from .statistics import Difference, compare, confusion, holm, pareto_front
+from .study import Arm, Run, Study
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.report.study import Study
-from sweeps.report.summary import Spread, Summary, class_recalls, costs_of, machines_of
+from .study import Study
+from .summary import Spread, Summary, class_recalls, costs_of, machines_of
 
 Row = dict[str, str]
 

@@ -28,12 +28,13 @@ from ptl_skel.atomic import write_text
 from ptl_skel.command import MISTAKE, console
 from ptl_skel.errors import UserError
 from ptl_skel.locks import lock_file
-from sweeps.run.files import SEED, Sweep
-from sweeps.run.jobs import Executor, command_of
-from sweeps.run.progress import Progress, Running
-from sweeps.run.space import arguments_of, extremes
-from sweeps.run.trials import JOURNAL, Open, Trials
-from sweeps.run.watch import Curve, logged_by, reason, status_of
+
+from .files import SEED, Sweep
+from .jobs import Executor, command_of
+from .progress import Progress, Running
+from .space import arguments_of, extremes
+from .trials import JOURNAL, Open, Trials
+from .watch import Curve, logged_by, reason, status_of
 
 SCHEMA_VERSION = 1
 STATE = "sweep.json"

@@ -14,7 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from ptl_skel.errors import UserError
-from sweeps.run.schema import Hyperband, Parameter, SweepFile, sentence
+
+from .schema import Hyperband, Parameter, SweepFile, sentence
 
 SEED = "seed_everything"
 DEFAULT_METRIC: tuple[str, Literal["maximize"]] = ("test/top1", "maximize")

@@ -15,9 +15,10 @@ from typing import Protocol
 
 from ptl_skel.errors import UserError
 from ptl_skel.runs.process import die_with
-from sweeps.run.files import Sweep
-from sweeps.run.process import LOG
-from sweeps.run.space import Cell, arguments_of
+
+from .files import Sweep
+from .process import LOG
+from .space import Cell, arguments_of
 
 GRACE = 30.0
 """Seconds that a training has to stop by itself."""

@@ -16,8 +16,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeps.run.files import SEED, Sweep
-from sweeps.run.schema import ARGUMENTS
+from .files import SEED, Sweep
+from .schema import ARGUMENTS
 
 
 @dataclass(frozen=True)
