@@ -7,9 +7,7 @@ part of it, so that site-packages gets no top-level name that somebody else may 
 from setuptools import find_packages, setup
 
 BESIDE = ("preprocessing", "sweeps")
+inside = find_packages(include=[f"{name}*" for name in BESIDE])
 
-setup(
-    packages=[*find_packages(include=["ptl_skel*"]),
-              *(f"ptl_skel.{name}" for name in find_packages(include=[f"{one}*" for one in BESIDE]))],
-    package_dir={f"ptl_skel.{name}": name for name in BESIDE},
-)
+setup(packages=[*find_packages(include=["ptl_skel*"]), *(f"ptl_skel.{name}" for name in inside)],
+      package_dir={f"ptl_skel.{name}": name for name in BESIDE})
