@@ -26,7 +26,7 @@ class Finder:
             folder = ROOT + "/ptl_skel"
             return importlib.util.spec_from_file_location(
                 name, folder + "/__init__.py", submodule_search_locations=[folder])
-sys.meta_path.append(Finder)
+sys.meta_path.insert(0, Finder)
 from ptl_skel.cli.verbs import main
 main(sys.argv[1:])
 """
