@@ -149,7 +149,8 @@ class SkeletonCLI(LightningCLI):
             setup.check_checkpoint(self.checkpoint, self.datamodule, self.model)
             if fitting:
                 setup.check_epochs(self.checkpoint, self.settings.trainer.max_epochs)
-                setup.check_same_optimizer(self.checkpoint, model.optimizer)
+                setup.check_same_optimizer(
+                    self.checkpoint, yaml.safe_load(self.parser_text())["model"]["optimizer"])
         elif weights is not None:
             for adapted in setup.load_initial_weights(
                     Path(weights), self.datamodule, self.model, adapt=fitting):

@@ -157,12 +157,12 @@ def check_epochs(checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
                         f"{max_epochs}")
 
 
-def check_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Any) -> None:
+def check_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
     """Refuses to continue a run with another optimiser, whose state the checkpoint lacks.
 
     Args:
         checkpoint: Its content.
-        optimizer: The settings ``model.optimizer`` of the run.
+        optimizer: The settings ``model.optimizer`` of the run, as a config file holds them.
 
     Raises:
         UserError: Its class or an argument differs.
@@ -170,10 +170,10 @@ def check_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Any) -> None:
     trained = checkpoint[RECORD]["config"]["model"]["optimizer"]
     way_out = ("; leave --model.optimizer out, or start a new run from the weights with "
                "--init_from instead of --ckpt_path")
-    if trained["class_path"] != optimizer.class_path:
+    if trained["class_path"] != optimizer["class_path"]:
         raise UserError(f"the checkpoint holds the state of {trained['class_path']}, which "
-                        f"--model.optimizer {optimizer.class_path} cannot continue" + way_out)
-    given = dict(optimizer.init_args)
+                        f"--model.optimizer {optimizer['class_path']} cannot continue" + way_out)
+    given = optimizer.get("init_args") or {}
     for name, value in (trained.get("init_args") or {}).items():
         if name in given and given[name] != value:
             raise UserError(f"--model.optimizer.init_args.{name} {given[name]} has no effect on "

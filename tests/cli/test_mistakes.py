@@ -115,6 +115,12 @@ class TestMistakes:
               "torch.optim.SGD", "--model.optimizer.init_args.lr", "0.4"])  # its own, named
         assert read_result(Path("run"))["epochs"] == 2
 
+    def test_pairs_of_an_optimizer_are_the_same_when_a_run_continues(self, fit):
+        fit("--run_dir", "run", "--trainer.max_epochs", "1", "--model.optimizer",
+            "torch.optim.AdamW", "--model.optimizer.init_args.betas", "[0.8, 0.99]")
+        main(["fit", "--ckpt_path", "run/checkpoints/last.ckpt", "--trainer.max_epochs", "2"])
+        assert read_result(Path("run"))["epochs"] == 2
+
     @pytest.mark.parametrize(("arguments", "said"), [
         (["check", "folder"], "folder is a folder; name the keypoint file in it"),
         (["show", "folder", "--clip", "1"], "folder is a folder; name the keypoint file in it"),
