@@ -36,7 +36,9 @@ LAYERS = {
     "cost": {"cost", "errors"},
     "deploy": {"deploy", "representations", "data.transforms", "data.cameras", "errors"},
     "deploy.__init__": set(),
+    "deploy.streaming": {"deploy", "backbones.layers", "cost.folding", "representations", "errors"},
     "deploy.runtime": set(),
+    "deploy.runtime_stream": {"deploy.runtime"},
     "runs.record": {"errors", "atomic"},
     "runs.predictions": {"errors", "atomic"},
     "runs": {"runs", "skeletons", "errors", "atomic", "command"},
@@ -64,6 +66,7 @@ LIBRARIES = {
     "deploy": {"numpy", "torch", "onnx", "onnxruntime"},
     "deploy.__init__": set(),
     "deploy.runtime": {"numpy", "onnxruntime"},
+    "deploy.runtime_stream": {"numpy"},
     "runs.record": set(),
     "runs.predictions": {"numpy"},
 }
