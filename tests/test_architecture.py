@@ -39,7 +39,9 @@ LAYERS = {
     "cost": {"cost", "errors"},
     "deploy": {"deploy", "representations", "data.transforms", "data.cameras", "errors"},
     "deploy.__init__": set(),
+    "deploy.streaming": {"deploy", "backbones.layers", "cost.folding", "representations", "errors"},
     "deploy.runtime": set(),
+    "deploy.runtime_stream": {"deploy.runtime"},
     "runs.record": {"errors", "atomic"},
     "runs.predictions": {"errors", "atomic"},
     "runs": {"runs", "skeletons", "metrics", "errors", "atomic", "locks", "command"},
@@ -70,6 +72,7 @@ LIBRARIES = {
     "deploy.__init__": set(),
     "deploy.runtime": {"numpy", "onnxruntime"},
     "pose": {"numpy", "scipy", "av", "onnx", "onnxruntime", "rtmlib"},
+    "deploy.runtime_stream": {"numpy"},
     "runs.record": set(),
     "runs.predictions": {"numpy"},
 }

@@ -62,7 +62,8 @@ class Stream(nn.Module):
         if memory < 1:
             raise UserError(f"the memory of a stream must be >= 1 frame, got {memory}")
         convs = [each for each in classifier.modules() if isinstance(each, TemporalConv)]
-        if not is_causal(classifier[0]) or any(conv.groups > 1 for conv in convs):
+        backbone, _ = classifier
+        if not is_causal(backbone) or any(conv.groups > 1 for conv in convs):
             raise UserError(
                 "a stream needs a causal network, whose outputs do not depend on later frames: "
                 "train one with --model.backbone.init_args.conv.init_args.causal true")
@@ -76,12 +77,17 @@ class Stream(nn.Module):
         except FoldingError as error:
             raise UserError(f"the network cannot run on a stream: {error}") from error
         with torch.no_grad():
-            expected, shapes = _watch_convolutions(folded[0], frames)
+            backbone, head = folded
+            expected, shapes = _watch_convolutions(backbone, frames)
         self._past = _Past()
-        self._shapes = _with_past(folded[0], shapes, self._past, every_frame)
-        self.backbone, self.linear = folded[0], cast(nn.Linear, folded[1][-1])
+        self._shapes = _with_past(backbone, shapes, self._past, every_frame)
+        self.backbone, self.linear = backbone, cast(nn.Linear, cast(nn.Sequential, head)[-1])
+        past, made = self.start(1)[2:], []
         with torch.no_grad():
-            features, _ = self._run(frames, self.start(1)[2:])
+            for chunk in frames.split(self.chunk, 2):
+                output, past = self._run(chunk, past)
+                made.append(output)
+        features = torch.cat(made, 2)
         features = features[:, :, self.period // self.chunk - 1 :: self.period // self.chunk]
         if (features.shape != expected.shape or
                 (features - expected).abs().max() > TOLERANCE * expected.abs().max()):
@@ -127,6 +133,8 @@ class StreamFromKeypoints(nn.Module):
         representation: What makes its inputs.
         size: Height and width of the maps, pixels.
     """
+
+    extent: Tensor
 
     def __init__(self, stream: Stream, representation: Representation,
                  size: tuple[int, int]) -> None:
@@ -221,7 +229,7 @@ class _FrameConv(nn.Module):
             seen = torch.cat([frames[:, start : start + new]
                               for start in range(0, self.kept + 1, self.dilation)], 2)
         outputs = F.conv2d(seen.flatten(0, 1), self.weight, self.bias)
-        return outputs.unflatten(0, (-1, new)).transpose(1, 2)
+        return outputs.view(-1, new, *outputs.shape[1:]).transpose(1, 2)
 
 
 def _watch_convolutions(backbone: nn.Module, frames: Tensor

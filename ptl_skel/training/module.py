@@ -264,7 +264,7 @@ class ActionRecognizer(LightningModule):
         backbone, head = self.classifier
         features = backbone(inputs)
         begun = begun_outputs(inputs, features.shape[2])
-        logits = head[2:](means_so_far(features, begun))  # (N, T', K)
+        logits = cast(nn.Sequential, head)[2:](means_so_far(features, begun))  # (N, T', K)
         clips, outputs = logits.shape[:2]
         weight = begun * torch.arange(1, outputs + 1, device=inputs.device)
         each = F.cross_entropy(logits.flatten(0, 1), label.repeat_interleave(outputs),

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,11 @@ def causal_network(backbone: str, joints: int) -> torch.nn.Sequential:
     arguments = yaml.safe_load((CONFIGS / f"backbone/{backbone}.yaml").read_text())["init_args"]
     middle = arguments.pop("conv")["init_args"]["middle"]
     network = classifier(VideoResNet(
-        joints, lambda *sizes: Conv2Plus1D(*sizes, middle, causal=True), **arguments), 60)
+        joints, partial(Conv2Plus1D, middle=middle, causal=True), **arguments), 60)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr, operator]
-            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     return network.eval()
 
 

@@ -47,7 +47,7 @@ class TestRuns:
     def test_a_test_gives_the_same_and_can_do_without(self, run, tmp_path, capsys):
         checkpoint = run / "checkpoints/last.ckpt"
         main(["test", "--ckpt_path", str(checkpoint), "--run_dir", str(tmp_path / "again"),
-              "--data.live_score", "{stride: 2}", "--trainer.accelerator", "cpu"])
+              "--data.live_score", "{frame_rate: null}", "--trainer.accelerator", "cpu"])
         assert "frame_rate is not set" in capsys.readouterr().out
         main(["test", "--ckpt_path", str(checkpoint), "--run_dir", str(tmp_path / "without"),
               "--data.live_score", "null", "--trainer.accelerator", "cpu"])
