@@ -2,7 +2,7 @@
 # On Linux pip takes PyTorch's CUDA build; where there is no GPU, this makes it a small download:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess demo sweep test lint bench bench-ntu clean
+.PHONY: help setup preprocess demo sweep test lint check-wheel bench bench-ntu clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -80,6 +80,9 @@ test: $(STAMP) ## run the tests
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+check-wheel: ## build the wheel and use it in an empty environment; takes minutes
+	tests/benchmarks/wheel.sh $(PYTHON)
 
 bench: $(STAMP) ## measure where the time goes, beside what the machine can do
 	$(BIN)/python tests/benchmarks/run.py

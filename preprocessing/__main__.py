@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from preprocessing.commands import check, preprocess
 from ptl_skel.command import run_command
+
+from .commands import check, preprocess
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +21,13 @@ class Row(NamedTuple):
     """A source in the table of sources.
 
     Args:
-        source: Its class, as module:name; takes the input, and its options by name.
+        source: Its class, as module:name, see `resolve`; takes the input, and its options by name.
         help: What it reads.
         input: What to give as INPUT.
         options: Names of its options, of those in `OPTIONS`.
         in_workers: Whether it is read in worker processes.
         several: Whether it takes several inputs.
+        chunk: Inputs that a worker process reads at a time; 1 where each takes long.
         report: What else to print after the summary, as module:name of a function that takes the
             source and the keypoint file, and returns a table or None.
     """
@@ -38,55 +39,64 @@ class Row(NamedTuple):
     in_workers: bool = True
     several: bool = False
     report: str = ""
+    chunk: int = 16
 
+
+FRAMES = "Skeletons over the frames of their videos: left limbs are blue, right ones are orange"
+"""Title of a section of the page that `check` writes."""
 
 _ANY = "keypoints"
 _POSES = ("labels", "frame_size", "layout", "classes", "max_persons")
 
 SOURCES = {
-    "ntu": Row("preprocessing.datasets.ntu.source:NtuSource",
+    "ntu": Row(".datasets.ntu.source:NtuSource",
                "raw .skeleton files of NTU RGB+D 60 or 120",
                "folders with .skeleton files at any depth, or the zip archives as they come",
                ("edition", "dimensions", "bodies", "classes"), several=True,
-               report="preprocessing.datasets.ntu.counts:compare"),
-    "pyskl": Row("preprocessing.datasets.pyskl:PysklSource",
+               report=".datasets.ntu.counts:compare"),
+    "pyskl": Row(".datasets.pyskl:PysklSource",
                  "a pickle of PYSKL or MMAction2, of any layout",
                  "the .pkl file; only arrays and plain containers are loaded from it",
                  ("layout", "classes", "train", "val", "test"), in_workers=False),
-    "penn_action": Row("preprocessing.datasets.penn_action:PennActionSource",
+    "penn_action": Row(".datasets.penn_action:PennActionSource",
                        "the .mat labels of Penn Action",
                        "the folder `labels`, or the one above it"),
-    "openpose": Row("preprocessing.tools.openpose:OpenPoseSource",
+    "video": Row(".tools.video:VideoSource",
+                 "videos, in which it finds the persons and their joints",
+                 "videos, or folders of them; the name of the folder that a video lies in is its "
+                 "label", ("estimator", "pose_model", "layout", "classes", "max_persons"),
+                 several=True, chunk=1),
+    "openpose": Row(".tools.openpose:OpenPoseSource",
                     "your own keypoints: OpenPose's JSON files",
                     "a folder of JSON files, one per frame", _POSES),
-    "coco": Row("preprocessing.tools.coco:CocoSource",
+    "coco": Row(".tools.coco:CocoSource",
                 "your own keypoints: JSON of COCO, MMPose, AlphaPose, Ultralytics",
                 "a JSON file, or a folder with one per clip or per frame", _POSES),
-    "yolo": Row("preprocessing.tools.yolo:YoloSource",
+    "yolo": Row(".tools.yolo:YoloSource",
                 "your own keypoints: YOLO-pose's text files",
                 "a folder of text files, one per frame", _POSES),
-    "mediapipe": Row("preprocessing.tools.mediapipe:MediapipeSource",
+    "mediapipe": Row(".tools.mediapipe:MediapipeSource",
                      "your own keypoints: MediaPipe's landmarks in NPY or CSV files",
                      "a file, a folder with one per clip, or one with a folder of NPY files per "
                      "clip",
                      _POSES),
-    "tables": Row("preprocessing.tools.wide:WideSource",
+    "tables": Row(".tools.wide:WideSource",
                   "your own keypoints: DeepLabCut, SLEAP, Kinect: CSV with a line per frame, HDF5",
                   "a CSV or HDF5 file, or a folder with one per clip", _POSES),
-    "videopose3d": Row("preprocessing.tools.videopose3d:VideoPose3DSource",
+    "videopose3d": Row(".tools.videopose3d:VideoPose3DSource",
                        "the archives of VideoPose3D, in 2D or 3D",
                        "the .npz file; only arrays and plain containers are loaded from it",
                        _POSES, in_workers=False),
-    "nw_ucla": Row("preprocessing.tools.skeleton_json:NwUclaSource",
+    "nw_ucla": Row(".tools.skeleton_json:NwUclaSource",
                    "the JSON of NW-UCLA, in 3D",
                    "the folder with a JSON file per clip", _POSES),
-    "kinetics_skeleton": Row("preprocessing.tools.skeleton_json:KineticsSource",
+    "kinetics_skeleton": Row(".tools.skeleton_json:KineticsSource",
                              "the JSON of Kinetics-Skeleton, as ST-GCN reads it",
                              "the folder with a JSON file per clip", _POSES),
-    "ctrgcn": Row("preprocessing.datasets.ctrgcn:CtrGcnSource",
+    "ctrgcn": Row(".datasets.ctrgcn:CtrGcnSource",
                   "NTU RGB+D as an archive of CTR-GCN, in 3D", "the .npz file, e.g. NTU60_CS.npz",
                   ("classes",), in_workers=False),
-    "arrays": Row("preprocessing.tools.arrays:ArraysSource",
+    "arrays": Row(".tools.arrays:ArraysSource",
                   "your own keypoints: NPZ, NPY or CSV files",
                   "an NPZ or NPY file, or a folder with one per clip; or CSV files with a line per "
                   "joint", _POSES),
@@ -113,6 +123,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "classes": {"metavar": "FILE", "type": Path,
                 "help": "class names, one per line; default: those that the input or the labels "
                         "contain, or the official ones"},
+    "estimator": {"metavar": "NAME", "default": "movenet",
+                  "help": "what finds the persons: movenet (default), rtmlib, or the class path of "
+                          "your own"},
+    "pose_model": {"metavar": "FILE", "type": Path,
+                   "help": "its model; default: what `ptl-skel pose fetch movenet` has got"},
     "max_persons": {"metavar": "N", "type": lambda text: _count(text), "default": 2,
                     "help": "the most persons in a frame; default: 2"},
     "edition": {"type": int, "choices": (60, 120),
@@ -146,22 +161,33 @@ def preprocess(args: Sequence[str]) -> int | None:
 
 
 def check(args: Sequence[str]) -> int | None:
-    """``ptl-skel check FILE [--html PAGE]``: validates a keypoint file and shows what is in it."""
+    """``ptl-skel check FILE [--html PAGE [--video FOLDER]]``: validates and shows a file."""
     parser = CommandParser("ptl-skel check", description="Reads a whole keypoint file, reports "
                            "what is wrong with it, and shows what is in it.")
     parser.add_argument("file", metavar="FILE", type=Path, help="the keypoint file")
     parser.add_argument("--html", metavar="PAGE", type=Path,
                         help="also write an HTML page with interactive plots")
+    parser.add_argument("--video", metavar="FOLDER", type=Path, nargs="+",
+                        help="videos that the clips were made of, as given to `preprocess video`: "
+                        "the page shows the skeletons over their frames")
     options = parser.parse_args(args)
+    if options.video and options.html is None:
+        raise UserError("--video needs --html PAGE, the page that shows the frames")
     if options.html is not None and options.html.suffix.lower() not in {".html", ".htm"}:
         raise UserError(f"--html {options.html} must end in .html")
-    from preprocessing.inspect.check import check_file
+    from .inspect.check import check_file
 
-    checked = check_file(options.file)
+    file, findings, facts = check_file(options.file)
     if options.html is not None:
-        from preprocessing.inspect.page import write_page
+        from .inspect.page import write_page
 
-        write_page(options.html, *checked)
+        sections = {}
+        if options.video:
+            from .inspect.frames import show_frames
+            from .tools.video import find_videos
+
+            sections[FRAMES] = show_frames(file, find_videos(options.video))
+        write_page(options.html, file, findings, facts, sections)
         print(f"The page: {options.html}")
     return None
 
@@ -180,9 +206,10 @@ def split(args: Sequence[str]) -> int | None:
     parser.add_argument("--seed", metavar="N", type=_count, default=0, help="default: 0")
     parser.add_argument("--name", help="of the new split; default: random and the seed")
     options = parser.parse_args(args)
-    from preprocessing.inspect.check import parts_of
-    from preprocessing.inspect.split import split_at_random
     from ptl_skel.storage import KeypointFile, add_split
+
+    from .inspect.check import parts_of
+    from .inspect.split import split_at_random
 
     file = KeypointFile(options.file)
     name = options.name or f"random{options.seed}"
@@ -198,6 +225,12 @@ def split(args: Sequence[str]) -> int | None:
           + (f"; {unused:,} clips without a {options.by} are in no part" if unused else "")
           + f"; train on it with --data.protocol {name}")
     return None
+
+
+def resolve(name: str) -> Any:
+    """What ``module:name`` stands for; a module that begins with a dot is one of this package."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module, __package__), attribute)
 
 
 def _parser() -> CommandParser:
@@ -229,8 +262,9 @@ def _parser() -> CommandParser:
         "synthetic", help="makes .skeleton files of procedural bodies, for the source ntu",
         description="Makes .skeleton files of procedural bodies, for the source ntu to read.")
     synthetic.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to make")
-    for option, default, what in (("seed", 0, "decides everything"), ("subjects", 12, "performers"),
-                                  ("replications", 2, "how often each performs each action")):
+    for option, default, what in (
+            ("seed", 0, "decides everything"), ("subjects", 12, "performers, 3 to 30"),
+            ("replications", 2, "how often each performs each action, 1 to 999")):
         synthetic.add_argument(f"--{option}", metavar="N", type=_count, default=default,
                                help=f"{what}; default: {default}")
     return parser
@@ -256,7 +290,7 @@ def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
     Raises:
         UserError: It is not clear which source it is, or it does not take an option.
     """
-    from preprocessing.tools.recognise import recognise
+    from .tools.recognise import recognise
 
     name = recognise(input) if tool == "auto" else tool
     row = SOURCES[name]
@@ -276,16 +310,17 @@ def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
 
 def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
          max_loss: float, strict: bool, workers: int | None = 0, **options: Any) -> int | None:
-    from preprocessing.core.labelled import LabelledSource
-    from preprocessing.core.runner import run
-    from preprocessing.inspect.check import facts_of, print_table, tabulate
     from ptl_skel.storage import KeypointFile
 
+    from .core.labelled import LabelledSource
+    from .core.runner import run
+    from .inspect.check import facts_of, print_table, tabulate
+
     labels = None if "labels" in row.options else options.pop("labels")
-    source = reader = pkgutil.resolve_name(row.source)(input, **options)
+    source = reader = resolve(row.source)(input, **options)
     if labels is not None:
         source = LabelledSource(reader, labels, has_classes=options.get("classes") is not None)
-    summary = run(source, out, workers=workers, overwrite=overwrite)
+    summary = run(source, out, workers=workers, overwrite=overwrite, chunk=row.chunk)
     file = KeypointFile(out)
     if summary:
         print_table(tabulate(file, {**facts_of(file), **summary}))
@@ -293,7 +328,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
             report = out.with_suffix(f".{what}.csv")
             if report.exists():
                 print(f"What was {what} and why: {report}")
-    table = pkgutil.resolve_name(row.report)(reader, file) if row.report else None
+    table = resolve(row.report)(reader, file) if row.report else None
     if table is not None:
         print_table(table)
     if file.num_lost * 100 <= max_loss * file.num_inputs:
@@ -305,7 +340,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
 
 
 def _make_synthetic(folder: Path, seed: int, subjects: int, replications: int) -> None:
-    from preprocessing.synthetic.dataset import write_dataset
+    from .synthetic.dataset import write_dataset
 
     clips = write_dataset(folder, seed=seed, subjects=subjects, replications=replications)
     print(f"{clips:,} clips in {folder}; `ptl-skel preprocess ntu {folder} --out FILE` makes a "

@@ -10,10 +10,13 @@ The rooms of the package, from the file on disk to the trained network::
     training         backbone, head, loss, metrics and optimiser; weights of others
     runs             the life of a run: folder, record, checkpoints, callbacks
     cost             parameters, multiply-accumulates, latency; batch norms folded
+    deploy           ONNX files from keypoints to probabilities, and what runs them without torch
     show             pictures of clips
     cli              the command line: verbs, parser, the LightningCLI subclass
     configs          YAML files: base, backbones, representations, experiments
     command, errors  what all commands share: terminal, exit codes, the error of users
+    atomic, locks    files written whole, and by one process at a time
 
-Top-level packages beside it: ``preprocessing`` makes keypoint files, ``sweeps`` compares runs.
+Beside it in a checkout, and part of it once installed: ``preprocessing`` makes keypoint files,
+``sweeps`` trains and compares runs.
 """

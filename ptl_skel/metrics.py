@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 LOSS, TOP1, TOP5, MEAN_CLASS, F1 = "loss", "top1", "top5", "mean_class", "f1"
 """Cross entropy, and in 0..1 accuracies and the macro mean of F1 scores; logged with the part they
 are of, e.g. ``val/top1``."""
+
+LIVE: Mapping[str, str] = {
+    **{f"top1_after_{share}_percent": f"after {share} %" for share in (20, 40, 60, 80, 100)},
+    "live_top1": "mean of the five",
+    **{f"top1_after_{seconds}_s": f"after {seconds} s" for seconds in ("0.5", "1", "2")},
+    "stream_top1": "in streams", "stream_reached": "actions found", "stream_delay": "delay"}
+"""Accuracies of live recognition, and what a table calls them: after a share of a clip or after
+seconds, and in streams of joined clips with the frames until the right answer. Logged of ``test``
+where `data.live_score` asks for them."""
+
+DELAY = "stream_delay"
+"""The one of them that is a number of frames."""
 
 COST: tuple[str, ...] = ("params", "gmacs", "latency_ms")
 """What the network costs; see `ptl_skel.cost.complexity`."""

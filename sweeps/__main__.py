@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ptl_skel.command import run_command
 from ptl_skel.errors import UserError
-from sweeps.commands import report, sweep
+
+from .commands import report, sweep
 
 HELP = """usage: python -m sweeps COMMAND [options]
 

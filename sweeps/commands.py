@@ -15,14 +15,14 @@ from ptl_skel.command import FAILED, INTERRUPTED, CommandParser, console
 from ptl_skel.errors import UserError
 
 if TYPE_CHECKING:
-    from sweeps.run.jobs import Executor
+    from .run.jobs import Executor
 
 
 def sweep(args: Sequence[str]) -> int | None:
     """Trains every cell of a sweep file; the exit code, `FAILED` if some trainings failed."""
     options = _sweep_parser().parse_args(args)
-    from sweeps.run.coordinator import dry_run, run_sweep
-    from sweeps.run.files import read_sweep
+    from .run.coordinator import dry_run, run_sweep
+    from .run.files import read_sweep
 
     file = read_sweep(options.file, experiment=options.experiment, settings=options.settings)
     out = options.out or Path("runs") / file.name
@@ -53,13 +53,24 @@ def report(args: Sequence[str]) -> None:
                         help="folder of a run, or a folder that holds runs")
     parser.add_argument("--baseline", metavar="ARM", help="compare all other arms with this one")
     parser.add_argument("--folds", action="store_true",
-                        help="average over protocols, which are folds of one data set")
+                        help="average over protocols, which are folds of one data set, or "
+                             "splits of it that overlap")
+    parser.add_argument("--pool", action="store_true",
+                        help="the runs are on several data sets: report each, and all together")
+    parser.add_argument("--margin", metavar="POINTS", type=_points, default=0.01,
+                        help="by how many points of top-1 an arm may be worse than the baseline to "
+                             "count as not inferior; default: 1")
     parser.add_argument("--out", metavar="DIR", type=Path,
-                        help="where to write; default: `report` in the folder of all the runs")
+                        help="where to write; default: `report` in the folder of all the runs. A "
+                             "name that ends with .md: a page for the docs, its pictures beside it")
     options = parser.parse_args(args)
-    from sweeps.report import write_report
+    from .report import write_pooled, write_report
 
-    write_report(options.runs, options.out, options.baseline, options.folds)
+    if options.pool:
+        out = options.out or Path("report.md")
+        write_pooled(options.runs, out, options.baseline, options.margin)
+    else:
+        write_report(options.runs, options.out, options.baseline, options.folds, options.margin)
 
 
 def _sweep_parser() -> CommandParser:
@@ -93,11 +104,13 @@ def _sweep_parser() -> CommandParser:
 
 def _executor(options: argparse.Namespace, out: Path) -> Executor:
     if options.executor == "slurm":
-        from sweeps.run.slurm import SubmititExecutor
+        from .run.slurm import SubmititExecutor
 
         return SubmititExecutor(options.slots or 64, out / "submitit",
                                 dict(map(_asked, options.slurm)))
-    from sweeps.run.jobs import LocalExecutor
+    if options.slurm:
+        raise UserError(f"--slurm {options.slurm[0]} has no effect without --executor slurm")
+    from .run.jobs import LocalExecutor
 
     return LocalExecutor(options.slots or 1)
 
@@ -111,6 +124,17 @@ def _asked(text: str) -> tuple[str, Any]:
         return name, yaml.safe_load(value) if separator else None
     except yaml.YAMLError as error:
         raise UserError(f"--slurm {name}: {value!r} is not a value of YAML") from error
+
+
+def _points(text: str) -> float:
+    """Points of accuracy as a share."""
+    try:
+        points = float(text)
+    except ValueError:
+        points = 0.0
+    if not 0 < points < 100:
+        raise argparse.ArgumentTypeError(f"must be a number of points above 0, got {text}")
+    return points / 100
 
 
 def _natural(text: str) -> int:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ptl_skel import locks
 from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import Clip, ClipWriter, Header, KeypointFile, KeypointFileError, valid_clip
-from ptl_skel.storage import writer as writer_module
 
 LAYOUT = SkeletonLayout("stick", ("head", "left_hand", "right_hand"), ((0, 1), (0, 2)), ((1, 2),))
 HEADER = Header("toys", LAYOUT, ("wave", "walk"), "test")
@@ -91,6 +91,17 @@ class TestRoundTrip:
         clip = make_clip("long", persons, frames)
         file = KeypointFile(write(tmp_path / "file.h5", [make_clip(), clip]))
         assert same(file.clip(1), clip)
+
+    def test_moments_of_clips_are_stored_where_they_are_known(self, stored, tmp_path):
+        with h5py.File(stored) as file:
+            assert not {"fps", "first_frame"} & set(file["clips"])  # as in files of older versions
+        assert KeypointFile(stored).fps.tolist() == [0] * 3
+        assert KeypointFile(stored).clip(1).first_frame == 0
+        clips = [make_clip("a", fps=12.5, first_frame=7), make_clip("b")]
+        file = KeypointFile(write(tmp_path / "file.h5", clips))
+        assert all(same(file.clip(i), clip) for i, clip in enumerate(clips))
+        with pytest.raises(ValueError, match="the frame rate nan and the first frame 0 must be"):
+            write(tmp_path / "no.h5", [make_clip("a", fps=float("nan"))])
 
     def test_splits_and_positions(self, stored):
         file = KeypointFile(stored)
@@ -484,7 +495,7 @@ class TestLocks:
                 writer.add("b", [make_clip("b")])
                 writer.finish({})
 
-        monkeypatch.setattr(writer_module, "fcntl", WithoutLocks, raising=False)
+        monkeypatch.setattr(locks, "fcntl", WithoutLocks, raising=False)
         with monkeypatch.context() as patch:
             patch.setattr(h5py, "File", refuse)
             with pytest.raises(UserError, match=self.SAID):

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.source import Unusable
 from ptl_skel.errors import MissingFileError, UserError
+
+from .source import Unusable
 
 MAX_BYTES = 200_000_000
 """Largest file that is read as one clip. As JSON, 100,000 frames of a person take less."""

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from preprocessing.core.labels import name_classes, read_labels
-from preprocessing.core.source import Source
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Header
+
+from .labels import name_classes, read_labels
+from .source import Source
 
 
 class LabelledSource:

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.core.plausibility import check_counting
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.storage import PARTS
+
+from .plausibility import check_counting
 
 PROTOCOL = "own"
 """Name of the protocol in the keypoint file that holds the splits of such a CSV file."""

@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.source import Unusable
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Floats
+
+from .source import Unusable
 
 _FAR = 10  # frame sizes; further away than that a joint is lost
 _FAR_3D = 1000  # times the median distance from the origin

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,14 +21,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from preprocessing.core.files import fingerprint
-from preprocessing.core.plausibility import check_clip
-from preprocessing.core.source import LeftOut, Source, Unusable
 from ptl_skel.errors import UserError
-from ptl_skel.storage import Clip, ClipWriter, UpToDate
+from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
 
-# Inputs that a worker reads before it sends them: evens out long and short ones, bounds the memory.
-_CHUNK = 16
+from .files import fingerprint
+from .plausibility import check_clip
+from .source import LeftOut, Source, Unusable
+
 _SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger
 _NUMBER = re.compile(r"\d+")
@@ -47,7 +45,7 @@ Outcome = list[Clip] | Skipped | Exception
 
 
 def run(source: Source, out: Path, *, workers: int | None = None,
-        overwrite: bool = False) -> dict[str, str]:
+        overwrite: bool = False, chunk: int = 16) -> dict[str, str]:
     """Writes the keypoint file of a source, or resumes the same run where it was interrupted.
 
     The file is the same whatever the number of workers and however often it was interrupted. If
@@ -58,6 +56,8 @@ def run(source: Source, out: Path, *, workers: int | None = None,
         out: The HDF5 file to write.
         workers: Processes that read; 0 or 1 reads in this one, None takes one per CPU.
         overwrite: Replace an existing `out`.
+        chunk: Inputs that a worker reads before it sends them. More even out long and short ones,
+            fewer bound the memory; 1 where each takes long.
 
     Returns:
         What a summary should report, by name; empty where there was nothing to do.
@@ -68,26 +68,28 @@ def run(source: Source, out: Path, *, workers: int | None = None,
         Exception: A bug in the source. It names the input; the finished part is kept.
     """
     try:
-        return _write(source, out, workers, overwrite)
+        return _write(source, out, workers, overwrite, chunk)
     except UpToDate as done:
         print(done)
         return {}
 
 
-def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> dict[str, str]:
+def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chunk: int
+           ) -> dict[str, str]:
     began = time.monotonic()
     keys = source.keys()
     # Other inputs than last time are another job: their clips would end up in another order.
     job = {**source.options, "files": fingerprint(source.files), "keys": _digest(keys)}
     if out.exists() and any(path.name == out.name and path.samefile(out) for path in source.files):
         raise UserError(f"--out {out} is a file of the input; give another name")
+    added = _added_splits(out)
     with _writing(out):
         writer = ClipWriter(out, source.header, job, overwrite=overwrite)
     with writer:
         remaining = [key for key in keys if key not in writer.done]
         count = os.cpu_count() or 1 if workers is None else workers
         with (_progress() as progress,
-              contextlib.closing(_outcomes(source, remaining, count)) as outcomes):
+              contextlib.closing(_outcomes(source, remaining, count, chunk)) as outcomes):
             task = progress.add_task(source.header.dataset, total=len(keys),
                                      completed=len(keys) - len(remaining))
             for key, outcome in zip(remaining, outcomes, strict=True):
@@ -102,6 +104,9 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> d
             writer.finish(splits)
     facts = {"skipped": _counted(writer.skipped), "repaired": _counted(writer.repaired),
              "flawed": f"{writer.num_lost:,} of {writer.num_inputs:,}"}
+    if added:
+        facts["splits of the replaced file, not kept"] = "\n".join(
+            [*added, "`ptl-skel split` makes them again"])
     if unknown:
         facts["unknown clips in splits, ignored"] = "\n".join(unknown)
     return {**facts, "time": f"{time.monotonic() - began:.1f} s"}
@@ -120,6 +125,15 @@ def _writing(out: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or out} cannot be written: {error.strerror or error}; "
                         "what is finished is kept, so the same command resumes from there"
                         ) from error
+
+
+def _added_splits(out: Path) -> list[str]:
+    """What ``ptl-skel split`` has added to a file that is about to be replaced."""
+    try:
+        how_split = KeypointFile(out).how_split
+    except UserError:  # there is none, or it is not usable
+        return []
+    return [f"{name}: {how}" for name, how in how_split.items() if how]
 
 
 def _digest(keys: Sequence[str]) -> str:
@@ -162,17 +176,19 @@ def _read(source: Source, key: str) -> Outcome:
         return error
 
 
-def _outcomes(source: Source, keys: Sequence[str], workers: int) -> Generator[Outcome, None, None]:
+def _outcomes(source: Source, keys: Sequence[str], workers: int, chunk: int
+              ) -> Generator[Outcome, None, None]:
     """The outcome of each key, in the order of the keys."""
     if workers > 1:
-        yield from _outcomes_in_parallel(source, keys, workers)
+        yield from _outcomes_in_parallel(source, keys, workers, chunk)
     else:
         keep_freed_memory()
         for key in keys:
             yield _read(source, key)
 
 
-def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> Iterator[Outcome]:
+def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int, size: int
+                          ) -> Iterator[Outcome]:
     """Worker w reads every w-th chunk of keys; its pipe is emptied when their turn comes.
 
     A full pipe holds its worker back, so that no more than a few chunks wait in memory; a worker
@@ -180,7 +196,7 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> 
     """
     # Not fork: the progress bar runs a thread, and a forked process may wait for its lock for ever.
     context = multiprocessing.get_context("spawn")
-    chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
+    chunks = [keys[start : start + size] for start in range(0, len(keys), size)]
     processes, receivers = [], []
     try:
         with _interrupts_ignored():
@@ -257,6 +273,10 @@ def _progress() -> Progress:
 
 def _counted(reasons: Mapping[str, str]) -> str:
     """How many, and the most frequent reasons; those that differ only in numbers are one."""
-    counts = Counter(_NUMBER.sub("N", reason) for reason in reasons.values())
-    return "\n".join([f"{len(reasons):,}", *(f"{count:,}: {reason}" for reason, count
-                                             in counts.most_common(_SHOWN))])
+    alike: dict[str, list[str]] = {}
+    for reason in reasons.values():
+        alike.setdefault(_NUMBER.sub("", reason), []).append(reason)
+    frequent = sorted(alike.values(), key=len, reverse=True)[:_SHOWN]
+    return "\n".join([f"{len(reasons):,}", *(
+        f"{len(group):,}: {'e.g. ' if len(set(group)) > 1 else ''}{group[0]}"
+        for group in frequent)])

@@ -23,11 +23,12 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from preprocessing.core.files import MAX_BYTES, read_class_names
-from preprocessing.core.source import Unusable
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import Clip, Floats, Header
+
+from ..core.files import MAX_BYTES, read_class_names
+from ..core.source import Unusable
 
 _PARTS = ("train", "test")
 _JOINTS, _PERSONS = 25, 2

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from preprocessing.core.files import read_bytes
-from preprocessing.core.source import Unusable
 from ptl_skel.errors import MissingFileError
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, Header
+
+from ..core.files import read_bytes
+from ..core.source import Unusable
 
 CLASS_NAMES = (
     "baseball_pitch", "baseball_swing", "bench_press", "bowl", "clean_and_jerk", "golf_swing",

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.core import pickles
-from preprocessing.core.files import read_class_names
-from preprocessing.core.layouts import USUAL_LAYOUTS, choose_layout
-from preprocessing.core.plausibility import check_counting, check_metres
-from preprocessing.core.source import Unusable
-from preprocessing.datasets.ntu.protocols import parse_name
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Floats, Header
+
+from ..core import pickles
+from ..core.files import read_class_names
+from ..core.layouts import USUAL_LAYOUTS, choose_layout
+from ..core.plausibility import check_counting, check_metres
+from ..core.source import Unusable
+from .ntu.protocols import parse_name
 
 # What such pickles hold by convention; 15 joints may be SBU or JHMDB.
 _USUAL_LAYOUTS = {**USUAL_LAYOUTS, 25: "ntu25"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.synthetic.body import Floats, Motion
+from .body import Floats, Motion
 
 SECONDS_PER_FRAME = 1 / 30
 

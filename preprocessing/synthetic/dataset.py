@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.datasets.ntu.facts import TRAIN_SUBJECTS_60
-from preprocessing.datasets.ntu.protocols import Sample
-from preprocessing.synthetic.actions import ACTIONS, Action, Style
-from preprocessing.synthetic.body import Build, Floats, Motion, move_body
-from preprocessing.synthetic.sensor import Camera, record, write_skeletons
 from ptl_skel.errors import UserError
+
+from ..datasets.ntu.facts import TRAIN_SUBJECTS_60
+from ..datasets.ntu.protocols import Sample
+from .actions import ACTIONS, Action, Style
+from .body import Build, Floats, Motion, move_body
+from .sensor import Camera, record, write_skeletons
 
 CLASS_FILE = "class_names.txt"
 _ANGLES = (-45, 0, 45)  # degrees; camera 1 to 3

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.synthetic.body import Floats
 from ptl_skel.skeletons import LAYOUTS
+
+from .body import Floats
 
 NUM_JOINTS = 25
 _COLOUR, _DEPTH = (1081.4, 960.0, 540.0), (366.0, 256.0, 212.0)  # focal length and centre, px

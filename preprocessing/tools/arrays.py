@@ -26,14 +26,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from preprocessing.core.files import MAX_BYTES, find_clips, read_bytes, walk
-from preprocessing.core.labels import Row
-from preprocessing.core.plausibility import check_axes
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Poses
-from preprocessing.tools.source import PoseSource
-from preprocessing.tools.tables import Part, find_parts, read_part
 from ptl_skel.errors import UserError
+
+from ..core.files import MAX_BYTES, find_clips, read_bytes, walk
+from ..core.labels import Row
+from ..core.plausibility import check_axes
+from ..core.source import Unusable
+from .poses import Poses
+from .source import PoseSource
+from .tables import Part, find_parts, read_part
 
 # Arrays in the archives of other tools, and what to do about these.
 OTHERS = {

@@ -32,12 +32,12 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.core.files import find_clips, read_json, to_numbers
-from preprocessing.core.plausibility import check_metres
-from preprocessing.core.source import Unusable
-from preprocessing.tools.frame_files import FrameFiles, find_videos, name_clips
-from preprocessing.tools.poses import Floats, PoseList, Poses, split_values
-from preprocessing.tools.source import PoseSource
+from ..core.files import find_clips, read_json, to_numbers
+from ..core.plausibility import check_metres
+from ..core.source import Unusable
+from .frame_files import FrameFiles, find_videos, name_clips
+from .poses import Floats, PoseList, Poses, split_values
+from .source import PoseSource
 
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
 _PEEKS = 20  # files that are looked into, to see whether they are of one frame each

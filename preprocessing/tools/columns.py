@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preprocessing.core.source import Unusable
+from ..core.source import Unusable
 
 _AXES = {"x": "x", "y": "y", "z": "z", **dict.fromkeys(
     ("v", "c", "s", "p", "vis", "visibility", "score", "conf", "confidence", "likelihood", "prob",

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.core.files import walk
-from preprocessing.core.source import LeftOut, Unusable
-from preprocessing.tools.poses import Integers
 from ptl_skel.errors import MissingFileError, UserError
+
+from ..core.files import walk
+from ..core.source import LeftOut, Unusable
+from .poses import Integers
 
 _MAX_DIGITS = 18  # fit in 64 bits
 

@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.files import find_clips, read_bytes, to_numbers, walk
-from preprocessing.core.labels import Row
-from preprocessing.core.source import Unusable
-from preprocessing.tools.arrays import read_npy
-from preprocessing.tools.frame_files import FrameFiles, find_videos, name_clips
-from preprocessing.tools.poses import Floats, Poses
-from preprocessing.tools.source import PoseSource
-from preprocessing.tools.wide import Part, find_labels, find_tables, read_part
+from ..core.files import find_clips, read_bytes, to_numbers, walk
+from ..core.labels import Row
+from ..core.source import Unusable
+from .arrays import read_npy
+from .frame_files import FrameFiles, find_videos, name_clips
+from .poses import Floats, Poses
+from .source import PoseSource
+from .wide import Part, find_labels, find_tables, read_part
 
 _POSE, _FACE, _HAND = 33, 468, 21
 ROWS = (1662, 258, 132)

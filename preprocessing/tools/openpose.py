@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from preprocessing.core.files import read_json, to_numbers
-from preprocessing.core.source import Unusable
-from preprocessing.tools.frame_files import FrameFiles, find_frame_files, find_videos
-from preprocessing.tools.poses import PoseList, Poses, split_values
-from preprocessing.tools.source import PoseSource
+from ..core.files import read_json, to_numbers
+from ..core.source import Unusable
+from .frame_files import FrameFiles, find_frame_files, find_videos
+from .poses import PoseList, Poses, split_values
+from .source import PoseSource
 
 TAIL = "_keypoints.json"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few thousand

@@ -10,11 +10,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from preprocessing.core.files import MAX_BYTES, to_numbers
-from preprocessing.core.pickles import load_objects
-from preprocessing.core.source import Unusable
-from preprocessing.tools.columns import read_header
-from preprocessing.tools.poses import Poses
+from ..core.files import MAX_BYTES, to_numbers
+from ..core.pickles import load_objects
+from ..core.source import Unusable
+from .columns import read_header
+from .poses import Poses
 
 
 def read_hdf5(path: Path) -> Poses:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.source import Unusable
+from ..core.source import Unusable
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.core.files import read_bytes, read_json, walk
-from preprocessing.core.source import Unusable
-from preprocessing.tools.arrays import read_npy
-from preprocessing.tools.coco import OTHERS
-from preprocessing.tools.columns import read_header
-from preprocessing.tools.mediapipe import ROWS
-from preprocessing.tools.tables import COLUMNS
-from preprocessing.tools.wide import read_table
 from ptl_skel.errors import MissingFileError, UserError
+
+from ..core.files import read_bytes, read_json, walk
+from ..core.source import Unusable
+from .arrays import read_npy
+from .coco import OTHERS
+from .columns import read_header
+from .mediapipe import ROWS
+from .tables import COLUMNS
+from .wide import read_table
 
 _LOOKED_AT = 20  # files of each ending
 _SUFFIXES = {".skeleton": "ntu", ".pkl": "pyskl", ".pickle": "pyskl", ".mat": "penn_action",

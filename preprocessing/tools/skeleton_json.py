@@ -22,12 +22,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from preprocessing.core.files import find_clips, read_json, to_numbers
-from preprocessing.core.labels import Row
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import PoseList, Poses
-from preprocessing.tools.source import PoseSource
 from ptl_skel.errors import UserError
+
+from ..core.files import find_clips, read_json, to_numbers
+from ..core.labels import Row
+from ..core.source import Unusable
+from .poses import PoseList, Poses
+from .source import PoseSource
 
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e\d\d_v(\d\d)")
 _ACTIONS = {1: "pick up with one hand", 2: "pick up with two hands", 3: "drop trash",

@@ -16,16 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from preprocessing.core.files import read_class_names
-from preprocessing.core.labels import Row, name_classes, read_labels
-from preprocessing.core.layouts import USUAL_LAYOUTS, choose_layout
-from preprocessing.core.plausibility import check_metres, check_scores
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Poses
-from preprocessing.tools.tracks import follow_persons
 from ptl_skel.errors import UserError
 from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import MAX_SIDE, Clip, Header
+
+from ..core.files import read_class_names
+from ..core.labels import Row, name_classes, read_labels
+from ..core.layouts import USUAL_LAYOUTS, choose_layout
+from ..core.plausibility import check_metres, check_scores
+from ..core.source import Unusable
+from .poses import Poses
+from .tracks import follow_persons
 
 T = TypeVar("T")
 

@@ -22,11 +22,12 @@ from typing import IO
 
 import numpy as np
 
-from preprocessing.core.files import MAX_BYTES, find_clips, to_numbers
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Poses
 from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
+
+from ..core.files import MAX_BYTES, find_clips, to_numbers
+from ..core.source import Unusable
+from .poses import Poses
 
 COLUMNS = ("clip", "frame", "person", "joint", "x", "y", "score")
 _MAX_LINE = 100_000

@@ -22,14 +22,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from preprocessing.core.files import stamp
-from preprocessing.core.labels import Row
-from preprocessing.core.pickles import load_objects
-from preprocessing.core.source import Unusable
-from preprocessing.tools.poses import Poses
-from preprocessing.tools.source import PoseSource
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.skeletons import LAYOUTS
+
+from ..core.files import stamp
+from ..core.labels import Row
+from ..core.pickles import load_objects
+from ..core.source import Unusable
+from .poses import Poses
+from .source import PoseSource
 
 KEYS = ("positions_2d", "positions_3d")
 _LAYOUTS = {"h36m": "h36m17", "coco": "coco17"}

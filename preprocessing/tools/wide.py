@@ -23,14 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.core.files import find_clips, read_bytes, stamp, to_numbers, walk
-from preprocessing.core.labels import Row
-from preprocessing.core.source import Unusable
-from preprocessing.tools.columns import Columns, read_header
-from preprocessing.tools.pose_hdf5 import read_hdf5
-from preprocessing.tools.poses import Floats, Poses
-from preprocessing.tools.source import PoseSource
 from ptl_skel.errors import UserError
+
+from ..core.files import find_clips, read_bytes, stamp, to_numbers, walk
+from ..core.labels import Row
+from ..core.source import Unusable
+from .columns import Columns, read_header
+from .pose_hdf5 import read_hdf5
+from .poses import Floats, Poses
+from .source import PoseSource
 
 SUFFIXES = (".csv", ".h5", ".hdf5")
 

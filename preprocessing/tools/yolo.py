@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.core.files import read_bytes, to_numbers
-from preprocessing.core.source import Unusable
-from preprocessing.tools.frame_files import FrameFiles, find_frame_files
-from preprocessing.tools.poses import Floats, PoseList, Poses
-from preprocessing.tools.source import PoseSource
+from ..core.files import read_bytes, to_numbers
+from ..core.source import Unusable
+from .frame_files import FrameFiles, find_frame_files
+from .poses import Floats, PoseList, Poses
+from .source import PoseSource
 
 TAIL = ".txt"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few hundred

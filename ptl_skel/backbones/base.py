@@ -8,7 +8,7 @@ tests then pick it up.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -19,8 +19,11 @@ class Backbone(nn.Module):
     Attributes:
         in_channels: Channels of the inputs.
         num_features: Channels of the features.
+        reads: Name of the shipped representation that the network is made for, where that is not
+            heatmaps; a run has it unless its settings name another one.
     """
 
+    reads: ClassVar[str | None] = None
     in_channels: int
     num_features: int
 

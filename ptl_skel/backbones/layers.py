@@ -52,20 +52,42 @@ class SpatialConv(nn.Conv3d):
 
 
 class TemporalConv(nn.Conv3d):
-    """A convolution over time, kernel ``k x 1 x 1``."""
+    """A convolution over time, kernel ``k x 1 x 1``.
+
+    Args:
+        in_channels: Channels of the inputs.
+        out_channels: Channels of the outputs.
+        kernel: Kernel size k.
+        stride: Stride s.
+        groups: Groups of channels that are convolved separately.
+        causal: Sees only the past: k - s zero frames come before the first one, and none after
+            the last one. Output j then sees the inputs up to s * j + s - 1, and T inputs give
+            floor(T / s) outputs. Otherwise k // 2 zero frames come before and after.
+
+    Raises:
+        UserError: A causal convolution would skip frames: its stride is longer than its kernel.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int,
-                 groups: int = 1) -> None:
-        self.pad = kernel // 2, 0
+                 groups: int = 1, causal: bool = False) -> None:
+        if causal and kernel < stride:
+            raise UserError("a causal convolution needs a temporal kernel at least as long as its "
+                            f"stride, got {kernel} and {stride}")
+        self.pad = 0 if causal else kernel // 2, 0
+        self.past = kernel - stride
+        self.causal = causal
         super().__init__(in_channels, out_channels, (kernel, 1, 1), (stride, 1, 1),
                          (*self.pad, 0), groups=groups, bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
         size = inputs.shape[3:]
+        frames = inputs.flatten(3)
+        if self.causal:
+            frames = F.pad(frames, (0, 0, self.past, 0))
         # Without the third axis, not the fourth: so a gradient has the strides of its weight (DDP).
-        outputs = _conv2d(inputs.flatten(3), self.weight.squeeze(3), self.bias,
-                          (self.stride[0], 1), self.pad, self.groups)
+        outputs = _conv2d(frames, self.weight.squeeze(3), self.bias, (self.stride[0], 1),
+                          self.pad, self.groups)
         return outputs.view(*outputs.shape[:3], *size)
 
 
@@ -94,9 +116,23 @@ class GlobalAvgPool(nn.Module):
         return inputs.movedim(1, -1).mean((1, 2, 3))
 
 
-def every_frame(inputs: Tensor, step: int) -> Tensor:
-    """Each `step`-th frame of ``(N, C, T, H, W)``, with a gradient in channels-last memory."""
-    return inputs.movedim(1, -1)[:, ::step].movedim(-1, 1)
+class EveryFrame(nn.Module):
+    """Each `step`-th frame of ``(N, C, T, H, W)``, with a gradient in channels-last memory.
+
+    Args:
+        step: 1 takes all frames.
+        causal: Takes the last frame of each `step`, the newest one that an output of a causal
+            convolution of that stride sees, instead of the first.
+    """
+
+    def __init__(self, step: int, causal: bool = False) -> None:
+        super().__init__()
+        self.step = step
+        self.first = step - 1 if causal else 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(N, C, T, H, W)`` to ``(N, C, T', H, W)``."""
+        return inputs.movedim(1, -1)[:, self.first::self.step].movedim(-1, 1)
 
 
 class Conv3D(nn.Conv3d):
@@ -135,6 +171,8 @@ class Conv2Plus1D(nn.Sequential):
             full 3D convolution has, the rule of R(2+1)D, which counts its inputs as well; a
             number below 8 is a multiple of `out_channels`, a whole one from 8 on is that many
             channels, independent of inputs and outputs.
+        causal: The temporal convolution sees only the past, so that a trained network can run
+            on a stream, frame by frame; see `TemporalConv`. Parameters do not change.
 
     Raises:
         UserError: `middle` is something else.
@@ -144,15 +182,28 @@ class Conv2Plus1D(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: Pair = (3, 3),
-                 stride: Pair = (1, 1), middle: Literal["matched"] | float = "matched") -> None:
+                 stride: Pair = (1, 1), middle: Literal["matched"] | float = "matched",
+                 causal: bool = False) -> None:
         channels = middle_channels(in_channels, out_channels, kernel, middle)
         super().__init__(
             SpatialConv(in_channels, channels, kernel[1], stride[1]),
             nn.BatchNorm3d(channels),
             nn.ReLU(inplace=True),
-            TemporalConv(channels, out_channels, kernel[0], stride[0]),
+            TemporalConv(channels, out_channels, kernel[0], stride[0], causal=causal),
         )
         self.out_channels = out_channels
+        self.causal = causal
+
+
+def is_causal(network: nn.Module) -> bool:
+    """Whether what a convolution of the network puts out never depends on a later frame.
+
+    Also true of a single convolution; false of a network that has none over time.
+    """
+    over_time = [module for module in network.modules()
+                 if isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1]
+    return bool(over_time) and all(isinstance(module, TemporalConv) and module.causal
+                                   for module in over_time)
 
 
 ConvUnit = Callable[[int, int, Pair, Pair], Conv3D | Conv2Plus1D]

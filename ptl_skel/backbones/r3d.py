@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import (
     Conv3D,
+    EveryFrame,
     SpatialConv,
     TemporalConv,
-    every_frame,
     init_convolutions,
     middle_channels,
 )
@@ -58,7 +58,7 @@ class BasicBlock(nn.Module):
         self.conv1 = nn.Sequential(conv(in_channels, stride), nn.BatchNorm3d(out_channels),
                                    nn.ReLU(inplace=True))
         self.conv2 = nn.Sequential(conv(out_channels, 1), nn.BatchNorm3d(out_channels))
-        self.temporal_stride = stride if temporal_kernel > 1 else 1
+        self.subsample = EveryFrame(stride if temporal_kernel > 1 else 1)
         self.downsample = nn.Sequential() if stride == 1 and in_channels == out_channels else (
             nn.Sequential(SpatialConv(in_channels, out_channels, 1, stride),
                           nn.BatchNorm3d(out_channels)))
@@ -67,7 +67,7 @@ class BasicBlock(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""
         outputs = self.conv2(self.conv1(inputs))
-        outputs = outputs + self.downsample(every_frame(inputs, self.temporal_stride))
+        outputs = outputs + self.downsample(self.subsample(inputs))
         return cast(Tensor, self.relu(outputs))
 
 

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from ptl_skel.backbones.base import Backbone
 from ptl_skel.backbones.layers import (
     ConvUnit,
+    EveryFrame,
     Pair,
     SpatialConv,
-    every_frame,
     init_convolutions,
+    is_causal,
 )
 from ptl_skel.errors import UserError
 
@@ -37,7 +38,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = conv(out_channels, out_channels, kernel, (1, 1))
         self.norm2 = nn.BatchNorm3d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.temporal_stride = stride[0]
+        self.subsample = EveryFrame(stride[0], is_causal(self.conv1))
         self.shortcut = nn.Sequential() if stride == (1, 1) and in_channels == out_channels else (
             nn.Sequential(SpatialConv(in_channels, out_channels, 1, stride[1]),
                           nn.BatchNorm3d(out_channels)))
@@ -46,7 +47,7 @@ class ResidualBlock(nn.Module):
         """See the class."""
         outputs = self.relu(self.norm1(self.conv1(inputs)))
         outputs = self.norm2(self.conv2(outputs))
-        outputs = outputs + self.shortcut(every_frame(inputs, self.temporal_stride))
+        outputs = outputs + self.shortcut(self.subsample(inputs))
         return cast(Tensor, self.relu(outputs))
 
 

@@ -20,11 +20,12 @@ from ptl_skel.backbones.layers import (
     Conv2Plus1D,
     ConvNorm,
     ConvUnit,
+    EveryFrame,
     Pair,
     SpatialConv,
     TemporalConv,
-    every_frame,
     init_convolutions,
+    is_causal,
 )
 from ptl_skel.errors import UserError
 
@@ -43,18 +44,18 @@ class Bottleneck(nn.Module):
                  conv: ConvUnit | None = None) -> None:
         super().__init__()
         out_channels = EXPANSION * width
-        self.temporal_stride = stride[0]
         if conv is None or temporal_kernel == 1:
             # What follows the first convolution looks at single frames: skip those not asked for.
-            self.inner_stride = stride[0]
+            self.inner = EveryFrame(stride[0])
             first: nn.Conv3d = TemporalConv(in_channels, width, temporal_kernel, 1)
             second: nn.Conv3d | Conv2Plus1D = SpatialConv(width, width, 3, stride[1])
         else:
-            self.inner_stride = 1
+            self.inner = EveryFrame(1)
             first = SpatialConv(in_channels, width, 1, 1)
             second = conv(width, width, (temporal_kernel, 3), stride)
         self.conv1 = ConvNorm(first, relu=True)
         self.conv2 = ConvNorm(second, relu=True)
+        self.subsample = EveryFrame(stride[0], is_causal(second))
         self.conv3 = ConvNorm(SpatialConv(width, out_channels, 1, 1))
         self.downsample = nn.Identity() if stride == (1, 1) and in_channels == out_channels else (
             ConvNorm(SpatialConv(in_channels, out_channels, 1, stride[1])))
@@ -62,9 +63,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""
-        outputs = every_frame(self.conv1(inputs), self.inner_stride)
+        outputs = self.inner(self.conv1(inputs))
         outputs = self.conv3(self.conv2(outputs))
-        outputs = outputs + self.downsample(every_frame(inputs, self.temporal_stride))
+        outputs = outputs + self.downsample(self.subsample(inputs))
         return cast(Tensor, self.relu(outputs))
 
 

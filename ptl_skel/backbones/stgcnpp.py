@@ -169,6 +169,8 @@ class STGCNpp(Backbone):
             no tree.
     """
 
+    reads = "representation/coordinates.yaml"
+
     def __init__(self, in_channels: int, widths: Sequence[int], strides: Sequence[int],
                  links: Links = COCO17) -> None:
         super().__init__()
@@ -195,7 +197,8 @@ class STGCNpp(Backbone):
         """``(N, in_channels, T, M, V)`` to ``(N, num_features, T', M, V)``."""
         clips, channels, frames, persons, joints = inputs.shape
         if joints != self.num_joints:
-            raise UserError(f"`links` describe {self.num_joints} joints, got {joints}")
+            raise UserError(f"`links` describe {self.num_joints} joints, got {joints}; this "
+                            f"network reads {self.reads}")
         each = inputs.permute(0, 3, 4, 1, 2).reshape(clips * persons, joints * channels, frames)
         each = self.data_bn(each).view(clips * persons, joints, channels, frames)
         features = self.gcn(each.permute(0, 2, 3, 1))

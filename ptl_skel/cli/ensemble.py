@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from ptl_skel.atomic import write_text
 from ptl_skel.command import CommandParser, console
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import F1, MEAN_CLASS, TOP1, TOP5
 from ptl_skel.runs.predictions import (
     Predictions,
     in_the_order_of,
@@ -41,10 +44,12 @@ def main(args: Sequence[str]) -> None:
     how.add_argument("--search", nargs="+", metavar="RUN_OR_NPZ", help=(
         "predictions of validation clips, of the same models in the same order, for which the "
         "weights are chosen; `ptl-skel validate` writes them"))
-    parser.add_argument("--out", type=Path, help="write the fused predictions to this .npz file")
+    parser.add_argument("--out", type=Path, help="write the fused predictions to this .npz file, "
+                        "and weights and metrics to the .json file of the same name")
     options = parser.parse_args(args)
-    if options.out is not None and options.out.exists():
-        raise UserError(f"--out {options.out} exists; it is not overwritten")
+    outputs = [] if options.out is None else [options.out, options.out.with_suffix(".json")]
+    if taken := [path for path in outputs if path.exists()]:
+        raise UserError(f"--out: {taken[0]} exists; it is not overwritten")
     files = read_matching(options.predictions)
     weights = options.weights or [1.0] * len(files)
     if len(weights) != len(files) or not all(0 <= w < float("inf") for w in weights) or (
@@ -54,16 +59,24 @@ def main(args: Sequence[str]) -> None:
     if options.search:
         weights = _searched(options.search, files)
     fused = fuse(stacked(files), weights)
-    table = Table("predictions", "weight", "top-1", "top-5", "mean-class")
-    for name, weight, file in zip(options.predictions, weights, files, strict=True):
-        table.add_row(name, f"{weight / sum(weights):.2f}", *_shown(stacked([file])[0], files[0]))
+    table = Table("predictions", "weight", "top-1", "top-5", "mean-class", "F1")
+    shares = [weight / sum(weights) for weight in weights]
+    for name, share, file in zip(options.predictions, shares, files, strict=True):
+        table.add_row(name, f"{share:.2f}", *_shown(_metrics(stacked([file])[0], files[0])))
+    metrics = _metrics(fused, files[0])
     table.add_section()
-    table.add_row("fused", "", *_shown(fused, files[0]))
+    table.add_row("fused", "", *_shown(metrics))
     table.title = f"{len(files[0].clip)} clips"
     console.print(table)
     if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(options.out, replace(files[0], probabilities=fused.numpy()))
+        try:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            write_predictions(options.out, replace(files[0], probabilities=fused.numpy()))
+            write_text(outputs[1], json.dumps(
+                {"predictions": options.predictions, "weights": shares, "metrics": metrics},
+                indent=1))
+        except OSError as error:
+            raise UserError(f"--out {options.out} cannot be written: {error.strerror}") from error
 
 
 def read_matching(names: Sequence[str]) -> list[Predictions]:
@@ -124,21 +137,26 @@ def _searched(names: Sequence[str], tested: Sequence[Predictions]) -> list[float
         raise UserError(f"--search must name validation predictions of the same {len(tested)} "
                         f"models, got {len(files)}")
     if files[0].class_names != tested[0].class_names:
-        raise UserError("--search has other classes than what is fused")
+        raise UserError(f"--search {names[0]} has other classes than what is fused")
     if shared := set(files[0].clip) & set(tested[0].clip):
         raise UserError(f"weights must not be chosen on what they are tested on: {len(shared)} "
                         f"clips of --search are tested, e.g. {min(shared)}")
     known = files[0].label >= 0
     if not known.any():
-        raise UserError("--search holds no labelled clip")
+        raise UserError(f"--search {names[0]} holds no labelled clip")
     return search(stacked(files)[:, torch.from_numpy(known)],
                   torch.from_numpy(files[0].label[known]))
 
 
-def _shown(probabilities: Tensor, file: Predictions) -> list[str]:
+def _metrics(probabilities: Tensor, file: Predictions) -> dict[str, float]:
+    """Accuracies and F1, 0..1; none where no clip has a label."""
     label = torch.from_numpy(file.label)
     known = label >= 0
     if not known.any():
-        return ["-"] * 3
+        return {}
     found = accuracies(probabilities[known], label[known])
-    return [f"{100 * float(found[name]):.2f} %" for name in ("top1", "top5", "mean_class")]
+    return {name: float(found[name]) for name in (TOP1, TOP5, MEAN_CLASS, F1)}
+
+
+def _shown(metrics: Mapping[str, float]) -> list[str]:
+    return [f"{100 * value:.2f} %" for value in metrics.values()] or ["-"] * 4

@@ -18,6 +18,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ptl_skel.cli import outcome, setup
+from ptl_skel.cli.live_score import score_live
 from ptl_skel.cli.options import leading_help
 from ptl_skel.cli.parser import (
     Parser,
@@ -26,6 +27,7 @@ from ptl_skel.cli.parser import (
     check_settings,
     choose_seed,
     expand_shipped,
+    missing_representation,
     silence_lightning,
 )
 from ptl_skel.command import console
@@ -36,7 +38,7 @@ from ptl_skel.runs.callbacks import RunRecord
 from ptl_skel.runs.checkpoints import Describe, keep_checkpoints, read_checkpoint
 from ptl_skel.runs.environment import keep_freed_memory
 from ptl_skel.runs.folder import Ranks, lock_folder, reserve_folder, wait_for_file
-from ptl_skel.runs.loggers import MetricsLogger, finish_wandb, wandb_loggers
+from ptl_skel.runs.loggers import MetricsLogger, check_wandb, finish_wandb, wandb_loggers
 from ptl_skel.training.module import ActionRecognizer
 
 
@@ -66,6 +68,8 @@ class SkeletonCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and refuses what would have no effect or escape a check."""
         super().parse_arguments(parser, args)
+        if missing := missing_representation(self.config[self.config.subcommand]):
+            super().parse_arguments(parser, [*args, *missing])
         self.settings = self.config[self.config.subcommand]
         check_settings(self.settings, args)
         if isinstance(self.settings.seed_everything, bool):
@@ -94,8 +98,9 @@ class SkeletonCLI(LightningCLI):
         self.ranks = Ranks(trainer)
         folder = setup.name_folder(str(self.subcommand), self.settings, self.datamodule,
                                    os.environ.get("WANDB_RUN_ID"))
+        self._meet(folder, text)
         continues = fitting and self._continues(folder)
-        self._check()
+        self._check(trainer)
         self.run_dir = Path(self.ranks.decide(lambda: self._claim(folder, continues)))
         for checkpoint in checkpoints:
             checkpoint.dirpath = str(self.run_dir / "checkpoints")
@@ -109,6 +114,18 @@ class SkeletonCLI(LightningCLI):
             made = self.config_init.fit
             trainer.max_epochs = made.trainer.max_epochs = made.length.epochs(
                 len(self.datamodule.part("train")))
+
+    def _meet(self, folder: Path, text: str) -> None:
+        """Waits for the other processes of the run; that they did not come is recorded, too."""
+        try:
+            self.ranks.meet()
+        except Exception:
+            if self.ranks.is_first:
+                continues = self.settings.ckpt_path is not None and folder.is_dir()
+                self.record.start(Path(self._claim(folder, continues)), text, rank=0)
+                with self.record.watch():
+                    raise
+            raise
 
     def _claim(self, folder: Path, continues: bool) -> str:
         """Reserves the folder of the run, or takes the one of the run that it continues."""
@@ -129,7 +146,7 @@ class SkeletonCLI(LightningCLI):
         self.settings.ckpt_path = self.config_init.fit.ckpt_path = path
         return True
 
-    def _check(self) -> None:
+    def _check(self, trainer: Trainer) -> None:
         """Refuses what does not fit together, and loads weights."""
         seed, weights, fitting = (self.settings.seed_everything, self.settings.init_from,
                                   self.subcommand == "fit")
@@ -137,15 +154,22 @@ class SkeletonCLI(LightningCLI):
             raise UserError("--seed_everything must be a number where torchrun or Slurm starts "
                             "several processes")
         self.datamodule.setup(str(self.subcommand))
+        model = self.settings.model
+        setup.check_channels(model.backbone, self.datamodule)
+        if fitting:
+            setup.check_validation(trainer, self.datamodule)
+            self.ranks.decide(lambda: check_wandb(self.settings.wandb))
         if self.checkpoint is not None:
             setup.check_checkpoint(self.checkpoint, self.datamodule, self.model)
             if fitting:
                 setup.check_epochs(self.checkpoint, self.settings.trainer.max_epochs)
+                setup.check_same_optimizer(
+                    self.checkpoint, yaml.safe_load(self.parser_text())["model"]["optimizer"])
         elif weights is not None:
             for adapted in setup.load_initial_weights(
                     Path(weights), self.datamodule, self.model, adapt=fitting):
                 console.print(f"{weights}: {adapted}", soft_wrap=True)
-        setup.check_optimizer(self.model, self.settings.model.optimizer.class_path)
+        setup.check_optimizer(self.model, model.optimizer.class_path)
 
     def parser_text(self) -> str:
         """The resolved config as YAML; `ptl-skel fit --config` takes it back."""
@@ -196,7 +220,9 @@ class SkeletonCLI(LightningCLI):
         finish_wandb()
 
     def after_test(self, tested: str | None = None) -> None:
-        """Writes predictions, the scores of each class and the end of the record."""
+        """Writes predictions, scores of live recognition and of classes, the end of the record."""
+        live = score_live(self.model, self.datamodule, self.trainer.strategy.root_device)
+        self.record.add_metrics({f"test/{name}": value for name, value in live.items()})
         self.after_validate(tested=tested or str(self.settings.ckpt_path
                                                  or self.settings.init_from),
                             classes=outcome.score_classes(self.model, self.datamodule))
@@ -213,6 +239,7 @@ class SkeletonCLI(LightningCLI):
         self.record.finish(**facts)
         if self.ranks.is_first:
             console.print(outcome.summarise_run(self.run_dir, self.record.result))
+            outcome.warn_of_divergence(self.record.result)
 
 
 class _Parsing(SkeletonCLI):
@@ -225,6 +252,36 @@ class _Parsing(SkeletonCLI):
         pass
 
 
+class _Loading(SkeletonCLI):
+    """The command line up to a model with its weights and its data; nothing is run."""
+
+    def instantiate_classes(self) -> None:
+        """Makes data and model, without a trainer."""
+        self.config_init = self.parser.instantiate(self.config)
+        self.datamodule = self._get(self.config_init, "data")
+        self.model = self._get(self.config_init, "model")
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def load_trained(args: Sequence[str]) -> tuple[ActionRecognizer, KeypointDataModule]:
+    """The model of a checkpoint in evaluation mode, and its data.
+
+    Args:
+        args: ``--ckpt_path`` and what else `ptl-skel test` takes, e.g. ``--data.file``.
+
+    Raises:
+        UserError: The checkpoint cannot be used, or the data does not fit it.
+    """
+    silence_lightning()
+    cli = _Loading("test", args)
+    assert cli.checkpoint is not None
+    setup.check_checkpoint(cli.checkpoint, cli.datamodule, cli.model)
+    cli.model.load_state_dict(cli.checkpoint["state_dict"])
+    return cli.model.eval(), cli.datamodule
+
+
 def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """What ``ptl-skel fit`` makes of each list of arguments: all its settings, nothing done.
 
@@ -233,8 +290,14 @@ def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """
     silence_lightning()
     parser = _Parsing("fit", commands[0]).parser
-    return [parser.parse_args(["fit", *(expand_shipped(word) for word in args)]).fit.as_dict()
-            for args in commands]
+    parsed = []
+    for args in commands:
+        words = ["fit", *(expand_shipped(word) for word in args)]
+        settings = parser.parse_args(words).fit
+        if missing := missing_representation(settings):
+            settings = parser.parse_args([*words, *missing]).fit
+        parsed.append(settings.as_dict())
+    return parsed
 
 
 def run(verb: str, args: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from ptl_skel.command import console
 from ptl_skel.cost.complexity import bfloat16_slowdown, measure
 from ptl_skel.data.datamodule import KeypointDataModule
-from ptl_skel.metrics import F1
+from ptl_skel.metrics import DELAY, F1, LOSS
 from ptl_skel.runs.predictions import Predictions, write_predictions
 from ptl_skel.training.module import ActionRecognizer, class_scores
 
@@ -57,6 +57,18 @@ def warn_of_slow_bfloat16(trainer: Trainer) -> None:
                       "--trainer.precision 32-true is faster", soft_wrap=True)
 
 
+def warn_of_divergence(result: Mapping[str, Any]) -> None:
+    """Warns where the loss of a training stopped being a number.
+
+    Args:
+        result: Content of ``result.json``.
+    """
+    if "diverged" in result:
+        console.print(f"warning: the training diverged: since epoch {result['diverged']} its loss "
+                      "is not a number; a lower --model.optimizer.init_args.lr, --model.warmup or "
+                      "--trainer.gradient_clip_val can prevent that", soft_wrap=True)
+
+
 def summarise_run(run_dir: Path, result: Mapping[str, Any]) -> Table:
     """A table of the cost and the metrics of a run.
 
@@ -73,7 +85,8 @@ def summarise_run(run_dir: Path, result: Mapping[str, Any]) -> Table:
         table.add_row("training", f"{result['training_seconds'] / 60:.1f} min")
     for name, value in result["metrics"].items():
         part, _, metric = name.partition("/")
-        shown = f"{value:.4f}" if metric == "loss" else f"{100 * value:.2f} %"
+        shown = (f"{value:.4f}" if metric == LOSS else f"{value:.0f} frames" if metric == DELAY
+                 else f"{100 * value:.2f} %")
         name = "F1" if metric == F1 else metric.replace("_", "-")
         table.add_row(f"{part} {name}", shown)
     tested = [each for each in result.get("classes", ()) if each["clips"]]

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
 import secrets
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser
 
 from ptl_skel.cli.length import Length
-from ptl_skel.configs import shipped
-from ptl_skel.errors import UserError
+from ptl_skel.configs import shipped, shipped_names, suggest_shipped
+from ptl_skel.errors import MissingFileError, UserError
 
 IGNORED_BY_RUNS = {
     "default_root_dir": "--run_dir names the folder of a run",
     "enable_checkpointing": "a run always keeps its last checkpoint, and the best one",
 }
 """Arguments of Lightning's trainer that a run decides itself, and what to do instead."""
+
+
+DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
+"""What base.yaml has."""
+REQUIRED = {
+    "--data.file": "a keypoint file, made by `ptl-skel preprocess`",
+    "--model.backbone": "e.g. --model.backbone backbone/reduced.yaml, or your own YAML file; "
+                        "shipped are " + ", ".join(shipped_names("backbone")),
+}
+"""What a run cannot do without, and where to get it."""
 
 
 def _drop_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
@@ -36,6 +49,11 @@ jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_arguments
 
 def _shorten(message: str) -> str:
     """Jsonargparse takes a page to say that a value is not of any of several types."""
+    missing = re.search(r"following arguments are required: (.+)", message)
+    if missing is not None:
+        flags = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
+        return "; ".join(f"{flag} is missing{': ' * (flag in REQUIRED)}{REQUIRED.get(flag, '')}"
+                         for flag in flags)
     page = re.search(r'Parser key "(.+?)":.*?Subtypes: \[(.+?)\]\n.*Given value: (.+)', message,
                      re.S)
     if page is None:
@@ -57,6 +75,15 @@ class Parser(LightningArgumentParser):
         """Raises the message as a `UserError`."""
         raise UserError(_shorten(message)) from ex
 
+    def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Parses a config file; a message about it names the file."""
+        try:
+            return super().parse_path(path, *args, **kwargs)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not a text file, so it cannot be a config") from error
+
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
         """Parses a config; shipped files go by their short names inside it as well."""
         named = re.sub(r"(?<![\w./-])\w+/\w+\.yaml", lambda name: shipped(name[0]), content)
@@ -69,14 +96,28 @@ def expand_shipped(argument: str) -> str:
     return f"{name}={shipped(value)}" if separator else shipped(argument)
 
 
+def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Flags and their values, given as ``--flag value`` or ``--flag=value``."""
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        flag, separator, value = argument.partition("=")
+        if flag.startswith("--"):
+            yield flag, value if separator else following
+
+
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value of a flag, given as ``--flag value`` or ``--flag=value``; None without it."""
-    for position, argument in enumerate(arguments):
-        if argument == flag and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith(flag + "="):
-            return argument.partition("=")[2]
-    return None
+    """The value of a flag; None without it."""
+    return next((value for given, value in _flags(arguments) if given == flag), None)
+
+
+def check_config_files(arguments: Sequence[str]) -> None:
+    """Reports a YAML file that does not exist, with the shipped ones that may have been meant.
+
+    Raises:
+        MissingFileError: There is no such file.
+    """
+    for flag, value in _flags(arguments):
+        if flag != "--run_dir" and value.endswith((".yaml", ".yml")) and not Path(value).exists():
+            raise MissingFileError(f"{flag} {value} does not exist; {suggest_shipped(value)}")
 
 
 def add_run_arguments(parser: LightningArgumentParser) -> None:
@@ -119,12 +160,30 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
         raise UserError(f"--seed_everything must be true, or a number of 0 to {2**32 - 1}, got "
                         f"{seed}")
     trainer = settings.trainer
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+        value = trainer[name]
+        if type(value) is int and value < 1:
+            raise UserError(f"--trainer.{name} must be >= 1, got {value}")
     for name, instead in IGNORED_BY_RUNS.items():
         if trainer[name] is not None:
             raise UserError(f"--trainer.{name} has no effect: {instead}")
     if isinstance(trainer["logger"], bool):
         raise UserError("--trainer.logger takes loggers in addition to metrics.csv, which a run "
                         "always writes; --wandb off turns Weights & Biases off")
+
+
+def missing_representation(settings: Any) -> list[str]:
+    """The flag for what a network reads that is not made for heatmaps; empty if it is not missing.
+
+    Args:
+        settings: The parsed settings of a run; its representation is the default unless it was
+            chosen.
+    """
+    module, _, name = settings.model.backbone.class_path.rpartition(".")
+    reads = getattr(import_module(module), name).reads
+    if reads is None or settings.data.representation.class_path != DEFAULT_REPRESENTATION:
+        return []
+    return ["--data.representation", shipped(reads)]
 
 
 def as_list(value: Any) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
-from ptl_skel.cli.parser import expand_shipped, value_of
+from ptl_skel.cli.parser import check_config_files, expand_shipped, value_of
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
 from ptl_skel.runs.checkpoints import RECORD, read_checkpoint, read_record
@@ -23,9 +24,11 @@ def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str,
     """The arguments with the settings of the checkpoint they name, and its content.
 
     Raises:
-        UserError: The verb lacks a checkpoint, or the checkpoint cannot be used.
+        UserError: The verb lacks a checkpoint, the checkpoint cannot be used, or a config file
+            does not exist.
     """
     arguments = [expand_shipped(argument) for argument in args]
+    check_config_files(arguments)
     path, weights = (value_of(flag, arguments) for flag in ("--ckpt_path", "--init_from"))
     if path is not None and weights is not None:
         raise UserError("a checkpoint holds its weights: leave out --ckpt_path or --init_from")
@@ -67,7 +70,8 @@ def facts_of_run(command: str, settings: Any, data: KeypointDataModule) -> dict[
                  "protocol": data.protocol, "layout": data.layout.name,
                  "num_classes": data.num_classes,
                  "clips": {part: len(clips) for part, clips in data.parts.items()},
-                 "validation": data.validation}}
+                 "validation": data.validation,
+                 "corruption": None if data.corrupt is None else asdict(data.corrupt)}}
 
 
 def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
@@ -153,6 +157,67 @@ def check_epochs(checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
     if max_epochs is not None and 0 <= max_epochs <= begun:
         raise UserError(f"the checkpoint is of epoch {begun + 1}, more than --trainer.max_epochs "
                         f"{max_epochs}")
+
+
+def check_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
+    """Refuses to continue a run with another optimiser, whose state the checkpoint lacks.
+
+    Args:
+        checkpoint: Its content.
+        optimizer: The settings ``model.optimizer`` of the run, as a config file holds them.
+
+    Raises:
+        UserError: Its class or an argument differs.
+    """
+    trained = checkpoint[RECORD]["config"]["model"]["optimizer"]
+    way_out = ("; leave --model.optimizer out, or start a new run from the weights with "
+               "--init_from instead of --ckpt_path")
+    if trained["class_path"] != optimizer["class_path"]:
+        raise UserError(f"the checkpoint holds the state of {trained['class_path']}, which "
+                        f"--model.optimizer {optimizer['class_path']} cannot continue" + way_out)
+    given = optimizer.get("init_args") or {}
+    for name, value in (trained.get("init_args") or {}).items():
+        if name in given and given[name] != value:
+            raise UserError(f"--model.optimizer.init_args.{name} {given[name]} has no effect on "
+                            f"a run that continues: the checkpoint holds {value}" + way_out)
+
+
+def check_channels(backbone: Any, data: KeypointDataModule) -> None:
+    """Refuses a number of channels of a backbone that the data do not have.
+
+    Args:
+        backbone: The settings ``model.backbone`` of the run.
+        data: Gives the number that the network gets.
+
+    Raises:
+        UserError: The numbers differ.
+    """
+    given = backbone.init_args.get("in_channels")  # None: not given
+    if given not in (None, data.num_channels):
+        raise UserError(f"`model.backbone.init_args.in_channels` is {given}, but the inputs made "
+                        f"of {data.file.path} have {data.num_channels} channels; leave it out, "
+                        "it follows from the data")
+
+
+def check_validation(trainer: Trainer, data: KeypointDataModule) -> None:
+    """Refuses a ``val_check_interval`` in steps that no epoch reaches.
+
+    Args:
+        trainer: Knows the setting, the processes and how many batches are used.
+        data: Knows the batches.
+
+    Raises:
+        UserError: It is larger than the number of batches in an epoch.
+    """
+    interval = trainer.val_check_interval
+    if not isinstance(interval, int) or trainer.check_val_every_n_epoch is None:
+        return
+    batches, limit = data.train_batches(trainer.world_size), trainer.limit_train_batches
+    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    if interval > used:
+        raise UserError(f"--trainer.val_check_interval {interval} is more than the {used} batches "
+                        "of an epoch; give at most that, or --trainer.check_val_every_n_epoch "
+                        "null to count batches over epochs")
 
 
 def check_optimizer(model: ActionRecognizer, class_path: str) -> None:

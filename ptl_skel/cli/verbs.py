@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 from ptl_skel.command import run_command
@@ -31,14 +33,19 @@ VERBS = {
                   "preprocessing.commands", "check"),
     "split": Verb("a random split for a keypoint file without one",
                   "preprocessing.commands", "split"),
+    "pose": Verb("get the model that finds persons in videos", "ptl_skel.cli.pose"),
     "fit": Verb("train a model, then test it", "ptl_skel.cli.lightning", "fit"),
     "validate": Verb("validate a checkpoint", "ptl_skel.cli.lightning", "validate"),
     "test": Verb("test a checkpoint", "ptl_skel.cli.lightning", "test"),
     "predict": Verb("write class probabilities of all clips of a keypoint file",
                     "ptl_skel.cli.lightning", "predict"),
+    "robustness": Verb("test runs on keypoints that are missing, displaced or unsure",
+                       "ptl_skel.cli.robustness"),
     "profile": Verb("parameters, GMACs and latency of backbones", "ptl_skel.cli.profile"),
     "ensemble": Verb("the mean of what several runs predict, e.g. of joints and limbs",
                      "ptl_skel.cli.ensemble"),
+    "export": Verb("a trained network as ONNX file, from keypoints to probabilities",
+                   "ptl_skel.cli.export"),
     "show": Verb("picture of a clip: skeleton and heatmaps", "ptl_skel.cli.show"),
     "sweep": Verb("train everything that a sweep file asks for", "sweeps.commands", "sweep"),
     "report": Verb("compare runs: tables, statistics, plots", "sweeps.commands", "report"),
@@ -73,8 +80,23 @@ def _dispatch(args: Sequence[str]) -> int | None:
 
 
 def _function(verb: Verb) -> Callable[[Sequence[str]], int | None]:
-    module = import_module(verb.module)
+    module = import_module(installed_name(verb.module))
     if verb.module == "ptl_skel.cli.lightning":
         return partial(module.run, verb.function)
     function: Callable[[Sequence[str]], int | None] = getattr(module, verb.function)
     return function
+
+
+def installed_name(module: str) -> str:
+    """The full name of a module of the table.
+
+    `preprocessing` and `sweeps` lie beside this package in a checkout; installed, they are part of
+    it. Another package of these names, which has nothing to do with ours, is not taken for one.
+    """
+    package = module.partition(".")[0]
+    if package == "ptl_skel":
+        return module
+    spec = find_spec(package)
+    beside = Path(__file__).resolve().parents[2] / package / "__init__.py"
+    found = spec is not None and spec.origin is not None and Path(spec.origin).resolve() == beside
+    return module if found else f"ptl_skel.{module}"

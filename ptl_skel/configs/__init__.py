@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent
@@ -13,3 +14,20 @@ def shipped(name: str) -> str:
     if name.endswith(".yaml") and not Path(name).exists() and (CONFIGS / name).is_file():
         return str(CONFIGS / name)
     return name
+
+
+def shipped_names(kind: str | None = None) -> list[str]:
+    """Short names of all shipped configs, or of those of a kind such as ``backbone``."""
+    return sorted(f"{path.parent.name}/{path.name}" for path in CONFIGS.glob("*/*.yaml")
+                  if kind in (None, path.parent.name))
+
+
+def suggest_shipped(name: str) -> str:
+    """What may have been meant by the name of a file that does not exist, as half a sentence."""
+    wanted = Path(name)
+    of_kind = shipped_names(wanted.parent.name)
+    known = {Path(other).stem: other for other in of_kind or shipped_names()}
+    near = difflib.get_close_matches(wanted.stem, known, cutoff=0.52)  # penn, for penn_action
+    if near:
+        return f"did you mean {' or '.join(known[stem] for stem in near)}?"
+    return f"shipped are {', '.join(of_kind)}" if of_kind else "check the path"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from ptl_skel.data.cameras import CHECKED, Camera
 from ptl_skel.data.classes import listed, match_names
+from ptl_skel.data.corruption import Corruption
 from ptl_skel.data.dataset import (
     ClipDataset,
     DrawDataset,
@@ -26,7 +27,9 @@ from ptl_skel.data.dataset import (
     ResidentClips,
 )
 from ptl_skel.data.inputs import InputMaker
+from ptl_skel.data.live import LiveScore
 from ptl_skel.data.parts import choose_parts
+from ptl_skel.data.sampling import Sampling
 from ptl_skel.data.transforms import Augmentation, constant
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
@@ -42,7 +45,7 @@ class KeypointDataModule(LightningDataModule):
         protocol: The protocol of the file that defines its training and test part.
         representation: Makes the inputs of the network, e.g.
             `ptl_skel.representations.JointHeatmaps`.
-        clip_len: Frames of a clip, sampled uniformly.
+        clip_len: Frames of a clip.
         size: Height and width of the maps while training, pixels.
         eval_size: The same at validation and test.
         batch_size: Clips in a batch of each device; at test a clip counts once for each view.
@@ -60,6 +63,15 @@ class KeypointDataModule(LightningDataModule):
             checkpoint chosen by it has seen the test.
         test_clips: Clips taken from each sample at test time; their probabilities are averaged.
         test_flip: Test on the horizontal flip of each clip as well.
+        corrupt: Make the keypoints of the test worse, to see what a network withstands.
+        sampling: How frames are sampled while training: ``uniform``, spread over the whole clip, as
+            at validation and test; ``first_part``, for half of the clips spread over a first part
+            of random length, for networks that are asked before the action is over;
+            ``camera_rate``, windows of each first, second or third frame, for causal networks.
+        box: What heatmaps show: ``clip``, the square around the persons in all frames, or
+            ``follow``, in each frame the square that a stream knows by then.
+        live_score: Tests live recognition as well: what the network answers before actions are
+            over, and in streams of several actions; see `ptl_skel.data.live`. None: it does not.
         num_workers: Processes that read; 0 is fastest, since only coordinates are read.
         in_memory: Keep the keypoints in RAM.
         on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB) and sample
@@ -94,6 +106,10 @@ class KeypointDataModule(LightningDataModule):
         val_on_test: bool = False,
         test_clips: int = 1,
         test_flip: bool = False,
+        corrupt: Corruption | None = None,
+        sampling: Sampling = "uniform",
+        box: Literal["clip", "follow"] = "clip",
+        live_score: LiveScore | None = None,
         num_workers: int = 0,
         in_memory: bool = True,
         on_device: bool = False,
@@ -105,8 +121,12 @@ class KeypointDataModule(LightningDataModule):
                             ("batch_size", batch_size), ("test_clips", test_clips)):
             if value < 1:
                 raise UserError(f"`data.{name}` must be >= 1, got {value}")
+        if num_workers < 0:
+            raise UserError(f"`data.num_workers` must be >= 0, got {num_workers}")
         if not 0 <= val_fraction < 1:
             raise UserError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
+        if live_score is not None:
+            live_score.check()
         self.file = KeypointFile(file, in_memory=in_memory and not on_device)
         self.layout = self.file.header.layout
         names = self.file.header.class_names
@@ -120,8 +140,13 @@ class KeypointDataModule(LightningDataModule):
         self.protocol = protocol
         self.maker = InputMaker(
             representation(self.layout), self.layout, self.file.header.num_coordinates, camera,
-            augment, size, eval_size, test_clips, test_flip)
+            augment, size, eval_size, test_clips, test_flip, box)
+        self.corrupt = corrupt
+        if corrupt is not None:
+            corrupt.check()
         self.clip_len = clip_len
+        self.sampling = sampling
+        self.live_score = live_score
         self.batch_size = batch_size
         self.balanced = balanced
         self.num_workers = num_workers
@@ -144,7 +169,7 @@ class KeypointDataModule(LightningDataModule):
     @property
     def num_channels(self) -> int:
         """Channels of the inputs."""
-        return self.maker.representation.num_channels
+        return self.input_shape[0]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -242,8 +267,15 @@ class KeypointDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[KeypointBatch]:
         """Random clips of the training part, without the last incomplete batch."""
         dataset = self._dataset(self.part("train"), seed=self.seed)
-        share = len(dataset) // (self.trainer.world_size if self.trainer else 1)
-        return self._loader(dataset, max(1, min(self.batch_size, share)), shuffle=True)
+        world = self.trainer.world_size if self.trainer else 1
+        return self._loader(dataset, self._train_batch_size(world), shuffle=True)
+
+    def train_batches(self, world: int) -> int:
+        """Batches of an epoch in each of that many processes."""
+        return len(self.part("train")) // world // self._train_batch_size(world)
+
+    def _train_batch_size(self, world: int) -> int:
+        return max(1, min(self.batch_size, len(self.part("train")) // world))
 
     def val_dataloader(self) -> DataLoader[KeypointBatch] | list[Any]:
         """Clips of the validation part, one view each; empty if nothing is held out."""
@@ -266,7 +298,8 @@ class KeypointDataModule(LightningDataModule):
     def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
                  ) -> ClipDataset:
         kind = DrawDataset if self.on_device else ClipDataset
-        return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips)
+        return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips,
+                    sampling=self.sampling)
 
     def _loader(self, dataset: ClipDataset, batch_size: int, *,
                 shuffle: bool = False) -> DataLoader[KeypointBatch]:
@@ -305,18 +338,20 @@ class KeypointDataModule(LightningDataModule):
         if self.on_device:
             if self.resident is None:
                 self.resident = ResidentClips(self.file, batch["clip"].device)
-            batch = self.resident.fetch(batch, self.clip_len, self.seed)
+            batch = self.resident.fetch(batch, self.clip_len, self.seed, self.sampling)
         trainer = self.trainer
         dtype = self.maker.dtype("32-true" if trainer is None else str(trainer.precision))
         several = trainer is not None and (trainer.testing or trainer.predicting)
+        if self.corrupt is not None and trainer is not None and trainer.testing:
+            batch = self.corrupt(batch)
         if trainer is not None and trainer.training:
             inputs = self.maker.train(batch, dtype)
         else:
             inputs = self.maker.evaluate(batch, dtype, several=several)
-        return {"inputs": inputs, "label": self._classes(batch["label"]), "clip": batch["clip"],
+        return {"inputs": inputs, "label": self.classes_of(batch["label"]), "clip": batch["clip"],
                 "views": self.maker.test_views if several else 1}
 
-    def _classes(self, label: Tensor) -> Tensor:
+    def classes_of(self, label: Tensor) -> Tensor:
         """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""
         return constant((*self._class_of_label, -1), label.device)[label]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from ptl_skel.data.sampling import sample_test, sample_train
+from ptl_skel.data.sampling import Sampling, sample_test, sample_train
 from ptl_skel.errors import UserError
 from ptl_skel.storage import KeypointFile
 
@@ -62,13 +62,15 @@ class ClipDataset(Dataset[KeypointBatch]):
         clip_len: Frames T of a clip as the network sees it.
         seed: Seed of the random frames of training clips; None for those of the test.
         num_clips: Clips taken from each sample at test time; their frames follow each other.
+        sampling: How frames of training clips are sampled.
 
     Raises:
         UserError: `clip_len` or `num_clips` is less than 1.
     """
 
     def __init__(self, file: KeypointFile, clips: NDArray[np.int64], clip_len: int, *,
-                 seed: int | None = None, num_clips: int = 1) -> None:
+                 seed: int | None = None, num_clips: int = 1,
+                 sampling: Sampling = "uniform") -> None:
         if clip_len < 1 or num_clips < 1:
             raise UserError("`clip_len` and the number of clips must be >= 1, got "
                             f"{clip_len} and {num_clips}")
@@ -77,6 +79,7 @@ class ClipDataset(Dataset[KeypointBatch]):
         self.clip_len = clip_len
         self.seed = seed
         self.num_clips = num_clips
+        self.sampling = sampling
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -90,12 +93,15 @@ class ClipDataset(Dataset[KeypointBatch]):
         """A batch: keypoints ``(N, M, T, V, C)``, scores ``(N, M, T, V)``, frame_size ``(N, 2)``.
 
         Also label ``(N,)`` and clip ``(N,)``, the index in the file. M is the largest number of
-        persons in the batch; missing persons have score 0.
+        persons in the batch; missing persons, and all of them in absent frames, have score 0.
         """
         clips = self.clips[np.asarray(draws) % len(self)]
-        frames = self.frames(clips, draws)
+        return self.read(clips, self.frames(clips, draws))
+
+    def read(self, clips: NDArray[np.int64], frames: NDArray[np.int64]) -> KeypointBatch:
+        """The batch of clips of the file ``(N,)`` with given frames ``(N, T)``."""
         file, joints = self.file, self.file.header.layout.num_joints
-        shape = len(draws), int(file.num_persons[clips].max()), self.clip_len * self.num_clips
+        shape = len(clips), int(file.num_persons[clips].max()), frames.shape[1]
         keypoints = np.zeros((*shape, joints, file.header.num_coordinates), np.float32)
         scores = np.zeros((*shape, joints), np.float32)
         for i, clip in enumerate(clips):
@@ -104,6 +110,7 @@ class ClipDataset(Dataset[KeypointBatch]):
             keypoints[i, :persons] = all_keypoints[:, frames[i]]
             scores[i, :persons] = all_scores[:, frames[i]]
         sizes = np.stack([file.height[clips], file.width[clips]], 1).astype(np.float32)
+        scores[np.broadcast_to((frames < 0)[:, None], shape)] = 0
         present = np.isfinite(keypoints).all(-1) & (scores > 0)  # a score of NaN is not one
         scores[~present] = 0
         keypoints[~present] = 0
@@ -120,7 +127,7 @@ class ClipDataset(Dataset[KeypointBatch]):
             return np.stack([sample_test(frames, self.clip_len, self.num_clips).ravel()
                              for frames in num_frames.tolist()])
         drawn = sample_train(torch.from_numpy(num_frames), self.clip_len, self.seed,
-                             torch.tensor(draws))
+                             torch.tensor(draws), self.sampling)
         return drawn.numpy()
 
 
@@ -166,25 +173,27 @@ class ResidentClips:
                 file.start, file.num_frames, file.num_persons, file.label, file.height, file.width))
         self.frame_size = torch.stack([height, width], 1).float()
 
-    def fetch(self, batch: KeypointBatch, clip_len: int, seed: int) -> KeypointBatch:
+    def fetch(self, batch: KeypointBatch, clip_len: int, seed: int,
+              sampling: Sampling = "uniform") -> KeypointBatch:
         """The batch that `ClipDataset` would read for the numbers of a `DrawDataset`.
 
         Args:
             batch: Of a `DrawDataset`, on the device.
             clip_len: Frames T of a training clip.
             seed: Seed of its random frames.
+            sampling: How they are sampled.
         """
         clip, person = batch["clip"], batch["person"]
         num_frames = self.num_frames[clip]
         frames = batch["frames"] if "frames" in batch.tensors else sample_train(
-            num_frames, clip_len, seed, batch["draw"])
+            num_frames, clip_len, seed, batch["draw"], sampling)
         known = person < self.num_persons[clip][:, None]  # (N, M)
         rows = self.start[clip][:, None] + person * num_frames[:, None] * known
-        rows = rows[..., None] + frames[:, None]
+        rows = rows[..., None] + frames.clamp(min=0)[:, None]
         keypoints, scores = (
             each.index_select(0, rows.flatten()).view(*rows.shape, *each.shape[1:]).float()
             for each in (self.keypoints, self.scores))
-        known = known[:, :, None, None]
+        known = (known[:, :, None] & (frames >= 0)[:, None])[..., None]
         return KeypointBatch(
             keypoints=torch.where(known[..., None], keypoints, 0.0),
             scores=torch.where(known, scores, 0.0), frame_size=self.frame_size[clip],

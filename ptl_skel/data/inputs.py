@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ptl_skel.data.cameras import Camera
 from ptl_skel.data.dataset import KeypointBatch
-from ptl_skel.data.transforms import Augmentation, compact_box, crop_resize, frame_box
+from ptl_skel.data.transforms import (
+    Augmentation,
+    compact_box,
+    crop_resize,
+    follow_box,
+    frame_box,
+    relative_to,
+)
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
@@ -32,6 +40,8 @@ class InputMaker:
         eval_size: The same at validation and test.
         test_clips: Clips taken from each sample at test time.
         test_flip: Test on the horizontal flip of each clip as well.
+        box: What heatmaps show: ``clip``, the square around the persons in all frames, or
+            ``follow``, in each frame the square that a stream knows by then.
 
     Raises:
         UserError: Camera, representation and coordinates do not fit each other, or an argument of
@@ -47,6 +57,7 @@ class InputMaker:
     eval_size: int
     test_clips: int
     test_flip: bool
+    box: Literal["clip", "follow"] = "clip"
 
     def __post_init__(self) -> None:
         if self.camera is not None:
@@ -57,6 +68,9 @@ class InputMaker:
         if self._reaching == 3 and not self.representation.spatial:
             raise UserError("the file holds 3D coordinates; heatmaps need 2D pixels: project them "
                             "by a camera, e.g. --data.camera camera/moving.yaml")
+        if self.box == "follow" and (self._reaching == 3 or not self.representation.cropped):
+            raise UserError("`data.box` follow is for heatmaps of 2D keypoints, which show a box; "
+                            "leave it out")
         augment = self.augment
         if self._reaching == 3 and (augment.rotation or augment.scale or augment.shift):
             raise UserError("`rotation`, `scale` and `shift` of `data.augment` change pixels, but "
@@ -99,12 +113,20 @@ class InputMaker:
         if self._reaching == 3:
             inputs = self.representation(keypoints, scores, size, dtype)
             return _flip_some(inputs, self.representation.flip, self.augment.flip)
-        box = self._box(keypoints, scores, frame_size)
+        keypoints, box = self._find_box(keypoints, scores, frame_size)
         keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)
         return self.representation(keypoints, scores, size, dtype)
 
     def evaluate(self, batch: KeypointBatch, dtype: torch.dtype, *, several: bool) -> Tensor:
         """Inputs ``(N * views, C, T, H, W)``; a clip has one view, or `several` as at the test."""
+        keypoints, scores = self.place(batch, several=several)
+        inputs = self.representation(keypoints, scores, (self.eval_size, self.eval_size), dtype)
+        if several and self.test_flip:
+            inputs = _add_flipped(inputs, self.representation.flip)
+        return inputs
+
+    def place(self, batch: KeypointBatch, *, several: bool) -> tuple[Tensor, Tensor]:
+        """Keypoints and scores of the clips `evaluate` renders, 2D ones in pixels of the maps."""
         keypoints, scores, frame_size = (
             batch[name] for name in ("keypoints", "scores", "frame_size"))
         size = self.eval_size, self.eval_size
@@ -112,19 +134,24 @@ class InputMaker:
             look = self.camera.around if several else self.camera.still
             keypoints, scores = look(keypoints, scores)
             frame_size = self.camera.frames(keypoints)
+        clips = self.test_clips if several else 1
+        if self.box == "follow":  # in each of the clips by itself
+            keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
+            frame_size, clips = frame_size.repeat_interleave(clips, 0), 1
         if self._reaching == 2:
-            keypoints = crop_resize(keypoints, self._box(keypoints, scores, frame_size), size)
-        if several:
-            keypoints, scores = (_split_clips(each, self.test_clips)
-                                 for each in (keypoints, scores))
-        inputs = self.representation(keypoints, scores, size, dtype)
-        if several and self.test_flip:
-            inputs = _add_flipped(inputs, self.representation.flip)
-        return inputs
+            keypoints = crop_resize(*self._find_box(keypoints, scores, frame_size), size)
+        if clips > 1:
+            keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
+        return keypoints, scores
 
-    def _box(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
+    def _find_box(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor
+                  ) -> tuple[Tensor, Tensor]:
+        """Keypoints, and the box ``(N, 4)`` in their unit that the inputs show."""
+        if self.box == "follow":
+            keypoints = relative_to(keypoints, follow_box(keypoints, scores, frame_size))
+            return keypoints, frame_box(keypoints, scores, torch.ones_like(frame_size))
         find_box = compact_box if self.representation.cropped else frame_box
-        return find_box(keypoints, scores, frame_size)
+        return keypoints, find_box(keypoints, scores, frame_size)
 
 
 def _split_clips(values: Tensor, num_clips: int) -> Tensor:

@@ -4,6 +4,10 @@ Uniform sampling takes T frames spread over the whole clip, whatever its length,
 is seen from start to end: a clip of less than T frames is repeated from some start; one of less
 than 2 T loses single frames; of any other, each of T equal segments gives one frame.
 
+Two more ways are for training only. A network that is asked before the action is over has to know
+beginnings: half of its clips are sampled from a first part of random length. A network that sees
+every n-th frame of a camera has to know that speed: its clips are windows of evenly spaced frames.
+
 Random numbers of training are counter-based: each is an integer hash of the seed, the draw and its
 place. So frames are the same on every device, in every process and in any batch.
 
@@ -15,6 +19,8 @@ Reference:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +30,24 @@ TEST_SEED = 255
 """Seed of the sampler at test time, the one of the reference implementation (PYSKL)."""
 
 
-def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor) -> Tensor:
+Sampling = Literal["uniform", "first_part", "camera_rate"]
+"""How frames of training clips are sampled; see `sample_train`."""
+
+ABSENT = -1
+"""In place of a frame: there is nothing to see."""
+
+SHORTEST_PART = 15
+"""Per cent of a clip that the shortest first part has."""
+
+FEWEST = 8
+"""Frames that a window shows at least, of a clip that has so many."""
+
+STRIDES = 3
+"""The largest stride of a window; with 2, a camera of 30 frames a second is seen at 15."""
+
+
+def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
+                 sampling: Sampling = "uniform") -> Tensor:
     """Frames of random clips, ``(N, clip_len)``; the same seed and draw give the same frames.
 
     Args:
@@ -32,10 +55,46 @@ def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor) ->
         clip_len: How many of them are taken.
         seed: Of all draws.
         draws: Number of each draw, int64 ``(N,)``, on the device of `num_frames`.
+        sampling: ``uniform`` spreads the frames over the clip. ``first_part`` does so for half of
+            the draws, and for the others over the first 15 to 100 % of the clip. ``camera_rate``
+            takes each first, second or third frame up to a random one, or in half of the draws up
+            to the last one, as a camera that has just shown that frame; in three of ten draws the
+            stride is as large as it takes to see all of the clip until then. Frames before the
+            start of the clip are `ABSENT`.
     """
-    frames = num_frames[:, None]
-    place = torch.arange(clip_len + 1, device=num_frames.device)
+    place = torch.arange(clip_len + 4, device=num_frames.device)
     bits = _hash(_hash(_hash(torch.full_like(draws, seed)) + draws)[:, None] + place)
+    frames, bits, others = num_frames[:, None], bits[:, : clip_len + 1], bits[:, clip_len + 1 :]
+    if sampling == "camera_rate":
+        return _window(frames, clip_len, others)
+    if sampling == "first_part":
+        frames = _first_part(frames, others)
+    return _spread(frames, clip_len, bits)
+
+
+def _first_part(frames: Tensor, bits: Tensor) -> Tensor:
+    """How many frames of each clip ``(N, 1)`` are looked at."""
+    shortest = ((SHORTEST_PART * frames + 50) // 100).clamp(min=1)
+    part = shortest + _below(frames - shortest + 1, bits[:, :1])
+    return torch.where(bits[:, 1:2] < 0, part, frames)
+
+
+def _window(frames: Tensor, clip_len: int, bits: Tensor) -> Tensor:
+    """Evenly spaced frames ``(N, clip_len)``, `ABSENT` before the start of a clip."""
+    of_ten = _below(torch.full_like(frames, 10 * STRIDES), bits[:, :1])
+    stride = 1 + of_ten // 10
+    first = torch.minimum(frames, FEWEST * stride) - 1
+    last = first + _below(frames - first, bits[:, 2:3])
+    last = torch.where(bits[:, 1:2] < 0, frames - 1, last)
+    covering = -(-(last + 1) // clip_len)
+    stride = torch.where(of_ten % 10 < 3, torch.maximum(stride, covering), stride)
+    chosen = last - stride * torch.arange(clip_len - 1, -1, -1, device=frames.device)
+    return torch.where(chosen >= 0, chosen, ABSENT)
+
+
+def _spread(frames: Tensor, clip_len: int, bits: Tensor) -> Tensor:
+    """Frames ``(N, clip_len)`` over the whole of clips with that many ``(N, 1)``."""
+    place = torch.arange(clip_len + 1, device=frames.device)
     repeated = (_below(frames, bits[:, :1]) + place[:-1]) % frames
     # A random order of T + 1 places; the first of them are where single frames are left out.
     gaps = torch.zeros_like(bits).scatter(1, bits.argsort(1), (place < frames - clip_len).long())

@@ -22,6 +22,10 @@ BOX_PADDING = 0.25
 """How much wider than the persons a box is on each side, relative to its half size (PYSKL)."""
 MIN_BOX = 10.0
 """Persons narrower or lower than this many pixels get no box of their own (PYSKL)."""
+FOLLOWING = 0.1
+"""Share of the way to the persons that the centre of a `follow_box` goes in a frame."""
+SHRINKING = 0.05
+"""Share of the way to a smaller size that a `follow_box` goes in a frame; it grows at once."""
 
 
 def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
@@ -47,6 +51,39 @@ def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor
     return torch.where((extent >= MIN_BOX).all(1, keepdim=True), square, frame)
 
 
+def follow_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
+    """A square for each frame, ``(N, T, 4)``, that depends on this frame and earlier ones only.
+
+    It is the box that a stream can know. The centre follows that of the persons with a delay, the
+    size grows with them at once and shrinks slowly. Where nobody is visible it stays; before the
+    first person it is the square around the frame. `ptl_skel.deploy.runtime` has the same rule.
+
+    Args:
+        keypoints: ``(N, M, T, V, 2)``; joints of score 0 are ignored.
+        scores: ``(N, M, T, V)``.
+        frame_size: Height and width of the frame, ``(N, 2)``.
+    """
+    counted = (scores > 0)[..., None]
+    low = torch.where(counted, keypoints, math.inf).amin((1, 3))  # (N, T, 2)
+    high = torch.where(counted, keypoints, -math.inf).amax((1, 3))
+    extent = (high - low).amax(-1, keepdim=True)
+    seen = extent >= MIN_BOX  # false where nobody is: the extent is then -inf
+    centers, halves = (low + high) / 2, extent / 2 * (1 + BOX_PADDING)
+    center, half = frame_size.flip(1) / 2, frame_size.amax(1, keepdim=True) / 2
+    known = torch.zeros_like(seen[:, 0])
+    boxes = []
+    for now, new_center, new_half in zip(seen.unbind(1), centers.unbind(1), halves.unbind(1),
+                                         strict=True):
+        first = now & ~known
+        known = known | now
+        moved = center + FOLLOWING * (new_center - center)
+        resized = torch.maximum(new_half, half + SHRINKING * (new_half - half))
+        center = torch.where(first, new_center, torch.where(now, moved, center))
+        half = torch.where(first, new_half, torch.where(now, resized, half))
+        boxes.append(torch.cat([center - half, center + half], 1))
+    return torch.stack(boxes, 1)
+
+
 def frame_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
     """The whole frame, ``(N, 4)``; takes what `compact_box` takes."""
     return torch.cat([torch.zeros_like(frame_size), frame_size.flip(1)], 1).to(keypoints.dtype)
@@ -57,6 +94,12 @@ def crop_resize(keypoints: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor
     corner, extent = box[:, :2], box[:, 2:] - box[:, :2]
     scale = torch.stack([size[1] / extent[:, 0], size[0] / extent[:, 1]], 1)
     return (keypoints - _each(corner)) * _each(scale)
+
+
+def relative_to(keypoints: Tensor, boxes: Tensor) -> Tensor:
+    """Keypoints relative to the box of their frame ``(N, T, 4)``, which becomes 0 to 1."""
+    corner, extent = boxes[..., :2], boxes[..., 2:] - boxes[..., :2]
+    return (keypoints - corner[:, None, :, None]) / extent[:, None, :, None]
 
 
 def random_crop(

@@ -42,7 +42,7 @@ class Representation(ABC):
     @property
     @abstractmethod
     def num_channels(self) -> int:
-        """Channels C of the inputs."""
+        """Channels C of the inputs, made of pixels."""
 
     @abstractmethod
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],

@@ -1,4 +1,4 @@
-"""Coordinates of keypoints, for graph networks."""
+"""Coordinates of keypoints, for networks without heatmaps."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Coordinates(Representation):
         self.parents = list(joints)
         for joint, parent in bones:
             self.parents[joint] = parent
-        self.root = min(set(joints) - {joint for joint, _ in bones}, default=0)
+        self.root = root_of(layout, bones)
 
     @property
     def num_channels(self) -> int:
@@ -80,7 +80,7 @@ class Coordinates(Representation):
         """Streams ``(N, 3, T, M, V)``; see the class."""
         keypoints, scores = keypoints[:, : self.persons], scores[:, : self.persons]
         spatial = keypoints.shape[-1] == 3
-        values = (self._relative_to_root(keypoints, scores) if spatial
+        values = (relative_to_root(keypoints, scores, self.root) if spatial
                   else _relative_to_frame(keypoints, scores, size))  # (N, 3, M, T, V)
         missing = self.persons - values.shape[2]
         values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing)).transpose(2, 3)
@@ -92,27 +92,78 @@ class Coordinates(Representation):
             values = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, 1))
         return values.to(dtype)
 
-    def _relative_to_root(self, keypoints: Tensor, scores: Tensor) -> Tensor:
-        """x, y and z of 3D joints ``(N, 3, M, T, V)``; 0 where a joint is missing.
+    def flip(self, inputs: Tensor) -> Tensor:
+        """See `Representation` and `flip_coordinates`."""
+        return flip_coordinates(inputs, self.layout)
 
-        The origin is the mean of all joints where the root of the first person is never seen.
-        """
+
+class NormalizedCoordinates(Representation):
+    """Coordinates that do not depend on where persons are and how large, and what is missing.
+
+    Of pixels: x and y, from -1 to 1 over the box around all persons in all frames. Of 3D
+    coordinates: x, y and z relative to the root, as `Coordinates` has them. The last channel is 1
+    for a joint that is known; all channels of a missing joint are 0. All persons of a batch are
+    kept: a network that does not depend on their number reads them, e.g.
+    `ptl_skel.backbones.Conv1D`.
+
+    Args:
+        layout: The joints.
+    """
+
+    spatial = True
+    mixed = False  # differences of coordinates need single precision
+
+    def __init__(self, layout: SkeletonLayout) -> None:
+        self.layout = layout
+
+    @property
+    def num_channels(self) -> int:
+        """x, y and known; of 3D coordinates one more."""
+        return 3
+
+    def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
+                 dtype: torch.dtype = torch.float32) -> Tensor:
+        """``(N, 3, T, M, V)``, of 3D coordinates ``(N, 4, T, M, V)``; see the class."""
         known = scores > 0
-        seen = known[:, 0, :, self.root]  # (N, T)
-        first = seen.to(torch.uint8).argmax(1)
-        root = keypoints[torch.arange(len(first), device=first.device), 0, first, self.root]
-        values = torch.where(known[..., None], keypoints, 0.0)
-        mean = values.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp_min(1)[:, None]
-        origin = torch.where(seen.any(1, keepdim=True), root, mean)[:, None, None, None]
-        return torch.where(known[..., None], keypoints - origin, 0.0).movedim(-1, 1)
+        if keypoints.shape[-1] == 3:
+            values = relative_to_root(keypoints, scores, root_of(self.layout, self.layout.tree))
+        else:
+            values = _relative_to_frame(keypoints, scores, size)[:, :2] * known[:, None]
+        return torch.cat([values, known[:, None]], 1).transpose(2, 3).to(dtype)
 
     def flip(self, inputs: Tensor) -> Tensor:
-        """See `Representation`: x becomes -x, left and right joints are exchanged.
+        """See `Representation` and `flip_coordinates`."""
+        return flip_coordinates(inputs, self.layout)
 
-        In 3D the mirror stands in the origin, since coordinates are relative to it.
-        """
-        flipped = reorder(inputs, self.layout.mirrored_joints, -1)
-        return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
+
+def root_of(layout: SkeletonLayout, bones: Sequence[tuple[int, int]]) -> int:
+    """The first joint without a bone; joint 0 if each has one."""
+    return min(set(range(layout.num_joints)) - {joint for joint, _ in bones}, default=0)
+
+
+def relative_to_root(keypoints: Tensor, scores: Tensor, root: int) -> Tensor:
+    """x, y and z of 3D joints ``(N, 3, M, T, V)``; 0 where a joint is missing.
+
+    The origin is the root of the first person in the first frame that shows it; the mean of all
+    joints where none does.
+    """
+    known = scores > 0
+    seen = known[:, 0, :, root]  # (N, T)
+    first = seen.to(torch.uint8).argmax(1)
+    origin = keypoints[torch.arange(len(first), device=first.device), 0, first, root]
+    values = torch.where(known[..., None], keypoints, 0.0)
+    mean = values.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp_min(1)[:, None]
+    origin = torch.where(seen.any(1, keepdim=True), origin, mean)[:, None, None, None]
+    return torch.where(known[..., None], keypoints - origin, 0.0).movedim(-1, 1)
+
+
+def flip_coordinates(inputs: Tensor, layout: SkeletonLayout) -> Tensor:
+    """Flips ``(N, C, T, M, V)``: x becomes -x, left and right joints are exchanged.
+
+    In 3D the mirror stands in the origin, since coordinates are relative to it.
+    """
+    flipped = reorder(inputs, layout.mirrored_joints, -1)
+    return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
 
 
 def _relative_to_frame(keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import time
@@ -18,8 +19,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from ptl_skel.atomic import write_text
 from ptl_skel.command import console
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import LOSS
 from ptl_skel.runs.environment import git_commit, machine, versions
 from ptl_skel.runs.record import CONFIG, ERROR, read_result, write_result
+
+TRAIN_LOSS = f"train/{LOSS}"
 
 
 class RunRecord(Callback):
@@ -65,12 +69,17 @@ class RunRecord(Callback):
             earlier = read_result(run_dir)
             self.result["metrics"] = {name: value for name, value in earlier["metrics"].items()
                                       if not name.startswith("test/")}
-            if "epochs" in earlier:
-                self.result["epochs"] = earlier["epochs"]
+            self.result |= {name: earlier[name] for name in ("epochs", "diverged")
+                            if name in earlier}
 
     def update(self, **facts: Any) -> None:
         """Adds what has become known."""
         self.result.update(facts)
+        self._write()
+
+    def add_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Adds metrics that the trainer does not know."""
+        self.result["metrics"].update(metrics)
         self._write()
 
     def finish(self, **facts: Any) -> None:
@@ -151,6 +160,8 @@ class RunRecord(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes the last values of the learning curve."""
         self.result["epochs"] = trainer.current_epoch + 1
+        if not math.isfinite(float(trainer.callback_metrics.get(TRAIN_LOSS, 0.0))):
+            self.result.setdefault("diverged", trainer.current_epoch + 1)
         self._take_metrics(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

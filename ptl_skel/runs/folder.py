@@ -23,6 +23,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ptl_skel.errors import UserError
+from ptl_skel.locks import lock_file
 from ptl_skel.runs.process import die_with
 
 DECISIONS = "PTL_SKEL_DECISIONS"
@@ -37,6 +38,8 @@ def reserve_folder(wanted: Path) -> Path:
     Raises:
         UserError: The folder cannot be made.
     """
+    if wanted.exists() and not wanted.is_dir():
+        raise UserError(f"--run_dir {wanted} is a file; give the name of a folder")
     number, folder = 1, wanted
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -67,14 +70,11 @@ def lock_folder(folder: Path) -> IO[str]:
     except OSError as error:
         raise UserError(f"--run_dir {folder} cannot be written: {error.strerror}") from error
     try:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(lock)
     except BlockingIOError as error:
+        lock.close()
         raise UserError(f"another process is working in {folder}; wait for it, or give another "
                         "--run_dir") from error
-    except (ImportError, OSError):  # Windows; a disk without locks
-        pass
     return lock
 
 
@@ -95,7 +95,9 @@ class Ranks:
         """What rank 0 has decided so far, for the processes that Lightning starts from it."""
         self._inherited = _take_decisions()
         environment = getattr(trainer.strategy, "cluster_environment", None)
-        self._all_at_once = environment is not None and environment.creates_processes_externally
+        # A process that Lightning has started from another one looks like one of torchrun's.
+        self._all_at_once = (self._inherited is None and environment is not None
+                             and environment.creates_processes_externally)
         if (trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment)
                 and not self._all_at_once):
             raise UserError(f"--trainer.num_nodes {trainer.num_nodes} needs torchrun or Slurm, "
@@ -112,6 +114,14 @@ class Ranks:
         """Whether this process is rank 0."""
         return self.trainer.global_rank == 0
 
+    def meet(self) -> None:
+        """Waits for the other processes, where torchrun or Slurm starts all of them at once.
+
+        To be called before anything is decided.
+        """
+        if self._all_at_once and self.trainer.world_size > 1:
+            self.trainer.strategy.setup_environment()
+
     def decide(self, decision: Callable[[], Any]) -> Any:
         """What rank 0 decides, in every process.
 
@@ -124,13 +134,10 @@ class Ranks:
         """
         if self.trainer.world_size == 1:
             return decision()
-        if torch.distributed.is_initialized():
+        if self._all_at_once or torch.distributed.is_initialized():
             return self._broadcast(decision)
         if self._inherited is not None:
             return next(self._inherited)
-        if self._all_at_once:
-            self.trainer.strategy.setup_environment()
-            return self._broadcast(decision)
         self.decisions.append(decision())
         return self.decisions[-1]
 

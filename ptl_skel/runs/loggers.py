@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
+from ptl_skel.errors import UserError
 from ptl_skel.runs.record import read_metrics
 
 
@@ -42,6 +43,28 @@ COST = ("params", "gmacs", "latency_ms")
 """What a run logs of the cost of its network."""
 
 
+def _wandb_mode(mode: str) -> str:
+    """A run that an agent of ``wandb sweep`` has started is always online."""
+    return "online" if "WANDB_SWEEP_ID" in os.environ else mode
+
+
+def check_wandb(mode: str) -> None:
+    """Logs in where a run is to be mirrored online; at a terminal, W&B asks for a missing key.
+
+    Raises:
+        UserError: There is no key.
+    """
+    if _wandb_mode(mode) != "online":
+        return
+    import wandb
+
+    try:
+        wandb.login()
+    except wandb.errors.UsageError as error:
+        raise UserError("--wandb online needs the key of an account: `wandb login` stores it, or "
+                        "WANDB_API_KEY holds it; --wandb offline needs none") from error
+
+
 def wandb_loggers(run_dir: Path, mode: str, config: Mapping[str, Any], cost: Mapping[str, Any],
                   ) -> list[WandbLogger]:
     """Mirrors a run in Weights & Biases; no logger where that is off.
@@ -49,12 +72,10 @@ def wandb_loggers(run_dir: Path, mode: str, config: Mapping[str, Any], cost: Map
     Args:
         run_dir: Folder of the run, which exists.
         mode: ``off``, ``offline``, which writes only into the folder of the run, or ``online``.
-            A run that an agent of ``wandb sweep`` has started is always online.
         config: Settings of the run.
         cost: Of its network; `COST` becomes the summary.
     """
-    if "WANDB_SWEEP_ID" in os.environ:
-        mode = "online"
+    mode = _wandb_mode(mode)
     if mode == "off":
         return []
     import wandb

@@ -48,9 +48,16 @@ def read_predictions(run: Path) -> Predictions:
         UserError: It is damaged.
     """
     path = run if run.suffix == ".npz" else run / "predictions.npz"
+    if not run.exists():
+        raise MissingFileError(f"{run} does not exist; give the folder of a run, or its "
+                               "predictions.npz")
+    if run.suffix != ".npz" and run.is_file():
+        raise UserError(f"{run} is neither the folder of a run nor an .npz file of predictions")
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; `ptl-skel test` on a checkpoint of the "
                                "run writes one")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is damaged, or was not written by `ptl-skel test` or `predict`")
     try:
         with np.load(path, allow_pickle=False) as file:
             names = ("clip", "label", "probabilities", "class_names")

@@ -19,7 +19,7 @@ def die_with(parent: int) -> Callable[[], None] | None:
         The call, safe between fork and exec; None where the system is not Linux.
     """
     if sys.platform != "linux":
-        return None
+        return None  # as Popen(preexec_fn=...) takes it; Windows has no such argument
     pr_set_pdeathsig, libc = 1, ctypes.CDLL(None)
 
     def ask() -> None:

@@ -8,6 +8,10 @@
     result.json       what ran where, what it cost, how it ended, its metrics, scores of classes
     predictions.npz   class probabilities of each clip of the test
     error.txt         the traceback of a run that failed
+
+A run whose training loss stopped being a number has the epoch of that, counted from 1, as
+``diverged`` in ``result.json``. It still finishes: what is tested is the best checkpoint, which may
+be an earlier one.
 """
 
 from __future__ import annotations

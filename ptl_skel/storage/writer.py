@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import hashlib
 import importlib.metadata
 import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,10 +21,12 @@ import numpy as np
 
 from ptl_skel.atomic import write_text
 from ptl_skel.errors import UserError
+from ptl_skel.locks import lock_file
 from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.reader import KeypointFile
 from ptl_skel.storage.schema import (
     FORMAT,
+    MOMENTS,
     NUMBERS,
     PARTS,
     SCHEMA_VERSION,
@@ -38,9 +38,6 @@ from ptl_skel.storage.schema import (
     UpToDate,
     valid_clip,
 )
-
-if sys.platform != "win32":
-    import fcntl
 
 _COPY_BYTES = 16 * 2**20
 
@@ -110,16 +107,11 @@ class ClipWriter:
 
     def _lock(self) -> None:
         """Prevents a second process from doing the same work at the same time."""
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise FileTakenError(f"another process is writing {self.path}; wait for it, or "
-                                     "give another --out") from error
-            except OSError as error:
-                if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP}:
-                    raise
-                # A file system without locks: as on Windows, a second process is not prevented.
+        try:
+            lock_file(self._journal)
+        except BlockingIOError as error:
+            raise FileTakenError(f"another process is writing {self.path}; wait for it, or give "
+                                 "another --out") from error
 
     def _discard(self) -> None:
         """Removes the unfinished work; the job first, so that a rest is not taken for work."""
@@ -180,7 +172,8 @@ class ClipWriter:
                 "id": clip.id, "label": clip.label, "start": start, "num_frames": frames,
                 "num_persons": persons, "height": clip.frame_size[0], "width": clip.frame_size[1],
                 "subject": clip.subject, "camera": clip.camera, "setup": clip.setup,
-                "replication": clip.replication})
+                "replication": clip.replication, "fps": clip.fps,
+                "first_frame": clip.first_frame})
             start += persons * frames
         self._keypoints.flush()
         self._scores.flush()
@@ -294,6 +287,10 @@ class ClipWriter:
         for name in NUMBERS:
             clips[name] = np.array([clip[name] for clip in self.index],
                                    np.int64 if name == "start" else np.int32)
+        for name, dtype in MOMENTS.items():
+            values = np.array([clip.get(name, 0) for clip in self.index], dtype)
+            if values.any():
+                clips[name] = values
         # Groups are made one by one: those that HDF5 makes implicitly store the time.
         stored = file.create_group("splits")
         for protocol, parts in splits.items():

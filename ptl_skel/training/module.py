@@ -22,7 +22,7 @@ from torchmetrics.functional.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import GlobalAvgPool
+from ptl_skel.backbones.layers import GlobalAvgPool, is_causal
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import F1, LOSS, MEAN_CLASS, TOP1, TOP5
 from ptl_skel.training.averaging import AveragedWeights
@@ -161,6 +161,9 @@ class ActionRecognizer(LightningModule):
         class_weights: ``balanced`` weighs each training clip inversely to the frequency of its
             class: for rare classes, where sampling them more often (`data.balanced`) would repeat
             few clips too often. Use one of the two. None: all clips weigh the same.
+        loss_at: ``end``: the loss is that of the whole clip. ``every_output``: the loss of a causal
+            network is taken at each of its outputs over time, on the mean of the outputs so far,
+            and weighs the more the later the output is; so the network learns to answer early.
         warmup: Share of the steps in which the learning rate rises linearly; then it falls to 0
             along half a cosine.
         average: Share of all steps over which the weights that are validated, tested and kept are
@@ -183,6 +186,7 @@ class ActionRecognizer(LightningModule):
         dropout: float = 0.5,
         label_smoothing: float = 0.0,
         class_weights: Literal["balanced"] | None = None,
+        loss_at: Literal["end", "every_output"] = "end",
         warmup: float = 0.0,
         average: float = 0.0,
         batch_size: int = 16,
@@ -196,7 +200,11 @@ class ActionRecognizer(LightningModule):
                 raise UserError(f"`model.{name}` must lie in 0..1, got {value}")
         if lr_batch_size is not None and lr_batch_size < 1:
             raise UserError(f"`model.lr_batch_size` must be >= 1, got {lr_batch_size}")
+        if loss_at == "every_output" and not is_causal(backbone):
+            raise UserError("`model.loss_at` every_output needs a causal network, whose outputs "
+                            "do not depend on later frames: set `causal` of its convolutions")
         self.classifier = classifier(backbone, num_classes, dropout)
+        self.loss_at = loss_at
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         # Made for the training part at hand. Not a buffer: those are saved, and averaged by EMA.
@@ -223,7 +231,7 @@ class ActionRecognizer(LightningModule):
                 raise UserError("`class_weights` needs a data module with `class_counts`")
             self._weight = balance_weights(counts).to(device)
         if self.compiled:
-            self.classifier.compile()
+            (self.classifier if self.loss_at == "end" else self.classifier[0]).compile()
 
     def configure_callbacks(self) -> list[Callback]:
         """Averages the weights while training, if that is asked for."""
@@ -240,13 +248,29 @@ class ActionRecognizer(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        logits: Tensor = self(batch["inputs"])
         label = batch["label"]
-        loss = self.loss(logits, label)
+        if self.loss_at == "every_output":
+            logits, loss = self._answer_at_every_output(batch["inputs"], label)
+        else:
+            logits = self(batch["inputs"])
+            loss = self.loss(logits, label)
         right = (logits.argmax(1) == label).float().mean()
         self.log_dict({f"train/{LOSS}": loss, f"train/{TOP1}": right}, on_epoch=True, on_step=False,
                       batch_size=len(label), prog_bar=True, sync_dist=True)
         return loss
+
+    def _answer_at_every_output(self, inputs: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(N, K)`` at the end of each clip, and the loss of all its outputs."""
+        backbone, head = self.classifier
+        features = backbone(inputs)
+        begun = begun_outputs(inputs, features.shape[2])
+        logits = cast(nn.Sequential, head)[2:](means_so_far(features, begun))  # (N, T', K)
+        clips, outputs = logits.shape[:2]
+        weight = begun * torch.arange(1, outputs + 1, device=inputs.device)
+        each = F.cross_entropy(logits.flatten(0, 1), label.repeat_interleave(outputs),
+                               self._weight, label_smoothing=self.label_smoothing,
+                               reduction="none").view(clips, outputs)
+        return logits[:, -1], (each * weight).sum() / weight.sum()
 
     def _predict(self, batch: Batch, batch_idx: int) -> None:
         self.predictions.update(batch["clip"], batch["label"], self(batch["inputs"]),
@@ -291,6 +315,32 @@ class ActionRecognizer(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         schedule = LambdaLR(optimizer, lambda step: cosine(step / steps, self.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def means_so_far(features: Tensor, begun: Tensor) -> Tensor:
+    """Means over space, and over the outputs since the clip has begun, up to each output.
+
+    Args:
+        features: ``(N, C, T, H, W)``.
+        begun: See `begun_outputs`, ``(N, T)``.
+
+    Returns:
+        ``(N, T, C)``; 0 where nothing has begun.
+    """
+    each = features.movedim(1, -1).float().mean((2, 3)) * begun[..., None]
+    return each.cumsum(1) / begun.cumsum(1).clamp(min=1)[..., None]
+
+
+def begun_outputs(inputs: Tensor, outputs: int) -> Tensor:
+    """Which outputs over time come after the clip has begun, 1 or 0, ``(N, outputs)``.
+
+    Before that, its inputs ``(N, C, T, H, W)`` are 0. The last output always counts.
+    """
+    period = inputs.shape[2] // outputs
+    present = (inputs.movedim(1, -1)[:, : period * outputs] != 0).flatten(2).any(-1)  # (N, T)
+    begun = present.cumsum(1)[:, period - 1 :: period] > 0
+    begun[:, -1] = True
+    return begun.float()
 
 
 def cosine(progress: float, warmup: float) -> float:

@@ -7,8 +7,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ptl_skel.errors import UserError
+from ptl_skel.runs.record import read_result
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -19,9 +21,12 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}  # by the real path, so that each counts once
     for path in paths:
+        if not path.is_dir():
+            raise UserError(f"{path} is a file; give the folder of a run, or one that holds runs"
+                            if path.exists() else f"{path} does not exist")
         below = [path] if (path / "result.json").exists() else list(_below(path))
         if not below:
-            raise UserError(f"{path / 'result.json'} does not exist, nor is there one below; "
+            raise UserError(f"{path} holds no run: there is no result.json in it or below, as "
                             "`ptl-skel fit` leaves one in its folder")
         for folder in below:
             found.setdefault(folder.resolve(), folder)
@@ -41,13 +46,43 @@ def unrecorded_cells(path: Path) -> Iterator[str]:
     file = path / "sweep.json"
     if not file.is_file():
         return
+    state = _read_state(file)
     try:
-        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        for cell in state["cells"]:
             if not (path / cell["name"] / "result.json").exists():
                 error = f", {cell['error']}" if cell["error"] else ""
                 yield f"cell {cell['name']}: {cell['state']}{error}, no record"
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(f"{file} is damaged: {error!r}") from error
+
+
+def _read_state(file: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: {error!r}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{file} is damaged: it holds no sweep")
+    return state
+
+
+def descriptions(paths: Sequence[Path]) -> list[str]:
+    """What the files of the sweeps in some folders say about them, each once."""
+    texts = [_read_state(path / "sweep.json").get("description") for path in paths
+             if (path / "sweep.json").is_file()]
+    return list(dict.fromkeys(text.strip() for text in texts if text))
+
+
+def read_corrupted(run: Path) -> dict[tuple[str, float], float]:
+    """Accuracy of a run on corrupted keypoints, by kind and level; see `ptl-skel robustness`."""
+    found = {}
+    for file in sorted(run.glob("robustness/*/result.json")):
+        result = read_result(file.parent)
+        if result["status"] == "finished":
+            corruption = result["data"]["corruption"]
+            place = str(corruption["kind"]), float(corruption["level"])
+            found[place] = float(result["metrics"]["test/top1"])
+    return found
 
 
 def natural_order(value: object) -> list[tuple[int, str]]:

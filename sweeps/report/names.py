@@ -20,6 +20,7 @@ IGNORED = frozenset({
     "seed_everything", "run_dir", "wandb", "test_after_fit",
     "data.protocol",  # see `sweeps.report.study`: a fold, or refused
     "data.class_names", "data.num_workers", "data.in_memory", "data.on_device",
+    "data.live_score", *(f"data.live_score.{name}" for name in ("frame_rate", "stride", "memory")),
     *(f"trainer.{name}" for name in (
         "accelerator", "strategy", "logger", "enable_checkpointing", "enable_progress_bar",
         "enable_model_summary", "enable_autolog_hparams", "log_every_n_steps",
@@ -27,8 +28,8 @@ IGNORED = frozenset({
 })
 """Keys of a config that differ between the seeds of an arm, or do not affect what is learned."""
 
-BACKBONE = "model.backbone"
-SHIPPED = {BACKBONE: "backbone", "data.representation": "representation"}
+BACKBONE, CAMERA = "model.backbone", "data.camera"
+SHIPPED = {BACKBONE: "backbone", "data.representation": "representation", CAMERA: "camera"}
 """Keys whose values have a name of their own, and the folder of configs that gives it."""
 
 
@@ -59,7 +60,8 @@ def name_arms(arms: Sequence[Settings]) -> list[tuple[str, str]]:
 def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
     """The arms by names of shipped configs, and the keys in which they differ."""
     exact = {name for arm in arms for key, kind in SHIPPED.items()
-             for name, shipped in _shipped(kind, key) if _part(arm, key) == shipped}
+             for name, shipped in _shipped(kind, key)
+             if not _departures(_part(arm, key), shipped)}
     named = [_named(arm, exact) for arm in arms]
     keys = list(dict.fromkeys(key for arm in named for key in arm))
     columns: dict[str, str] = {}  # by its values in the arms, so that nothing is named twice
@@ -84,6 +86,8 @@ def _plain(value: Any) -> Any:
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if key == CAMERA and isinstance(value, dict):  # has no class to choose: only arguments
+        value = {"class_path": "Camera", "init_args": value}
     if isinstance(value, dict) and "class_path" in value:
         name = value["class_path"]
         yield key, name
@@ -129,7 +133,7 @@ def _named(arm: Settings, exact: Collection[str]) -> Settings:
         own = _part(arm, key)
         distances = [(len(departures) + (name not in exact), name not in exact, name, departures)
                      for name, shipped in _shipped(kind, key) if shipped[key] == own.get(key)
-                     for departures in [_departures(own, shipped)]]
+                     for departures in [_departures(_relevant(key, own, shipped), shipped)]]
         if distances:
             *_, named[key], departures = min(distances, key=lambda distance: distance[:3])
             named |= {f"{key}.{_last(name)}": value for name, value in departures.items()}
@@ -145,15 +149,24 @@ def _shipped(kind: str, key: str) -> list[tuple[str, Settings]]:
             for path in sorted((CONFIGS / kind).glob("*.yaml"))]
 
 
+def _relevant(key: str, own: Settings, shipped: Settings) -> Settings:
+    """Without the arguments of a camera that a shipped one leaves out, as it does not need them."""
+    return own if key != CAMERA else {name: own[name] for name in own if name in shipped}
+
+
 def _departures(own: Settings, shipped: Settings) -> Settings:
-    """What differs from a shipped config."""
-    keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own))])
+    """What differs from a shipped config.
+
+    A switch that the arm lacks is newer than its record, and was off.
+    """
+    keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own)
+                                  and not (key not in own and shipped[key] is False))])
     return {key: own.get(key) for key in keys
             if key not in own or key not in shipped or own[key] != shipped[key]}
 
 
 def _word(key: str, value: Any, keys: Sequence[str]) -> str:
-    if key in SHIPPED:
+    if key in SHIPPED and value is not None:
         return str(value).rpartition(".")[2]
     last = _last(key)
     name = last if sum(_last(other) == last for other in keys) == 1 else key

@@ -9,9 +9,10 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from sweeps.report.plots import Group
-from sweeps.report.study import Study
-from sweeps.report.tables import Row
+from .markdown import Comparison
+from .plots import Group
+from .study import Study
+from .tables import Row, live_rows
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -47,6 +48,7 @@ PAGE = Template("""<!DOCTYPE html>
 <body>
 <h1>$title</h1>
 <section><div class="scroll"><table>$table</table></div><ul>$notes</ul></section>
+$live
 $gaps
 $plots
 <section id="commands"><h2>Commands</h2>$commands</section>
@@ -69,28 +71,28 @@ document.querySelectorAll(".plots").forEach((section, number) => {
 """)
 
 
-def page(study: Study, groups: Sequence[Group], rows: Sequence[Row],
-         notes: Sequence[str]) -> str:
-    """The text of the page.
-
-    Args:
-        study: The arms.
-        groups: See `sweeps.report.plots`.
-        rows: See `sweeps.report.tables`.
-        notes: Of the table.
-    """
+def page(comparison: Comparison) -> str:
+    """The text of the page."""
+    study, rows = comparison.study, comparison.rows
+    live = live_rows(comparison.summaries)
     figures = json.dumps([[json.loads(plot.figure.to_json()) for plot in group.plots]
-                          for group in groups], separators=(",", ":"))
+                          for group in comparison.groups], separators=(",", ":"))
     gaps = study.gaps()
     return PAGE.substitute(
-        title=html.escape(f"{study.dataset}, {', '.join(study.folds)}"),
+        title=html.escape(comparison.title),
         plotly=get_plotlyjs(),
-        table=_row(rows[0], "th") + "".join(_row(row.values(), "td") for row in rows),
-        notes=_items(notes),
+        table=_table(rows),
+        live='<section><h2>Live recognition</h2><div class="scroll"><table>'
+        f"{_table(live)}</table></div></section>" if live else "",
+        notes=_items([*comparison.conclusions, *comparison.notes]),
         gaps=f'<section class="gaps"><h2>Failed and missing</h2><ul>{_items(gaps)}</ul></section>'
         if gaps else "",
-        plots="".join(map(_section, groups)), commands=_commands(study),
+        plots="".join(map(_section, comparison.groups)), commands=_commands(study),
         figures=figures.replace("<", "\\u003c"))  # a name like </script> must not end the script
+
+
+def _table(rows: Sequence[Row]) -> str:
+    return _row(rows[0], "th") + "".join(_row(row.values(), "td") for row in rows)
 
 
 def _row(cells: Iterable[str], tag: str) -> str:

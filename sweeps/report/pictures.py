@@ -9,7 +9,7 @@ from pathlib import Path
 import kaleido
 from kaleido.errors import BrowserFailedError, ChromeNotFoundError
 
-from sweeps.report.plots import Plot
+from .plots import Plot
 
 NO_BROWSER = ("no pictures: they need a working Chrome or Chromium, on PATH or named by "
               "BROWSER_PATH; report.html has the same plots")

@@ -5,7 +5,7 @@ Plotly reads the text of a figure as a kind of HTML; names pass through `escape`
 
 from __future__ import annotations
 
-import html
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,33 +13,23 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from sweeps.report.study import Study
-from sweeps.report.summary import (
+from .study import Study
+from .style import COLOURS, escape, name_axis, new_figure, shorten
+from .summary import (
     COST_UNITS,
     Summary,
     arm_confusion,
     class_recalls,
+    corrupted_of,
     costs_of,
     curves_of,
 )
-from sweeps.report.tables import p_text
+from .tables import p_text
 
 MAX_NUMBERS = 25
 """Classes up to which the cells of a confusion matrix show their number."""
-LETTERS = 30
-"""Longer names are shortened beside an axis; pointing at a mark shows them whole."""
-COLOURS = ("#0b62a4", "#d95f02", "#2b8a3e", "#c2255c", "#6741d9", "#8a5a00", "#0c8599", "#5d6875",
-           "#e03131", "#74b816")
 BLUES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c",
          "#08306b")
-AXIS = {"gridcolor": "#e3e6ea", "zeroline": False, "automargin": True, "ticks": "",
-        "title": {"standoff": 8}}
-STYLE = go.layout.Template(layout={
-    "font": {"family": "system-ui, 'DejaVu Sans', sans-serif", "size": 12, "color": "#20252c"},
-    "title": {"font": {"size": 14}, "x": 0, "xref": "container", "pad": {"l": 12}},
-    "colorway": COLOURS, "plot_bgcolor": "#fff", "paper_bgcolor": "#fff", "xaxis": AXIS,
-    "yaxis": AXIS, "margin": {"l": 12, "r": 16, "t": 40, "b": 12}, "hoverlabel": {"align": "left"},
-    "legend": {"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0}})
 
 
 @dataclass(frozen=True)
@@ -68,12 +58,14 @@ class Group:
         caption: How to read the plots.
         plots: One or more.
         min_width: Narrower screens scroll, px.
+        in_text: Shown in Markdown as well.
     """
 
     title: str
     caption: str
     plots: tuple[Plot, ...]
     min_width: int = 0
+    in_text: bool = False
 
 
 def plots_of(study: Study, summaries: Sequence[Summary]) -> list[Group]:
@@ -85,8 +77,9 @@ def plots_of(study: Study, summaries: Sequence[Summary]) -> list[Group]:
               "cheaper." + " Bars: standard deviation over seeds." * several,
               tuple(Plot(f"accuracy_vs_{cost.lower()}", cost,
                          accuracy_plot(summaries, costs, cost))
-                    for cost in COST_UNITS if (costs := costs_of(study.arms, cost)))),
-        _differences(study, summaries), _classes(study),
+                    for cost in COST_UNITS if (costs := costs_of(study.arms, cost))),
+              in_text=True),
+        _differences(study, summaries), _robustness(study), _classes(study),
         Group("Confusion matrix", "Of the clips of a class (row), the share that was assigned to "
               "each class (column), over all runs.",
               tuple(Plot(f"confusion_{file_name(summary.arm.name)}", summary.arm.name,
@@ -104,7 +97,14 @@ def _differences(study: Study, summaries: Sequence[Summary]) -> Group:
         return Group("", "", ())
     name = study.baseline.name
     return Group(f"Difference to {name}, 95 % interval", "",
-                 (Plot("differences", "", differences_plot(summaries, name)),))
+                 (Plot("differences", "", differences_plot(summaries, name)),), in_text=True)
+
+
+def _robustness(study: Study) -> Group:
+    kinds = dict.fromkeys(kind for arm in study.arms for kind, _ in corrupted_of(arm))
+    return Group("Accuracy on corrupted keypoints", "Mean of the runs; level 0 is the test itself.",
+                 tuple(Plot(f"robustness_{kind}", kind, robustness_plot(study, kind))
+                       for kind in kinds), in_text=True)
 
 
 def _classes(study: Study) -> Group:
@@ -119,7 +119,7 @@ def _classes(study: Study) -> Group:
 
 def accuracy_plot(summaries: Sequence[Summary], costs: Sequence[float], cost: str) -> go.Figure:
     """Accuracy of the arms against one of `COST_UNITS`, with the front of the best."""
-    figure = _figure(f"top-1 accuracy against {cost}", 430)
+    figure = new_figure(f"top-1 accuracy against {cost}", 430)
     points = sorted(zip(costs, summaries, range(len(costs)), strict=True),
                     key=lambda point: (point[0], point[1].top1.mean))
     front = [(value, 100 * summary.top1.mean) for value, summary, _ in points
@@ -133,7 +133,7 @@ def accuracy_plot(summaries: Sequence[Summary], costs: Sequence[float], cost: st
         spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
         side = "left" if value > middle else "right"  # else names leave the plot
         figure.add_scatter(
-            x=[value], y=[100 * summary.top1.mean], name=name, text=[_short(summary.arm.name)],
+            x=[value], y=[100 * summary.top1.mean], name=name, text=[shorten(summary.arm.name)],
             mode="markers+text", textposition=f"{('top', 'bottom')[place % 2]} {side}",
             marker={"size": 11, "color": COLOURS[number % len(COLOURS)]}, showlegend=False,
             error_y={"array": [100 * (deviation or 0)], "thickness": 1},
@@ -150,7 +150,7 @@ def accuracy_plot(summaries: Sequence[Summary], costs: Sequence[float], cost: st
 
 def differences_plot(summaries: Sequence[Summary], baseline: str) -> go.Figure:
     """Difference of each arm to the baseline with its interval, the first arm on top."""
-    figure = _figure("", 90 + 46 * len(summaries))
+    figure = new_figure("", 90 + 46 * len(summaries))
     for number, summary in enumerate(summaries):
         found, name = summary.difference, escape(summary.arm.name)
         if found is None:  # the baseline itself
@@ -165,9 +165,9 @@ def differences_plot(summaries: Sequence[Summary], baseline: str) -> go.Figure:
             hovertemplate=f"<b>{name}</b><br>{value:+.2f} [{low:+.2f}, {high:+.2f}] points<br>"
                           f"p {p_text(summary.p)}<br>covers {covers}<extra></extra>")
     figure.add_vline(0, line={"color": "#5d6875", "width": 1})
-    figure.update_xaxes(title_text=f"top-1, points above {_short(baseline)}", tickformat="+")
+    figure.update_xaxes(title_text=f"top-1, points above {shorten(baseline)}", tickformat="+")
     names = [summary.arm.name for summary in summaries if summary.difference]
-    figure.update_yaxes(**_categories(names), autorange="reversed")
+    figure.update_yaxes(**name_axis(names), autorange="reversed")
     return figure
 
 
@@ -181,21 +181,21 @@ def classes_plot(study: Study) -> go.Figure:
         place = study.arms.index(study.baseline)
         recalls = np.delete(recalls - recalls[:, [place]], place, 1)
         arms = tuple(arm for arm in arms if arm is not study.baseline)
-        title = f"points above {_short(study.baseline.name)}"
+        title = f"points above {shorten(study.baseline.name)}"
         reach = max(1.0, float(np.nanmax(np.abs(recalls), initial=0)))
         points = "%{z:+.0f}"
         style = {"zmin": -reach, "zmax": reach, "colorscale": "RdBu"}
     present = np.flatnonzero(~np.isnan(recalls[:, 0]))
     order = present[np.argsort(-recalls[present].mean(1), kind="stable")]  # best first
     names = [study.class_names[number] for number in order.tolist()]
-    figure = _figure(title, 130 + 19 * len(names))
+    figure = new_figure(title, 130 + 19 * len(names))
     figure.add_heatmap(
         z=np.round(recalls[order], 2), x=[escape(arm.name) for arm in arms],
         y=[escape(name) for name in names], xgap=1, ygap=1, showscale=False,
         textfont={"size": 10}, texttemplate=points, **style,
         hovertemplate=f"<b>%{{y}}</b><br>%{{x}}: {points.replace('.0', '.1')}<extra></extra>")
-    figure.update_xaxes(**_categories([arm.name for arm in arms]), dtick=1)
-    figure.update_yaxes(**_categories(names), autorange="reversed", dtick=1)
+    figure.update_xaxes(**name_axis([arm.name for arm in arms]), dtick=1)
+    figure.update_yaxes(**name_axis(names), autorange="reversed", dtick=1)
     return figure
 
 
@@ -204,7 +204,7 @@ def confusion_plot(study: Study, summary: Summary) -> go.Figure:
     shares = 100 * arm_confusion(study, summary.arm)
     names = [escape(name) for name in study.class_names]
     top1, mean_class = 100 * summary.top1.mean, 100 * summary.mean_class.mean
-    figure = _figure(f"{_short(summary.arm.name)}: top-1 {top1:.2f} %, mean-class "
+    figure = new_figure(f"{shorten(summary.arm.name)}: top-1 {top1:.2f} %, mean-class "
                      f"{mean_class:.2f} %", 210 + _cell(study) * len(names))
     figure.add_heatmap(
         z=np.round(shares, 1), x=names, y=names, zmin=0, zmax=100, xgap=1, ygap=1,
@@ -213,9 +213,9 @@ def confusion_plot(study: Study, summary: Summary) -> go.Figure:
     if len(names) <= MAX_NUMBERS:
         figure.update_traces(text=_numbers(shares), texttemplate="%{text}", textfont={"size": 10})
     figure.update_layout(plot_bgcolor="#eceff2")
-    figure.update_xaxes(**_categories(study.class_names), title_text="predicted class",
+    figure.update_xaxes(**name_axis(study.class_names), title_text="predicted class",
                         tickangle=-90, showgrid=False)
-    figure.update_yaxes(**_categories(study.class_names), title_text="true class",
+    figure.update_yaxes(**name_axis(study.class_names), title_text="true class",
                         autorange="reversed", showgrid=False)
     return figure
 
@@ -223,7 +223,7 @@ def confusion_plot(study: Study, summary: Summary) -> go.Figure:
 def curves_plot(study: Study, metric: str) -> go.Figure:
     """A metric over the epochs: mean and range over the runs of each arm."""
     scale = 1 if metric.endswith("loss") else 100
-    figure = _figure(metric + ", %" * (scale == 100), 400)
+    figure = new_figure(metric + ", %" * (scale == 100), 400)
     for number, arm in enumerate(study.arms):
         curve = curves_of(arm).get(metric)
         if curve is None:
@@ -243,18 +243,28 @@ def curves_plot(study: Study, metric: str) -> go.Figure:
     return figure
 
 
-def escape(name: str) -> str:
-    """A name as Plotly shows it letter by letter."""
-    return html.escape(name, quote=False)
+def robustness_plot(study: Study, kind: str) -> go.Figure:
+    """Accuracy of the arms against how much of one kind their keypoints are corrupted."""
+    figure = new_figure(f"top-1 accuracy, keypoints corrupted by {kind}", 400)
+    for number, arm in enumerate(study.arms):
+        points = [(level, accuracy) for (one, level), accuracy in corrupted_of(arm).items()
+                  if one == kind]
+        if points:
+            clean = statistics.fmean(run.top1 for run in arm.runs if run.corrupted)
+            levels, accuracies = zip((0.0, clean), *sorted(points), strict=True)
+            figure.add_scatter(
+                x=levels, y=np.round(100 * np.array(accuracies), 2), name=escape(arm.name),
+                mode="lines+markers", hovertemplate="%{y:.2f} %",
+                line={"color": COLOURS[number % len(COLOURS)], "width": 1.8})
+    figure.update_layout(hovermode="x unified")
+    figure.update_xaxes(title_text="level")
+    figure.update_yaxes(ticksuffix=" %", title_text="top-1 accuracy")
+    return figure
 
 
 def file_name(arm: str) -> str:
     """The name of an arm as a part of a file's name."""
     return "".join(letter if letter.isalnum() or letter in "._=-" else "-" for letter in arm)
-
-
-def _figure(title: str, height: int) -> go.Figure:
-    return go.Figure(layout={"template": STYLE, "title": {"text": title}, "height": height})
 
 
 def _compares(study: Study) -> bool:
@@ -264,16 +274,6 @@ def _compares(study: Study) -> bool:
 def _cell(study: Study) -> int:
     """Side of a cell of a confusion matrix in a picture, px."""
     return 30 if len(study.class_names) <= MAX_NUMBERS else 15
-
-
-def _short(name: str) -> str:
-    return escape(name if len(name) <= LETTERS else f"{name[:LETTERS - 1]}…")
-
-
-def _categories(names: Sequence[str]) -> dict[str, object]:
-    """An axis of names, which are not numbers or dates whatever they look like."""
-    return {"type": "category", "labelalias": {escape(name): _short(name) for name in names
-                                               if len(name) > LETTERS}}
 
 
 def _rare_shown() -> list[tuple[float, str]]:

@@ -2,14 +2,16 @@
 
 Two things are left to chance in a comparison: which clips are in the test part, and which seeds
 the runs began with. The 95 % interval of a difference covers both where both arms have two seeds or
-more, else only the clips; `Difference.covers_seeds` records which. `compare` defines it.
+more, else only the clips; `Difference.covers_seeds` records which. `compare` defines it for one
+test and for folds, `compare_splits` for splits that overlap, `pool` over data sets.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,8 @@ class Difference:
         high: Upper end.
         p: Of the test that there is no difference; two-sided, not corrected for the number of arms.
         covers_seeds: The interval and the test cover seeds and clips; else clips only.
+        error: Standard error.
+        freedom: Degrees of freedom of Student's t, of which the interval is made.
     """
 
     value: float
@@ -36,6 +40,13 @@ class Difference:
     high: float
     p: float
     covers_seeds: bool
+    error: float
+    freedom: float
+
+    @property
+    def centre(self) -> float:
+        """The middle of the interval."""
+        return (self.low + self.high) / 2
 
 
 def compare(arm: Correct, baseline: Correct) -> Difference:
@@ -77,14 +88,79 @@ def compare(arm: Correct, baseline: Correct) -> Difference:
         if covers_seeds:
             variances += [(runs.mean(1).var(ddof=1) / len(runs), len(runs) - 1)
                           for runs in (one, other)]
+    found = _difference(value, centre, [(part / folds**2, of_part) for part, of_part in variances],
+                        covers_seeds)
+    return found if covers_seeds else replace(found, p=swap_test(arm, baseline))
+
+
+def compare_splits(arm: Correct, baseline: Correct, train_clips: Sequence[int]) -> Difference:
+    """Accuracy of one arm minus that of another, over repeated splits of the same clips.
+
+    Clips are tested, and trained on, in several splits, so these are not independent: the variance
+    of the mean is that between splits times ``1 / J + n_test / n_train``, the degrees of freedom
+    are ``J - 1``. The differences of splits, each the mean over seeds, hold the chance of clips,
+    training sets and seeds. Their spread counts as at least that of rounding to one answer, else
+    equal differences would have an interval without width.
+
+    Args:
+        arm: Of each split ``(S, N)``.
+        baseline: Of the same splits and clips, ``(S', N)``.
+        train_clips: Clips that each split trains on.
+
+    Reference:
+        Nadeau and Bengio, Inference for the generalization error, 2003, section 4, the corrected
+        resampled t-test.
+    """
+    splits = len(arm)
+    differences = [one.mean() - other.mean() for one, other in zip(arm, baseline, strict=True)]
+    answers = min(one.size for one in [*arm, *baseline])
+    between = max(float(np.var(differences, ddof=1)), 1 / (12 * answers**2))
+    ratio = statistics.fmean(one.shape[1] / trained
+                             for one, trained in zip(arm, train_clips, strict=True))
+    value = float(np.mean(differences))
+    return _difference(value, value, [((1 / splits + ratio) * between, splits - 1)], True)
+
+
+def pool(differences: Sequence[Difference]) -> Difference:
+    """The mean of differences on several data sets, each of which counts alike.
+
+    Data sets are independent: the squared standard errors add up, the degrees of freedom are those
+    of Welch and Satterthwaite. It says how the arms differ on these data sets, not on others.
+    """
+    number = len(differences)
+    return _difference(
+        statistics.fmean(one.value for one in differences),
+        statistics.fmean(one.centre for one in differences),
+        [((one.error / number) ** 2, one.freedom) for one in differences],
+        all(one.covers_seeds for one in differences))
+
+
+def noninferiority(difference: Difference, margin: float) -> float:
+    """The one-sided p of the test that an arm is worse than the baseline by `margin` or more.
+
+    With p below 0.025 it is shown not to be: the 95 % interval of the difference ends above
+    ``-margin``.
+
+    Args:
+        difference: Of the arm to the baseline.
+        margin: In 0..1.
+
+    Reference:
+        Piaggio et al., Reporting of noninferiority and equivalence randomized trials, 2012.
+    """
+    return float(stats.t.sf((difference.centre + margin) / difference.error, difference.freedom))
+
+
+def _difference(value: float, centre: float, variances: Sequence[tuple[float, float]],
+                covers_seeds: bool) -> Difference:
+    """A difference whose squared error is the sum of variances, each with degrees of freedom."""
     variance = sum(part for part, _ in variances)
     freedom = variance**2 / sum(part**2 / of_part for part, of_part in variances)
-    error = math.sqrt(variance) / folds
+    error = math.sqrt(variance)
     reach = stats.t.ppf(0.975, freedom) * error
-    p = (2 * stats.t.sf(abs(centre) / error, freedom) if covers_seeds
-         else swap_test(arm, baseline))
-    return Difference(float(value), float(centre - reach), float(centre + reach), float(p),
-                      covers_seeds)
+    return Difference(float(value), float(centre - reach), float(centre + reach),
+                      float(2 * stats.t.sf(abs(centre) / error, freedom)), covers_seeds, error,
+                      float(freedom))
 
 
 def swap_test(arm: Correct, baseline: Correct) -> float:

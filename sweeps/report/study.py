@@ -12,11 +12,13 @@ import yaml
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import LIVE
 from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
-from sweeps.report.folders import find_runs, natural_order, unrecorded_cells
-from sweeps.report.names import Settings, name_arms, settings_of
-from sweeps.report.statistics import recalls
+
+from .folders import find_runs, natural_order, read_corrupted, unrecorded_cells
+from .names import Settings, name_arms, settings_of
+from .statistics import recalls
 
 T = TypeVar("T")
 
@@ -39,11 +41,16 @@ class Run:
         latency_ms: Median time of a forward pass with one clip.
         machine: Where that was measured.
         training_seconds: Time in training steps; 0 where a checkpoint of another run was tested.
+        train_clips: Clips it was trained on; 0 where that is not recorded.
         chosen_on_test: The checkpoint was chosen by its accuracy on the test part.
+        diverged: Epoch from which the training loss was not a number; None for a sound training.
         top1: Accuracy in 0..1.
         mean_class: Mean of the accuracies of the classes, 0..1.
+        live: Scores of live recognition by the names of `ptl_skel.metrics.LIVE`; none where the run
+            did not ask for them.
         predicted: Class of each clip of the test, ``(N,)``, in the order of its `Fold`.
         curve: The rows of ``metrics.csv``.
+        corrupted: Accuracy on corrupted keypoints, by kind and level; see `ptl-skel robustness`.
     """
 
     folder: Path
@@ -59,11 +66,15 @@ class Run:
     latency_ms: float
     machine: str
     training_seconds: float
+    train_clips: int
     chosen_on_test: bool
+    diverged: int | None = None
     top1: float = float("nan")
     mean_class: float = float("nan")
+    live: Mapping[str, float] = field(default_factory=dict)
     predicted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     curve: Sequence[Mapping[str, float]] = ()
+    corrupted: Mapping[tuple[str, float], float] = field(default_factory=dict)
 
     @property
     def cell(self) -> tuple[str, int]:
@@ -127,6 +138,12 @@ class Study:
     untested: tuple[Arm, ...]
     unrecorded: tuple[str, ...]
 
+    @property
+    def repeated(self) -> bool:
+        """Whether folds share test clips: they are repeated splits then."""
+        clips = [clip for fold in self.folds.values() for clip in fold.clip]
+        return len(set(clips)) < len(clips)
+
     def gaps(self) -> list[str]:
         """What is missing: runs that did not reach their test, and cells that no run has."""
         arms = [*self.arms, *self.untested]
@@ -153,8 +170,7 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     Args:
         paths: Folders of runs, or folders that hold some.
         baseline: Name of the arm that the others are compared with, or its beginning.
-        folds: The runs may be of several protocols, whose test clips are different parts of the
-            data set.
+        folds: The runs may be of several protocols: folds of the data set, or splits that overlap.
 
     Raises:
         UserError: A record is missing or damaged, runs cannot be compared or are the same cell, or
@@ -163,7 +179,8 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     reader = _Reader(folds)
     runs = [reader.read(folder) for folder in find_runs(paths) if not _only_predicts(folder)]
     if not runs:
-        raise UserError("there are only runs of `ptl-skel predict`, which have no test")
+        raise UserError(f"{', '.join(map(str, paths))}: only runs of `ptl-skel predict`, which "
+                        "have no test")
     tested = [run for run in runs if run.status == "tested"]
     if not tested:
         raise UserError(f"no run has a test: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
@@ -221,6 +238,7 @@ class _Reader:
                     f"{run.folder}: predictions.npz has {name} {value:.4f}, result.json "
                     f"{getattr(run, name):.4f}; they are not of the same test")
         return replace(run, predicted=predicted, curve=_curve(run.folder),
+                       corrupted=read_corrupted(run.folder),
                        top1=found["top1"], mean_class=found["mean_class"])
 
     def _check_data(self, folder: Path, dataset: str, protocol: str) -> None:
@@ -241,7 +259,7 @@ class _Reader:
         if (file.label < 0).any() or not len(file.label):
             raise UserError(f"{folder} was tested on clips without a label, or on none")
         if protocol not in self._firsts:
-            self._check_fold(protocol, folder, file)
+            self._check_classes(folder, file)
             self._firsts[protocol] = folder, file
             self.folds[protocol] = Fold(file.clip, file.label)
         first_folder, first = self._firsts[protocol]
@@ -251,14 +269,10 @@ class _Reader:
             raise UserError(str(error)) from error
         return file.label, file.probabilities.argmax(1), len(file.class_names)
 
-    def _check_fold(self, protocol: str, folder: Path, file: Predictions) -> None:
-        """Refuses a protocol that is not another fold."""
-        for other, (other_folder, first) in self._firsts.items():
+    def _check_classes(self, folder: Path, file: Predictions) -> None:
+        for other_folder, first in self._firsts.values():
             if file.class_names != first.class_names:
                 raise UserError(f"{folder} has other classes than {other_folder}")
-            if shared := set(file.clip) & set(first.clip):
-                raise UserError(f"{other} and {protocol} are not folds: {len(shared)} clips are "
-                                f"tested in both, e.g. {min(shared)}")
 
 
 def _read(read: Callable[[Path], T], folder: Path) -> T:
@@ -285,7 +299,10 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
         str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
         float(model["gmacs"]), float(model["latency_ms"]),
         f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
-        data["validation"] == "test part", top1, mean_class)
+        int(data.get("clips", {}).get("train", 0)), data["validation"] == "test part",
+        result.get("diverged"), top1, mean_class,
+        {name: float(result["metrics"][f"test/{name}"]) for name in LIVE
+         if f"test/{name}" in result["metrics"]})
 
 
 def _only_predicts(folder: Path) -> bool:

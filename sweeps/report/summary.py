@@ -9,8 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.report.statistics import Difference, compare, confusion, holm, pareto_front
-from sweeps.report.study import Arm, Run, Study
+from ptl_skel.errors import UserError
+
+from .statistics import (
+    Difference,
+    compare,
+    compare_splits,
+    confusion,
+    holm,
+    noninferiority,
+    pareto_front,
+)
+from .study import Arm, Run, Study
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,8 @@ class Summary:
         mean_class: The same of the mean accuracy of the classes.
         difference: To the baseline; None without one, and for itself.
         p: Of the difference, with Holm's correction over the arms.
+        inferiority: One-sided p of the test that the arm is worse than the baseline by the margin
+            or more, with Holm's correction over the arms.
         params: Number of parameters.
         gmacs: Multiply-accumulates of one clip, in billions.
         latency_ms: By machine, the median of the runs there.
@@ -43,6 +55,7 @@ class Summary:
     mean_class: Spread
     difference: Difference | None
     p: float | None
+    inferiority: float | None
     params: int
     gmacs: float
     latency_ms: dict[str, float]
@@ -58,10 +71,21 @@ CURVES = ("train/loss", "val/loss", "train/top1", "val/top1")
 """Columns of ``metrics.csv`` that are plotted."""
 
 
-def summarise(study: Study) -> list[Summary]:
-    """A summary of each arm, in the order of the study."""
+def summarise(study: Study, margin: float) -> list[Summary]:
+    """A summary of each arm, in the order of the study.
+
+    Args:
+        study: The arms.
+        margin: By how much less accurate than the baseline an arm may be to count as not inferior,
+            0..1.
+
+    Raises:
+        UserError: Splits overlap, and a run has not recorded how many clips it was trained on.
+    """
     differences = [_difference(study, arm) for arm in study.arms]
-    corrected = iter(holm([difference.p for difference in differences if difference]))
+    found = [difference for difference in differences if difference]
+    corrected = iter(holm([difference.p for difference in found]))
+    inferior = iter(holm([noninferiority(difference, margin) for difference in found]))
     top1 = [_spread(study, arm, lambda run: run.top1) for arm in study.arms]
     fronts = {cost: pareto_front(values, [spread.mean for spread in top1])
               for cost in COST_UNITS if (values := costs_of(study.arms, cost))}
@@ -69,6 +93,7 @@ def summarise(study: Study) -> list[Summary]:
         Summary(
             arm, top1[number], _spread(study, arm, lambda run: run.mean_class),
             differences[number], next(corrected) if differences[number] else None,
+            next(inferior) if differences[number] else None,
             arm.runs[0].params, arm.runs[0].gmacs, _latency(arm), _training(arm),
             tuple(cost for cost, front in fronts.items() if front[number]))
         for number, arm in enumerate(study.arms)]
@@ -124,16 +149,31 @@ def curves_of(arm: Arm) -> dict[str, dict[str, NDArray[np.float64]]]:
     return curves
 
 
+def corrupted_of(arm: Arm) -> dict[tuple[str, float], float]:
+    """Accuracy of an arm on corrupted keypoints by kind and level, the mean of its runs, 0..1."""
+    places = sorted({place for run in arm.runs for place in run.corrupted})
+    return {place: statistics.fmean(run.corrupted[place] for run in arm.runs
+                                    if place in run.corrupted) for place in places}
+
+
 def _difference(study: Study, arm: Arm) -> Difference | None:
     if study.baseline is None or arm is study.baseline:
         return None
-    correct: tuple[list[NDArray[np.bool_]], ...] = ([], [])
+    correct: tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]] = ([], [])
+    trained: list[Run] = []
     for protocol, fold in study.folds.items():
         runs = [one.runs_of(protocol) for one in (arm, study.baseline)]
         if all(runs):  # a fold that one of the two lacks cannot be compared; the gaps list it
             for one, where in zip(runs, correct, strict=True):
                 where.append(np.stack([run.predicted == fold.label for run in one]))
-    return compare(*correct) if correct[0] else None
+            trained.append(runs[0][0])
+    if not (study.repeated and len(trained) > 1):
+        return compare(*correct) if correct[0] else None
+    for run in trained:
+        if not run.train_clips:
+            raise UserError(f"{run.folder} has not recorded how many clips it was trained on, "
+                            "which the interval of splits that overlap needs")
+    return compare_splits(*correct, [run.train_clips for run in trained])
 
 
 def _spread(study: Study, arm: Arm, value: Callable[[Run], float]) -> Spread:

@@ -12,15 +12,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.report.study import Study
-from sweeps.report.summary import Spread, Summary, class_recalls, costs_of, machines_of
+from ptl_skel.metrics import DELAY, LIVE
+
+from .statistics import Difference
+from .study import Study
+from .summary import (
+    Spread,
+    Summary,
+    class_recalls,
+    corrupted_of,
+    costs_of,
+    machines_of,
+)
 
 Row = dict[str, str]
 
-MAX_CLASSES = 20
-"""Classes that the Markdown lists."""
-
-ESCAPED_STAR = "\\* "
 TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
        "±": r"$\pm$", "Δ": r"$\Delta$", "◆": r"$\diamond$", "†": r"$\dagger$",
        "‡": r"$\ddagger$", "<": "$<$",
@@ -36,11 +42,12 @@ def rows_of(study: Study, summaries: Sequence[Summary]) -> list[Row]:
         row = {
             "arm": arm.name,
             "seeds": f"{len(arm.seeds)}" + " †" * bool(_lacking(study, summary)),
-            "top-1 %": _spread(summary.top1) + " *" * any(run.chosen_on_test for run in arm.runs),
-            "mean-class %": _spread(summary.mean_class),
+            "top-1 %": spread_cell(summary.top1)
+            + " *" * any(run.chosen_on_test for run in arm.runs),
+            "mean-class %": spread_cell(summary.mean_class),
         }
         if study.baseline is not None:
-            row |= _difference(summary, mark=_mixed(summaries))
+            row |= difference_cells(summary.difference, summary.p, mark=_mixed(summaries))
         row |= {
             "parameters": f"{summary.params / 1e6:.3f} M",
             "GMACs": f"{summary.gmacs:.3f}",
@@ -55,16 +62,34 @@ def rows_of(study: Study, summaries: Sequence[Summary]) -> list[Row]:
     return rows
 
 
+def live_rows(summaries: Sequence[Summary]) -> list[Row]:
+    """The table of live recognition: a row for each arm of which a run has such scores."""
+    rows = []
+    for summary in summaries:
+        runs = [run.live for run in summary.arm.runs if run.live]
+        names = [name for name in LIVE if any(name in live for live in runs)]
+        means = {name: float(np.mean([live[name] for live in runs if name in live]))
+                 for name in names}
+        if means:
+            rows.append({"arm": summary.arm.name, "runs": str(len(runs))} | {
+                LIVE[name]: f"{mean:.0f} frames" if name == DELAY else f"{100 * mean:.2f} %"
+                for name, mean in means.items()})
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return [{column: row.get(column, "") for column in columns} for row in rows]
+
+
 def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
     """What holds for the rows of the table; first the data."""
     clips = sum(len(fold.clip) for fold in study.folds.values())
     protocols = list(study.folds)
+    kind = "splits, which overlap" if study.repeated else "folds"
     notes = [f"{study.dataset}, {', '.join(protocols)}: {clips:,} test clips"
-             + (f"; accuracies are means over the {len(protocols)} folds"
+             + (f"; accuracies are means over the {len(protocols)} {kind}"
                 if len(protocols) > 1 else "")]
     if any(summary.top1.deviation is not None for summary in summaries):
         notes.append("±: standard deviation over seeds"
-                     + (", each the mean of its folds" if len(protocols) > 1 else ""))
+                     + (f", each the mean of its {kind.split(',')[0]}" if len(protocols) > 1
+                        else ""))
     notes += _on_differences(study, summaries)
     notes += _on_settings(summaries)
     machines = machines_of(study)
@@ -81,6 +106,9 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
         notes.append(f"the runs are of different code: commits {', '.join(commits)}")
     if any(run.chosen_on_test for arm in study.arms for run in arm.runs):
         notes.append("* the checkpoint was chosen on the test part")
+    notes += [f"{arm.name}, {study.cell_name(run.cell)}: the training diverged, its loss is not a "
+              f"number since epoch {run.diverged}"
+              for arm in study.arms for run in arm.runs if run.diverged is not None]
     if any(_lacking(study, summary) for summary in summaries):
         notes.append("† not all cells that other arms have, see below")
     return notes
@@ -103,7 +131,10 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     notes = [f"Δ top-1: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
              "interval; p: of a paired test on the same clips that there is no difference, with "
              f"Holm's correction over {len(found)} arm{'s' * (len(found) > 1)}"]
-    if any(difference.covers_seeds for difference in found):
+    if study.repeated:
+        notes.append("interval and test cover clips, training sets and seeds: Student's t on the "
+                     "differences of splits, with Nadeau and Bengio's correction for their overlap")
+    elif any(difference.covers_seeds for difference in found):
         notes.append(
             "interval and test cover clips and seeds: Student's t with Welch's degrees of freedom, "
             "the variance that of the paired differences of clips plus those of the seeds' "
@@ -123,8 +154,14 @@ def _mixed(summaries: Sequence[Summary]) -> bool:
                 if summary.difference}) > 1
 
 
-def _difference(summary: Summary, mark: bool) -> Row:
-    difference, p = summary.difference, summary.p
+def difference_cells(difference: Difference | None, p: float | None, mark: bool = False) -> Row:
+    """What the table has of a difference with its corrected p; empty for the baseline.
+
+    Args:
+        difference: To the baseline.
+        p: Corrected.
+        mark: Whether one that covers only clips is marked.
+    """
     if difference is None or p is None:
         return {"Δ top-1": "", "95 % interval": "", "p": ""}
     return {
@@ -144,7 +181,8 @@ def _lacking(study: Study, summary: Summary) -> bool:
     return cells != {run.cell for run in summary.arm.runs}
 
 
-def _spread(spread: Spread) -> str:
+def spread_cell(spread: Spread) -> str:
+    """An accuracy in percent with its deviation."""
     if spread.deviation is None:
         return f"{100 * spread.mean:.2f}"
     return f"{100 * spread.mean:.2f} ± {100 * spread.deviation:.2f}"
@@ -186,24 +224,6 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
                      for line in lines)
 
 
-def markdown(study: Study, rows: Sequence[Row], notes: Sequence[str]) -> str:
-    """The report as Markdown: table, notes, gaps, classes that differ most, commands."""
-    parts = [f"# {study.dataset}, {', '.join(study.folds)}", markdown_table(rows),
-             "\n".join(f"- {note.replace('* ', ESCAPED_STAR, 1)}" for note in notes)]
-    if gaps := study.gaps():
-        parts += ["## Failed and missing", "\n".join(f"- {gap}" for gap in gaps)]
-    if study.baseline is not None and len(study.arms) > 1:
-        classes = class_rows(study)
-        shown = sorted(classes, key=_largest_difference, reverse=True)[:MAX_CLASSES]
-        parts += [f"## Accuracy of classes, in points above {study.baseline.name}",
-                  *([f"The {MAX_CLASSES} that differ most; all are in `classes.csv`."]
-                    if len(shown) < len(classes) else []), markdown_table(shown)]
-    parts += ["## Commands", "\n".join(
-        f"- {arm.name}, {study.cell_name(run.cell)}: `{run.command}`"
-        for arm in study.arms for run in arm.runs)]
-    return "\n\n".join(parts) + "\n"
-
-
 def latex(rows: Sequence[Row], notes: Sequence[str]) -> str:
     """The table as LaTeX, for the package booktabs; the notes as comments."""
     columns = "l" + "r" * (len(rows[0]) - 1)
@@ -219,7 +239,7 @@ def _tex(text: str) -> str:
     return re.sub(r"(?<![\w.])[-+](?=\d)", r"$\g<0>$", escaped)
 
 
-def arms_csv(study: Study, summaries: Sequence[Summary]) -> str:
+def arms_csv(study: Study, summaries: Sequence[Summary], margin: float) -> str:
     """All numbers of the arms, a row for each; accuracies in 0..1."""
     rows = []
     for summary in summaries:
@@ -235,6 +255,7 @@ def arms_csv(study: Study, summaries: Sequence[Summary]) -> str:
             "difference_low": difference and difference.low,
             "difference_high": difference and difference.high,
             "p": difference and difference.p, "p_holm": summary.p,
+            "margin": difference and margin, "p_inferior_holm": summary.inferiority,
             "covers": difference and ("clips and seeds" if difference.covers_seeds else "clips"),
             "params": summary.params, "gmacs": summary.gmacs,
             "latency_ms": " ".join(f"{value:.3f}" for value in summary.latency_ms.values()),
@@ -260,6 +281,15 @@ def classes_csv(study: Study) -> str:
     return _csv({"class": study.class_names, **recalls})
 
 
+def robustness_rows(study: Study) -> list[Row]:
+    """Accuracy of each arm on corrupted keypoints, by kind and level; none without such tests."""
+    found = {arm.name: corrupted_of(arm) for arm in study.arms}
+    places = sorted({place for values in found.values() for place in values})
+    return [{"arm": name, **{f"{kind} {level:g}": f"{100 * values[kind, level]:.2f}"
+                             if (kind, level) in values else "-" for kind, level in places}}
+            for name, values in found.items() if places]
+
+
 def class_rows(study: Study) -> list[Row]:
     """For each class of the test its accuracy in the baseline, and what others add to it."""
     assert study.baseline is not None
@@ -270,10 +300,6 @@ def class_rows(study: Study) -> list[Row]:
              study.baseline.name: f"{100 * baseline[number]:.1f} %",
              **{name: f"{100 * values[number]:+.1f}" for name, values in others.items()}}
             for number in np.flatnonzero(~np.isnan(baseline)).tolist()]
-
-
-def _largest_difference(row: Row) -> float:
-    return max(abs(float(cell)) for cell in list(row.values())[2:])
 
 
 def _csv(data: Sequence[Any] | dict[Any, Any]) -> str:

@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections import deque
@@ -27,12 +27,14 @@ from typing import Any, NoReturn
 from ptl_skel.atomic import write_text
 from ptl_skel.command import MISTAKE, console
 from ptl_skel.errors import UserError
-from sweeps.run.files import SEED, Sweep
-from sweeps.run.jobs import Executor, command_of
-from sweeps.run.progress import Progress, Running
-from sweeps.run.space import arguments_of, extremes
-from sweeps.run.trials import JOURNAL, Open, Trials
-from sweeps.run.watch import Curve, logged_by, reason, status_of
+from ptl_skel.locks import lock_file
+
+from .files import SEED, Sweep
+from .jobs import Executor, command_of
+from .progress import Progress, Running
+from .space import arguments_of, extremes
+from .trials import JOURNAL, Open, Trials
+from .watch import Curve, logged_by, reason, status_of
 
 SCHEMA_VERSION = 1
 STATE = "sweep.json"
@@ -236,6 +238,7 @@ class Coordinator:
                           "error": self.failures.get(cell.name), "command": shlex.join(command)})
         state = json.dumps({
             "schema_version": SCHEMA_VERSION, "sweep": self.sweep.name,
+            "description": self.sweep.description,
             "metric": self.sweep.metric, "goal": self.sweep.goal,
             "settings": _settings(self.sweep), "cells": cells}, indent=1)
         if state != self.state:
@@ -291,7 +294,7 @@ def _locked(out: Path) -> Iterator[None]:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock)
         except BlockingIOError as error:
             lock.seek(0)
             raise UserError(f"another `ptl-skel sweep` (process {lock.read() or 'unknown'}) "
@@ -309,7 +312,9 @@ def _terminable() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    signals = (signal.SIGTERM, signal.SIGHUP)
+    signals = [signal.SIGTERM]
+    if sys.platform != "win32":
+        signals.append(signal.SIGHUP)
     before = [signal.signal(number, stop) for number in signals]
     try:
         yield

@@ -14,7 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from ptl_skel.errors import UserError
-from sweeps.run.schema import Hyperband, Parameter, SweepFile, sentence
+
+from .schema import Hyperband, Parameter, SweepFile, sentence
 
 SEED = "seed_everything"
 DEFAULT_METRIC: tuple[str, Literal["maximize"]] = ("test/top1", "maximize")
@@ -33,6 +34,8 @@ class Sweep:
         command: Words of the command, with W&B's ``${...}``.
         halving: When a run is stopped early; None for never.
         run_cap: How many runs there are at most.
+        skip: Cells that a grid leaves out: those whose values are all among the values of an entry.
+        description: What reports say about it.
     """
 
     path: Path
@@ -43,6 +46,8 @@ class Sweep:
     command: tuple[str, ...]
     halving: Hyperband | None
     run_cap: int | None
+    skip: Sequence[Mapping[str, Sequence[Any]]]
+    description: str
 
     @property
     def name(self) -> str:
@@ -79,7 +84,8 @@ def read_sweep(path: Path, *, experiment: str | None = None,
         raise UserError(f"{path}: {sentence(error)}") from error
     metric, goal = (file.metric.name, file.metric.goal) if file.metric else DEFAULT_METRIC
     return Sweep(path, file.method, metric, goal, file.parameters,
-                 _command(path, file.command, experiment), file.early_terminate, file.run_cap)
+                 _command(path, file.command, experiment), file.early_terminate, file.run_cap,
+                 file.skip, file.description)
 
 
 def _setting(text: str) -> tuple[str, Any]:

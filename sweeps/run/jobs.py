@@ -15,9 +15,10 @@ from typing import Protocol
 
 from ptl_skel.errors import UserError
 from ptl_skel.runs.process import die_with
-from sweeps.run.files import Sweep
-from sweeps.run.process import LOG
-from sweeps.run.space import Cell, arguments_of
+
+from .files import Sweep
+from .process import LOG
+from .space import Cell, arguments_of
 
 GRACE = 30.0
 """Seconds that a training has to stop by itself."""
@@ -128,8 +129,15 @@ class LocalJob:
     def poll(self) -> int | None:
         """See `Job`."""
         if self.process.poll() is None and time.monotonic() > self.killed_at:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self._kill()
         return self.process.poll()
+
+    def _kill(self) -> None:
+        """Ends the training, and on systems with groups of processes those that it started."""
+        if sys.platform == "win32":
+            self.process.kill()
+        else:
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """See `Job`."""

@@ -16,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ptl_skel.command import console
-from sweeps.run.files import Sweep
-from sweeps.run.jobs import Job
-from sweeps.run.space import Cell
-from sweeps.run.trials import Open
-from sweeps.run.watch import Curve
+
+from .files import Sweep
+from .jobs import Job
+from .space import Cell
+from .trials import Open
+from .watch import Curve
 
 
 @dataclass

@@ -136,7 +136,11 @@ class Hyperband(Part):
 
 
 class SweepFile(Part):
-    """A sweep file."""
+    """A sweep file.
+
+    `skip` is not a key of W&B's: cells whose values are all among those of one of its entries are
+    left out of a grid. W&B's agents train them.
+    """
 
     method: Literal["grid", "random", "bayes"]
     command: list[str]
@@ -148,7 +152,8 @@ class SweepFile(Part):
     project: Any = None
     entity: Any = None
     name: Any = None
-    description: Any = None
+    description: str = ""
+    skip: list[dict[str, list[Any]]] = []
 
     @field_validator("command")
     @classmethod
@@ -167,10 +172,19 @@ class SweepFile(Part):
     @model_validator(mode="after")
     def _check(self) -> SweepFile:
         check_names(self.parameters)
+        if "run_dir" in self.parameters or "--run_dir" in self.command:
+            raise ValueError("`run_dir` has no effect in a sweep, which gives each training a "
+                             "folder of its own; `ptl-skel sweep --out` names the one around them")
         if self.program is None and self.project is None:
             raise ValueError("`wandb sweep` needs a `project`, e.g. project: ptl_skel")
         if self.method == "bayes" and self.metric is None:
             raise ValueError("method bayes needs a `metric`: {name: val/top1, goal: maximize}")
+        unknown = [name for one in self.skip for name in one if name not in self.parameters]
+        if unknown or not all(self.skip):
+            raise ValueError(f"`skip` names {unknown[0] if unknown else 'nothing'}; each of its "
+                             f"entries needs parameters: {', '.join(self.parameters)}")
+        if self.skip and self.method != "grid":
+            raise ValueError(f"`skip` leaves cells out of a grid; method {self.method} samples")
         ranges = [name for name, parameter in self.parameters.items() if parameter.is_range]
         if ranges and self.method == "grid":
             raise ValueError(f"parameter `{ranges[0]}` is a range, which method grid cannot list; "

@@ -15,7 +15,8 @@ import submitit
 
 from ptl_skel.atomic import write_text
 from ptl_skel.errors import UserError
-from sweeps.run.process import train
+
+from .process import train
 
 JOB = "job.txt"
 """The id of a training's job, in its run folder."""

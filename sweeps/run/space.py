@@ -16,8 +16,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeps.run.files import SEED, Sweep
-from sweeps.run.schema import ARGUMENTS
+from .files import SEED, Sweep
+from .schema import ARGUMENTS
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,11 @@ class Cell:
 def grid(sweep: Sweep) -> list[Cell]:
     """All cells of a grid in W&B's order, the last parameter varying fastest; at most `run_cap`."""
     choices = [parameter.choices for parameter in sweep.parameters.values()]
-    cells = [cell_of(sweep, dict(zip(sweep.parameters, values, strict=True)))
-             for values in itertools.product(*choices)]
+    combinations = [dict(zip(sweep.parameters, values, strict=True))
+                    for values in itertools.product(*choices)]
+    cells = [cell_of(sweep, values) for values in combinations
+             if not any(all(values[name] in skipped for name, skipped in entry.items())
+                        for entry in sweep.skip)]
     if len({cell.name for cell in cells}) < len(cells):  # long values that differ only at their end
         cells = [Cell(f"{number:03}-{cell.name}", f"{number:03}-{cell.arm}", cell.values)
                  for number, cell in enumerate(cells)]

@@ -18,8 +18,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from ptl_skel.errors import UserError
-from sweeps.run.files import Sweep
-from sweeps.run.space import Cell, distributions, grid, sampled_cell
+
+from .files import Sweep
+from .space import Cell, distributions, grid, sampled_cell
 
 JOURNAL = "journal.log"
 STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "open",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ptl_skel.runs.record import read_result
-from sweeps.run.process import LOG
+
+from .process import LOG
 
 
 def _result(run_dir: Path) -> dict[str, Any]:

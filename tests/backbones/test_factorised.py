@@ -123,7 +123,7 @@ class TestArms:
         full, factorised, _ = map(declared, LAYOUTS[layout])
         assert full.pop("conv") == {"class_path": "ptl_skel.backbones.Conv3D"}
         assert factorised.pop("conv") == {"class_path": "ptl_skel.backbones.Conv2Plus1D",
-                                          "init_args": {"middle": "matched"}}
+                                          "init_args": {"middle": "matched", "causal": False}}
         assert full == factorised
 
     def test_reduced_differs_in_middle_channels_and_widths_alone(self, layout):

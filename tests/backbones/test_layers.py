@@ -7,10 +7,10 @@ from torch import nn
 
 from ptl_skel.backbones import Conv2Plus1D, Conv3D
 from ptl_skel.backbones.layers import (
+    EveryFrame,
     GlobalAvgPool,
     SpatialConv,
     TemporalConv,
-    every_frame,
     middle_channels,
 )
 from ptl_skel.cli.profile import load_backbone
@@ -209,8 +209,8 @@ class TestGradientsInChannelsLastMemory:
 
     @pytest.mark.parametrize(("layer", "reference"), [
         (GlobalAvgPool(), lambda inputs: inputs.mean((2, 3, 4))),
-        (lambda inputs: every_frame(inputs, 1), lambda inputs: inputs),
-        (lambda inputs: every_frame(inputs, 3), lambda inputs: inputs[:, :, ::3])])
+        (EveryFrame(1), lambda inputs: inputs),
+        (EveryFrame(3), lambda inputs: inputs[:, :, ::3])])
     def test_values_and_memory(self, layer, reference):
         inputs = torch.rand(2, 3, 7, 4, 5).contiguous(memory_format=torch.channels_last_3d)
         inputs.requires_grad_()

@@ -159,7 +159,7 @@ def test_cost_as_the_readme_has_it():
     rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \| ", text, re.MULTILINE)
     assert {row[0] for row in rows} == {path.stem for path in (CONFIGS / "backbone").iterdir()}
     for name, params, gmacs in rows:
-        shape = (3, 32, 2, 17) if name == "stgcnpp" else (17, 32, 56, 56)
+        shape = (3, 32, 2, 17) if name in {"conv1d", "stgcnpp"} else (17, 32, 56, 56)
         with torch.device("meta"):
             model = classifier(load_backbone(f"backbone/{name}.yaml", shape[0]), 60)
         cost = measure(model, shape, seconds=0)
@@ -181,6 +181,8 @@ class TestArguments:
         ("r3d_18", {"widths": [64]}, "an entry for each stage, got 1, 4, 4 and 4"),
         ("r3d_18", {"stem_middle": -1}, "must be >= 1"),
         ("r3d_18", {"temporal_kernels": [3, 3, 3, 5]}, "`temporal_kernels` must be 1 or 3"),
+        ("conv1d", {"strides": [1]}, "an entry >= 1 for each block"),
+        ("conv1d", {"kernel": 4}, "`kernel` must be odd, got 4"),
         ("stgcnpp", {"strides": [1]}, "an entry >= 1 for each block"),
         ("stgcnpp", {"links": [[1, 0], [1, 0]]}, "for every joint but the root"),
         ("stgcnpp", {"links": [[1, 0], [3, 1]]}, "for every joint but the root"),

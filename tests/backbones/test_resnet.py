@@ -103,13 +103,14 @@ class TestArms:
         full, factorised = parsed("full3d"), parsed("r2plus1d")
         assert full["init_args"].pop("conv") == {"class_path": "ptl_skel.backbones.Conv3D"}
         assert factorised["init_args"].pop("conv") == {
-            "class_path": "ptl_skel.backbones.Conv2Plus1D", "init_args": {"middle": "matched"}}
+            "class_path": "ptl_skel.backbones.Conv2Plus1D",
+            "init_args": {"middle": "matched", "causal": False}}
         assert full == factorised
 
     def test_reduced_differs_in_middle_channels_and_strides_alone(self):
         factorised, reduced = parsed("r2plus1d")["init_args"], parsed("reduced")["init_args"]
         assert reduced["conv"]["class_path"] == factorised["conv"]["class_path"]
-        assert reduced["conv"]["init_args"] == {"middle": 1.0}
+        assert reduced["conv"]["init_args"] == {"middle": 1.0, "causal": False}
         for name in ("conv", "stem_stride", "strides"):
             assert reduced.pop(name) != factorised.pop(name)
         assert reduced == factorised

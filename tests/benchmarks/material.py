@@ -81,7 +81,7 @@ def load(name: str) -> nn.Module:
 
 def shape_of(name: str, frames: int = FRAMES, size: int = SIZE) -> tuple[int, ...]:
     """What a backbone reads of a clip."""
-    if name == "stgcnpp":
+    if name in {"conv1d", "stgcnpp"}:
         return COORDINATES[0], frames, *COORDINATES[2:]
     return JOINTS, frames, size, size
 

@@ -1,5 +1,6 @@
 """Fusing predictions: what is matched, what is refused, what comes out."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,21 @@ class TestFusion:
         np.testing.assert_allclose(fused.probabilities, (np.array(ONE) + OTHER) / 2, atol=1e-6)
         assert fused.label.tolist() == LABEL
         assert fused.class_names == NAMES
+        record = json.loads(Path("both/fused.json").read_text())
+        assert record == {"predictions": ["joint", "limb.npz"], "weights": [0.5, 0.5],
+                          "metrics": dict.fromkeys(("top1", "top5", "mean_class", "f1"), 1.0)}
+
+    def test_mean_class_accuracy_and_f1_by_hand(self, capsys):
+        write("joint", ONE)
+        main(["ensemble", "joint", "--out", "fused.npz"])
+        metrics = json.loads(Path("fused.json").read_text())["metrics"]
+        # Predicted are a b a b, right are a b c a.
+        assert metrics["mean_class"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+        assert metrics["f1"] == pytest.approx((1 / 2 + 2 / 3 + 0) / 3)
+        line, = (line for line in capsys.readouterr().out.splitlines() if "joint" in line)
+        shown = [cell.strip() for cell in line.split("│") if "%" in cell]
+        assert shown == [f"{100 * metrics[name]:.2f} %"
+                         for name in ("top1", "top5", "mean_class", "f1")]
 
     def test_clips_are_matched_by_their_ids(self):
         write("joint", ONE)
@@ -74,7 +90,7 @@ class TestFusion:
     def test_clips_without_labels_do_not_count(self, capsys):
         write("joint", ONE, [0, 1, -1, -1])
         main(["ensemble", "joint"])
-        assert capsys.readouterr().out.count("100.00 %") == 6
+        assert capsys.readouterr().out.count("100.00 %") == 8
         write("blind", ONE, [-1] * 4)
         main(["ensemble", "blind"])
         assert "%" not in capsys.readouterr().out
@@ -118,8 +134,9 @@ class TestMistakes:
         write("renamed", OTHER, class_names=("a", "b", "x"))
         write("twice", OTHER, ids=["clip0", "clip1", "clip2", "clip2"])
         Path("taken.npz").touch()
+        Path("noted.json").touch()
         for arguments, message in [
-                (["joint", "absent"], "absent/predictions.npz does not exist"),
+                (["joint", "absent"], "absent does not exist; give the folder of a run"),
                 (["joint", "taken.npz"], "taken.npz is damaged"),
                 (["joint", "fewer"], "1 are in only one of them, e.g. clip3"),
                 (["joint", "relabelled"], "relabelled has other labels than joint"),
@@ -130,7 +147,8 @@ class TestMistakes:
                 (["joint", "limb", "--weights", "1", "nan"], "must be 2 numbers >= 0"),
                 (["joint", "limb", "--search", "joint"], "of the same 2 models, got 1"),
                 (["joint", "limb", "--search", "joint", "limb"], "4 clips of --search are tested"),
-                (["joint", "limb", "--out", "taken.npz"], "taken.npz exists")]:
+                (["joint", "limb", "--out", "taken.npz"], "taken.npz exists"),
+                (["joint", "limb", "--out", "noted.npz"], "noted.json exists")]:
             assert message in refusal(capsys, *arguments)
 
     def test_weights_are_given_or_searched(self, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commandline import refusal
+from commandline import BACKBONES, refusal
 
 from ptl_skel.cli.options import LEADING
 from ptl_skel.cli.verbs import VERBS, main
@@ -18,16 +18,38 @@ from ptl_skel.runs.record import read_result
 
 class TestMistakes:
     @pytest.mark.parametrize(("arguments", "said"), [
-        (["--config", "absent.yaml"], "File does not exist"),
+        (["--config", "absent.yaml"], "--config absent.yaml does not exist; check the path"),
+        (["--config", "experiment/penn.yaml"],
+         "--config experiment/penn.yaml does not exist; did you mean experiment/penn_action.yaml?"),
+        (["--config", "experiment/own.yaml"], "shipped are experiment/ntu60_xsub.yaml, "),
         (["--config", "typo.yaml"], "trainer.max_epoch"),
-        (["--config", "broken.yaml"], "Problems parsing config"),
+        (["--config", "broken.yaml"], "broken.yaml: Problems parsing config"),
+        (["--config", "list.yaml"], "list.yaml: Unexpected config"),
+        (["--config", "binary.yaml"], "binary.yaml is not a text file"),
+        (["--data.num_workers", "-1"], "`data.num_workers` must be >= 0, got -1"),
+        (["--trainer.accumulate_grad_batches", "0"],
+         "--trainer.accumulate_grad_batches must be >= 1, got 0"),
+        (["--trainer.check_val_every_n_epoch", "0"],
+         "--trainer.check_val_every_n_epoch must be >= 1, got 0"),
+        (["--trainer.val_check_interval", "0"],
+         "--trainer.val_check_interval must be >= 1, got 0"),
+        (["--trainer.val_check_interval", "4"],
+         "--trainer.val_check_interval 4 is more than the 3 batches of an epoch"),
+        (["--trainer.val_check_interval", "2", "--trainer.limit_train_batches", "1"],
+         "--trainer.val_check_interval 2 is more than the 1 batches of an epoch"),
+        (["--model.backbone.init_args.in_channels", "5"],
+         "`model.backbone.init_args.in_channels` is 5, but the inputs made of "),
+        (["--data.file", "folder"], "folder is a folder; name the keypoint file in it"),
+        (["--run_dir", "typo.yaml"], "--run_dir typo.yaml is a file; give the name of a folder"),
         (["--data.clip_length", "3"], "--data.clip_length"),
         (["--data.clip_len", "many"], "data.clip_len"),
         (["--data.clip_len", "0"], "`data.clip_len` must be >= 1, got 0"),
         (["--data.file", "absent.h5"], "keypoint file absent.h5 does not exist; "),
         (["--data.protocol", "xsub"], "no protocol 'xsub'; it has: cross, own"),
         (["--data.protocol", "null"], "`data.protocol` is missing; "),
-        (["--model.backbone", "backbone/absent.yaml"], "absent.yaml"),
+        (["--model.backbone", "backbone/absent.yaml"],
+         "--model.backbone backbone/absent.yaml does not exist; shipped are backbone/c3d_light"),
+        (["--model.backbone=backbone/redcued.yaml"], "did you mean backbone/reduced.yaml"),
         (["--model.backbone.init_args.widths", "[4]"], "must have an entry for each stage"),
         (["--model.backbone.init_args.kernel", "[2, 3]"], "kernel sizes must be odd"),
         (["--model.backbone.init_args.stem_kernel", "[3]"], "stem_kernel"),
@@ -52,15 +74,86 @@ class TestMistakes:
     def test_each_ends_in_a_sentence(self, capsys, tiny_file, tiny_config, arguments, said):
         Path("typo.yaml").write_text("trainer: {max_epoch: 3}\n")
         Path("broken.yaml").write_text("trainer: [1,\n")
+        Path("list.yaml").write_text("- 1\n")
+        Path("binary.yaml").write_bytes(b"\xff\xfe\x00")
+        Path("folder").mkdir()
         message = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,
                           *arguments)
         assert said in message
         assert len(message.splitlines()) <= 4  # two reasons take a line each
         assert not Path("runs").exists()
 
+    def test_weights_and_biases_online_without_a_key(self, capsys, tiny_file, tiny_config,
+                                                     tmp_path, monkeypatch):
+        for name in ("WANDB_API_KEY", "WANDB_MODE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+        for arguments in (["--wandb", "online"], ["--wandb", "offline"]):
+            if "offline" in arguments:  # as an agent of a sweep starts it
+                monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+            assert "WANDB_API_KEY" in refusal(capsys, "fit", "--config", tiny_config,
+                                              "--data.file", tiny_file, *arguments)
+        assert not Path("runs").exists()
+
+    @pytest.mark.parametrize(("arguments", "said"), [
+        (["--model.optimizer", "torch.optim.AdamW"], "the checkpoint holds the state of "
+         "torch.optim.SGD, which --model.optimizer torch.optim.AdamW cannot continue"),
+        (["--model.optimizer.init_args.lr", "0.01"],
+         "--model.optimizer.init_args.lr 0.01 has no effect on a run that continues"),
+    ])
+    def test_a_run_continues_with_its_own_optimizer(self, fit, capsys, arguments, said):
+        fit("--run_dir", "run", "--trainer.max_epochs", "1")
+        before = Path("run/result.json").read_bytes()
+        last = "run/checkpoints/last.ckpt"
+        message = refusal(capsys, "fit", "--ckpt_path", last, "--trainer.max_epochs", "2",
+                          *arguments)
+        assert said in message
+        assert "--init_from" in message
+        assert Path("run/result.json").read_bytes() == before
+        main(["fit", "--ckpt_path", last, "--trainer.max_epochs", "2", "--model.optimizer",
+              "torch.optim.SGD", "--model.optimizer.init_args.lr", "0.4"])  # its own, named
+        assert read_result(Path("run"))["epochs"] == 2
+
+    def test_pairs_of_an_optimizer_are_the_same_when_a_run_continues(self, fit):
+        fit("--run_dir", "run", "--trainer.max_epochs", "1", "--model.optimizer",
+            "torch.optim.AdamW", "--model.optimizer.init_args.betas", "[0.8, 0.99]")
+        main(["fit", "--ckpt_path", "run/checkpoints/last.ckpt", "--trainer.max_epochs", "2"])
+        assert read_result(Path("run"))["epochs"] == 2
+
+    @pytest.mark.parametrize(("arguments", "said"), [
+        (["check", "folder"], "folder is a folder; name the keypoint file in it"),
+        (["show", "folder", "--clip", "1"], "folder is a folder; name the keypoint file in it"),
+        (["report", "nowhere"], "nowhere does not exist"),
+        (["report", "text"], "text is a file; give the folder of a run"),
+        (["report", "folder"], "folder holds no run: "),
+        (["ensemble", "nowhere", "folder"], "nowhere does not exist; give the folder of a run"),
+        (["ensemble", "text", "folder"], "text is neither the folder of a run nor an .npz file"),
+        (["ensemble", "folder", "folder"], "predictions.npz does not exist; `ptl-skel test`"),
+        (["ensemble", "text.npz", "folder"], "text.npz is damaged, or was not written by"),
+        (["profile", "backbone/reduce.yaml"], "did you mean backbone/reduced.yaml"),
+        (["profile", "backbone/reduced.yaml", "--seconds", "-1"], "--seconds must lie in 0..3600"),
+        (["profile", "backbone/reduced.yaml", "--seconds", "nan"], "--seconds must lie in 0..3600"),
+        (["profile", "backbone/reduced.yaml", "--threads", "0"], "--threads must be 1 to "),
+        (["profile", "backbone/reduced.yaml", "--threads", "999999"], "--threads must be 1 to "),
+    ])
+    def test_of_other_verbs(self, capsys, arguments, said):
+        for name in ("text", "text.npz"):
+            Path(name).write_text("hello")
+        Path("folder").mkdir()
+        assert said in refusal(capsys, *arguments)
+
+    def test_predictions_fused_into_a_file_that_cannot_be_written(self, capsys, finished_run):
+        Path("text").write_text("hello")
+        said = refusal(capsys, "ensemble", finished_run, finished_run, "--out", "text/fused.npz")
+        assert said.startswith("--out text/fused.npz cannot be written: ")
+
     def test_what_is_missing_is_named(self, capsys, tiny_file):
-        assert "data.file" in refusal(capsys, "fit", "--model.backbone", "backbone/reduced.yaml")
-        assert "model.backbone" in refusal(capsys, "fit", "--data.file", tiny_file)
+        said = refusal(capsys, "fit", "--model.backbone", "backbone/reduced.yaml")
+        assert said.startswith("--data.file is missing: a keypoint file, made by `ptl-skel prep")
+        said = refusal(capsys, "fit", "--data.file", tiny_file)
+        assert said.startswith("--model.backbone is missing: e.g. --model.backbone backbone/red")
+        assert all(f"backbone/{name}.yaml" in said for name in BACKBONES)
         assert "unknown verb 'fitt'" in refusal(capsys, "fitt")
 
     @pytest.mark.parametrize("verb", ["test", "validate", "predict"])

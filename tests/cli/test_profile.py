@@ -37,7 +37,7 @@ def test_a_backbone_of_ones_own(capsys):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    (None, "backbone file own.yaml does not exist; shipped ones"),
+    (None, "backbone file own.yaml does not exist; check the path"),
     ("", NOT_ONE), ("[1, 2]", NOT_ONE),
     ("class_path: torch.nn.Linear\ninit_args: {out_features: 2}", NOT_ONE),
     ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", NOT_ONE),
@@ -54,8 +54,19 @@ def test_a_file_that_describes_none(capsys, text, said):
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("options", [("--input", "0", "4", "16", "16"), ("--classes", "0"),
-                                     ("--threads", "-1")])
+def test_a_bug_in_a_backbone_keeps_its_traceback(monkeypatch):
+    from ptl_skel.backbones import VideoResNet
+
+    def forward(self, inputs):
+        raise RuntimeError("a bug in forward")
+
+    monkeypatch.setattr(VideoResNet, "forward", forward)
+    with pytest.raises(RuntimeError, match="a bug in forward") as raised:
+        main(["profile", "backbone/reduced.yaml", *SMALL])
+    assert raised.value.__notes__ == ["The network was given inputs of (13, 4, 16, 16)."]
+
+
+@pytest.mark.parametrize("options", [("--input", "0", "4", "16", "16"), ("--classes", "0")])
 def test_numbers_must_be_positive(options):
     from ptl_skel.cli.profile import main as profile
 

@@ -133,7 +133,7 @@ def test_the_experiment_of_nw_ucla(shared):
                "{rotation: 0, scale: 0, shift: 0}")
     for arguments in ((), (*GRAPH, *rotated)):
         shutil.rmtree("run", ignore_errors=True)
-        main(["fit", "--config", "experiment/nw_ucla.yaml", "--data.file", "nw_ucla.h5",
+        main(["fit", "--config", "experiment/nw_ucla_3d.yaml", "--data.file", "nw_ucla.h5",
               "--model.backbone", "backbone/narrow.yaml", "--run_dir", "run", "--wandb", "off",
               "--trainer.accelerator", "cpu", *SHORT, *limited, "--trainer.callbacks", "[]",
               *arguments])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ptl_skel.backbones.layers import EveryFrame
 from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.complexity import measure
@@ -11,12 +12,13 @@ from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.training.module import classifier
 
 BACKBONES = sorted(path.name for path in (CONFIGS / "backbone").glob("*.yaml"))
+ON_COORDINATES = {"conv1d.yaml", "stgcnpp.yaml"}
 
 
 def trained(name):
     """A network whose batch norms have seen something, and two inputs."""
     torch.manual_seed(0)
-    coordinates = name == "stgcnpp.yaml"
+    coordinates = name in ON_COORDINATES
     backbone = load_backbone(f"backbone/{name}", 3 if coordinates else 5)
     shape = (2, 3, 8, 2, 17) if coordinates else (2, 5, 8, 32, 32)
     network = classifier(backbone, 6)
@@ -130,7 +132,7 @@ def test_other_precisions(dtype):
     assert not any(isinstance(module, nn.BatchNorm3d) for module in folded.modules())
 
 
-@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "stgcnpp.yaml"])
+@pytest.mark.parametrize("name", sorted(set(BACKBONES) - ON_COORDINATES))
 def test_memory_is_channels_last_in_every_layer(name):
     network, inputs = trained(name)
     left = []
@@ -140,6 +142,7 @@ def test_memory_is_channels_last_in_every_layer(name):
             left.append(layer)
 
     for layer in network.backbone.modules():
-        layer.register_forward_hook(look)
+        if not isinstance(layer, EveryFrame):  # a view with gaps, read by the layer behind it
+            layer.register_forward_hook(look)
     network(inputs.contiguous(memory_format=torch.channels_last_3d))
     assert not left

@@ -426,6 +426,21 @@ class TestOnDevice:
             assert one.keys() == other.keys()
             assert all(torch.equal(one[name], other[name]) for name in one)
 
+    @pytest.mark.parametrize("box", ["clip", "follow"])
+    @pytest.mark.parametrize("sampling", ["first_part", "camera_rate"])
+    def test_training_for_live_makes_the_same_batches_too(self, broken_file, sampling, box):
+        epochs = []
+        for on_device in (False, True):
+            torch.manual_seed(0)
+            data = make(broken_file, stage="training", on_device=on_device, sampling=sampling,
+                        box=box, clip_len=24)
+            epochs.append([data.on_after_batch_transfer(batch, 0)
+                           for batch in data.train_dataloader()])
+        for one, other in zip(*epochs, strict=True):
+            assert torch.equal(one["inputs"], other["inputs"])
+        nothing = [(batch["inputs"] == 0).flatten(3).all(-1).all(1) for batch in epochs[0]]
+        assert torch.cat(nothing)[:, 0].any() == (sampling == "camera_rate")  # before the start
+
     @pytest.mark.parametrize("loader", ["train_dataloader", "predict_dataloader"])
     def test_the_loader_ships_numbers_alone(self, tiny_file, loader):
         for batch in getattr(make(tiny_file, on_device=True, num_workers=1), loader)():
@@ -434,6 +449,34 @@ class TestOnDevice:
 
     def test_the_file_is_not_held_in_memory_as_well(self, tiny_file):
         assert make(tiny_file, on_device=True).file._memory is None
+
+
+class TestFollowBox:
+    def test_an_input_does_not_depend_on_later_frames(self, tiny_file):
+        data = make(tiny_file, stage="validating", box="follow")
+        batch = next(iter(data.val_dataloader()))
+        later = batch["keypoints"].clone()
+        later[:, :, 5:] *= 1.5
+        changed = KeypointBatch(**{**batch.tensors, "keypoints": later})
+        whole, other = (data.on_after_batch_transfer(each, 0)["inputs"]
+                        for each in (batch, changed))
+        assert torch.equal(whole[:, :, :5], other[:, :, :5])
+        assert not torch.equal(whole[:, :, 5:], other[:, :, 5:])
+
+    def test_each_of_several_clips_has_its_own(self, tiny_file):
+        several = make(tiny_file, stage="testing", box="follow", test_clips=3, test_flip=True)
+        batch = next(iter(several.test_dataloader()))
+        inputs = several.on_after_batch_transfer(batch, 0)["inputs"]
+        one = make(tiny_file, stage="testing", box="follow")
+        for clip in range(3):
+            part = slice(8 * clip, 8 * clip + 8)
+            alone = KeypointBatch(**{**batch.tensors, **{
+                name: batch[name][:, :, part] for name in ("keypoints", "scores")}})
+            assert_same(inputs[2 * clip], one.on_after_batch_transfer(alone, 0)["inputs"][0])
+
+    def test_it_is_for_heatmaps(self, tiny_file):
+        with pytest.raises(UserError, match=r"`data.box` follow is for heatmaps"):
+            KeypointDataModule(tiny_file, Coordinates, box="follow")
 
 
 class TestTwentyViews:

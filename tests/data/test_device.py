@@ -5,6 +5,7 @@ that depend on values) or meets a tensor on another device raises; sending one d
 """
 
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -98,6 +99,18 @@ def test_inputs_are_made_without_waiting(tiny_file, representation, stage, on_de
         assert inputs.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+@pytest.mark.parametrize("stage", LOADERS)
+@pytest.mark.parametrize("sampling", ["first_part", "camera_rate"])
+def test_training_for_live_does_not_wait_either(tiny_file, sampling, stage):
+    data, batch = data_and_batch(tiny_file, JointHeatmaps, stage, on_device=True,
+                                 sampling=sampling, box="follow", test_clips=2)
+    with fake():
+        data.on_after_batch_transfer(batch, 0)  # sends what is sent once
+        with strict():
+            inputs = data.on_after_batch_transfer(batch, 0)["inputs"]
+    assert inputs.device == DEVICE
+
+
 @pytest.mark.parametrize("on_device", [False, True])
 @pytest.mark.parametrize("stage", LOADERS)
 @pytest.mark.parametrize(("representation", "camera"), [
@@ -116,9 +129,12 @@ def test_cameras_do_not_wait_either(spatial_file, representation, camera, stage,
     assert inputs.device == DEVICE
 
 
-@pytest.mark.parametrize("representation", [JointHeatmaps, LimbHeatmaps, Coordinates])
-def test_a_training_step_waits_for_nothing(tiny_file, representation):
+@pytest.mark.parametrize(("representation", "loss_at"), [
+    (JointHeatmaps, "end"), (LimbHeatmaps, "end"), (Coordinates, "end"),
+    (JointHeatmaps, "every_output")])
+def test_a_training_step_waits_for_nothing(tiny_file, representation, loss_at):
     data, batch = data_and_batch(tiny_file, representation, "training", on_device=True)
+    conv = partial(Conv2Plus1D, causal=loss_at == "every_output")
 
     def step():
         made = data.on_after_batch_transfer(batch, 0)
@@ -130,9 +146,10 @@ def test_a_training_step_waits_for_nothing(tiny_file, representation):
     with fake():
         with DEVICE:
             network = (STGCNpp(3, [12], [1], data.links) if representation is Coordinates else
-                       VideoResNet(data.num_channels, Conv2Plus1D, 4, (1, 3), (1, 2), [4, 8],
+                       VideoResNet(data.num_channels, conv, 4, (1, 3), (1, 2), [4, 8],
                                    [1, 1], [(2, 1), (2, 2)], (3, 3)))
-            model = ActionRecognizer(network, 3, torch.optim.SGD, label_smoothing=0.1)
+            model = ActionRecognizer(network, 3, torch.optim.SGD, label_smoothing=0.1,
+                                     loss_at=loss_at)
         optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
         step()  # makes what is made once
         with strict():

@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ptl_skel.data.sampling import _hash, sample_test, sample_train
+from ptl_skel.data.sampling import ABSENT, _hash, sample_test, sample_train
 
 LENGTHS = st.integers(1, 64)
 NUMBERS = st.integers(0, 2**31)
@@ -103,3 +103,65 @@ def test_different_draws_and_different_seeds_give_different_frames():
 def test_one_frame_is_shown_all_the_time():
     assert sample_test(1, 4, 2).tolist() == [[0] * 4] * 2
     assert drawn(1, 4, 0, 0).tolist() == [0] * 4
+
+
+class TestFirstPart:
+    def test_half_of_the_draws_are_of_the_whole_clip(self):
+        draws = torch.arange(4000)
+        frames = sample_train(torch.full_like(draws, 400), 8, 0, draws, "first_part")
+        whole = sample_train(torch.full_like(draws, 400), 8, 0, draws)
+        assert (frames == whole).all(1).float().mean() == pytest.approx(0.5, abs=0.03)
+
+    def test_the_others_are_spread_over_a_first_part_of_any_length(self):
+        draws = torch.arange(4000)
+        frames = sample_train(torch.full_like(draws, 400), 50, 0, draws, "first_part")
+        last = frames[:, -1].sort().values
+        assert 58 <= last[0] <= 64  # 15 % of 400 frames
+        # Uniform between 60 and 400 for half of the draws: 125 in 1000 are below 145.
+        assert (last < 145).float().mean() == pytest.approx(0.125, abs=0.02)
+
+    @given(LENGTHS, LENGTHS, NUMBERS, NUMBERS)
+    def test_frames_lie_in_the_clip_and_rise_unless_it_is_repeated(self, num_frames, clip_len,
+                                                                   seed, draw):
+        frames = sample_train(torch.tensor([num_frames]), clip_len, seed, torch.tensor([draw]),
+                              "first_part")[0]
+        assert 0 <= frames.min() <= frames.max() < num_frames
+
+
+class TestCameraRate:
+    @given(st.integers(1, 300), st.integers(8, 64), NUMBERS, NUMBERS)
+    def test_a_window_is_evenly_spaced_and_absent_before_the_start(self, num_frames, clip_len, seed,
+                                                                   draw):
+        frames = sample_train(torch.tensor([num_frames]), clip_len, seed, torch.tensor([draw]),
+                              "camera_rate")[0].numpy()
+        present = frames[frames >= 0]
+        assert (frames[: clip_len - len(present)] == ABSENT).all()
+        assert present.max() < num_frames
+        steps = set(np.diff(present).tolist())
+        assert len(steps) <= 1
+        if steps and len(present) < clip_len:  # nothing is left out where there is room
+            assert present[0] < max(steps)
+
+    def test_where_windows_end_and_how_fast_they_are(self):
+        draws = torch.arange(9000)
+        frames = sample_train(torch.full_like(draws, 600), 32, 0, draws, "camera_rate")
+        last = frames[:, -1]
+        assert (last == 599).float().mean() == pytest.approx(0.5, abs=0.02)
+        assert 7 <= last.min() <= 12
+        assert (last < 304).float().mean() == pytest.approx(0.25, abs=0.02)
+        stride = last - frames[:, -2]
+        # Seven in ten have a stride of 1 to 3, the others that of the whole clip until then.
+        assert (stride <= 3).float().mean() == pytest.approx(0.7, abs=0.04)
+        assert (stride[last == 599] == 19).float().mean() == pytest.approx(0.3, abs=0.02)
+        for one in (1, 2, 3):
+            share = (stride[last == 599] == one).float().mean()
+            assert share == pytest.approx(0.7 / 3, abs=0.03)
+
+
+@pytest.mark.parametrize("sampling", ["first_part", "camera_rate"])
+def test_a_draw_is_the_same_in_any_batch(sampling):
+    lengths, draws = torch.tensor([5, 70, 300]), torch.tensor([8, 2, 1000])
+    together = sample_train(lengths, 16, 3, draws, sampling)
+    for i in range(3):
+        assert torch.equal(sample_train(lengths[i : i + 1], 16, 3, draws[i : i + 1], sampling)[0],
+                           together[i])

@@ -12,7 +12,9 @@ from ptl_skel.data.transforms import (
     crop_resize,
     flip,
     flip_scores,
+    follow_box,
     random_crop,
+    relative_to,
     rotate_scale_shift,
 )
 from ptl_skel.skeletons import SkeletonLayout
@@ -281,3 +283,52 @@ class TestAugmentation:
     def test_bad_arguments_are_refused(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             Augmentation(**arguments)
+
+
+class TestFollowBox:
+    def track(self, *boxes):
+        """Two joints at the corners of each box, one frame each; None: nobody is visible."""
+        keypoints = torch.zeros(1, 1, len(boxes), 2, 2)
+        scores = torch.zeros(1, 1, len(boxes), 2)
+        for frame, box in enumerate(boxes):
+            if box is not None:
+                keypoints[0, 0, frame] = torch.tensor(box, dtype=torch.float32).view(2, 2)
+                scores[0, 0, frame] = 1
+        return keypoints, scores, FRAME
+
+    def test_by_hand(self):
+        boxes = follow_box(*self.track((40, 20, 80, 100), (60, 20, 100, 100), (60, 40, 100, 80)))
+        # Centre (60, 60), half size 1.25 * 40; then a tenth of the way to (80, 60); then another
+        # tenth, and a twentieth of the way from 50 to 1.25 * 20.
+        assert_close(boxes[0], torch.tensor([
+            [10.0, 10, 110, 110], [12, 10, 112, 110],
+            [63.8 - 48.75, 60 - 48.75, 63.8 + 48.75, 60 + 48.75]]))
+
+    def test_it_grows_at_once(self):
+        boxes = follow_box(*self.track((40, 20, 80, 60), (20, 0, 100, 80)))
+        assert_close(boxes[0, 1], torch.tensor([10.0, -10, 110, 90]))
+
+    def test_it_stays_where_nobody_is_and_is_the_frame_before(self):
+        boxes = follow_box(*self.track(None, (40, 20, 80, 60), None, None, (40, 20, 80, 60)))
+        assert_close(boxes[0, 0], torch.tensor([0.0, -20, 160, 140]))  # 160 x 120, as a square
+        for frame in (2, 3, 4):
+            assert_close(boxes[0, frame], boxes[0, 1])
+
+    def test_persons_too_small_do_not_move_it(self):
+        boxes = follow_box(*self.track((40, 20, 80, 60), (50, 50, 59, 59)))
+        assert_close(boxes[0, 1], boxes[0, 0])
+
+    @given(st.integers(0, 100), st.integers(1, 9))
+    def test_it_depends_on_nothing_that_comes_later(self, seed, known):
+        keypoints, scores = random_clips(2, frames=10, seed=seed)
+        sizes = FRAME.expand(2, 2)
+        later = keypoints.clone()
+        later[:, :, known:] *= 3
+        whole, other = (follow_box(each, scores, sizes) for each in (keypoints, later))
+        assert torch.equal(whole[:, :known], other[:, :known])
+        assert not torch.equal(whole[:, known:], other[:, known:])
+
+    def test_relative_to_it_keypoints_are_between_0_and_1_in_the_first_frame(self):
+        keypoints, scores, size = self.track((40, 20, 80, 100))
+        relative = relative_to(keypoints, follow_box(keypoints, scores, size))
+        assert_close(relative[0, 0, 0], torch.tensor([[0.3, 0.1], [0.7, 0.9]]))

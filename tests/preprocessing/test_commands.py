@@ -5,7 +5,6 @@ import inspect
 import io
 import os
 import pickle
-import pkgutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 from scipy.io import savemat
 
 from preprocessing.__main__ import main
-from preprocessing.commands import SOURCES
+from preprocessing.commands import SOURCES, resolve
 from preprocessing.datasets.pyskl import PysklSource
 from ptl_skel.storage import KeypointFile
 
@@ -149,6 +148,16 @@ def test_synthetic_skeletons_become_a_keypoint_file(tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_the_help_of_synthetic_has_the_ranges(capsys):
+    with pytest.raises(SystemExit):
+        main(["synthetic", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "performers, 3 to 30; default: 12" in said
+    assert "1 to 999; default: 2" in said
+    assert "`subjects` must be 3 to 30" in refused(capsys, "synthetic", "x", "--subjects", "31")
+    assert "must be 1 to 999" in refused(capsys, "synthetic", "x", "--replications", "1000")
+
+
 def refused(capsys, *arguments):
     """The sentence with which a command fails."""
     assert main([str(argument) for argument in arguments]) == 2
@@ -247,7 +256,7 @@ def test_check_refuses_what_is_no_keypoint_file(tmp_path, capsys, content):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ([], "required: SOURCE"), (["video"], "invalid choice: 'video'"),
+    ([], "required: SOURCE"), (["videos"], "invalid choice: 'videos'"),
     (["penn_action", "x"], "required: --out"),
     (["penn_action", "x", "--out", "y", "--workers", "-1"], "must be a number >= 0, got '-1'"),
     (["ntu", "x", "--out", "y", "--dimensions", "4"], "--dimensions: invalid choice"),
@@ -283,7 +292,7 @@ def test_help_imports_nothing_slow(arguments):
 
 def test_every_source_of_the_table_has_its_options():
     for row in SOURCES.values():
-        source = pkgutil.resolve_name(row.source)
+        source = resolve(row.source)
         known = inspect.signature(source).parameters
         assert set(row.options) <= set(known)
         assert not {name for name, parameter in known.items()

@@ -203,6 +203,17 @@ def test_the_summary_counts(tmp_path):
     assert not runner.run(Numbers(tmp_path), tmp_path / "out.h5", workers=0)
 
 
+def test_reasons_that_differ_in_numbers_count_as_one_with_an_example(tmp_path, monkeypatch):
+    def read(self, key):
+        raise Unusable(f"frame {int(key)} has 3 joints")
+
+    whole = Numbers.read
+    monkeypatch.setattr(Numbers, "read", lambda self, key: (
+        read if int(key) % 2 else whole)(self, key))
+    facts = runner.run(Numbers(tmp_path), tmp_path / "out.h5", workers=0)
+    assert facts["skipped"].splitlines()[1] == "25: e.g. frame 49 has 3 joints"
+
+
 def test_unknown_clips_in_a_split_are_reported_and_lose_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(Numbers, "splits", lambda self, ids: {
         "own": {"train": ["049", "none", "047", "nobody"], "test": ["048"]}})

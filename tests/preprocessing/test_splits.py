@@ -120,6 +120,20 @@ def test_a_split_by_subject(file, capsys):
     assert "split random0" in capsys.readouterr().out
 
 
+def test_an_added_split_that_is_overwritten_is_reported(file, capsys):
+    ptl_skel(["split", str(file), "--by", "subject"])
+    again = ["pyskl", str(file.parent / "all.pkl"), "--labels", str(file.parent / "subjects.csv"),
+             "--out", str(file), "--overwrite"]
+    capsys.readouterr()
+    assert main(again) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "splits of the replaced file, not kept" in said
+    assert "random0: random, by subject" in said
+    assert "random0" not in KeypointFile(file).splits
+    assert main(again) == 0
+    assert "not kept" not in capsys.readouterr().out
+
+
 def test_a_split_by_class_and_seed(file):
     before = KeypointFile(file)
     for seed in (0, 1, 2):

@@ -120,7 +120,7 @@ class TestSeeds:
 
 
 class TestRecord:
-    def test_a_diverged_run_leaves_json(self, fit):
+    def test_a_diverged_run_leaves_json(self, fit, capsys):
         fit("--model.optimizer.init_args.lr", "1e30", "--trainer.gradient_clip_val", "null",
             "--trainer.max_epochs", "3")
 
@@ -130,6 +130,13 @@ class TestRecord:
         stored = json.loads(Path("run/result.json").read_text(), parse_constant=refuse)
         assert stored["metrics"]["train/loss"] is None
         assert np.isnan(read_result(Path("run"))["metrics"]["train/loss"])
+        assert (stored["status"], stored["diverged"]) == ("finished", 1)
+        assert "warning: the training diverged: since epoch 1" in capsys.readouterr().out
+
+    def test_a_sound_run_has_not_diverged(self, fit, capsys):
+        fit()
+        assert "diverged" not in read_result(Path("run"))
+        assert "warning" not in capsys.readouterr().out
 
     def test_predictions_are_probabilities(self, fit):
         fit()

@@ -102,6 +102,21 @@ def test_slurm_with_another_number_of_tasks_is_refused(arguments):
     assert not Path("runs").exists()
 
 
+def test_processes_that_cannot_meet_are_recorded(arguments):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        process = start(*arguments, *TWO, "--wandb", "off", **slurm(0, 2, port))
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode != 0
+    assert "Traceback" in said
+    result = read_result(Path("runs/tiny-cross"))
+    assert result["status"] == "failed"
+    assert port in result["error"]
+    assert Path("runs/tiny-cross/error.txt").is_file()
+
+
 def test_a_bug_in_one_process_is_recorded(arguments):
     process = start(*arguments, *TWO, "--wandb", "off",
                     "--trainer.callbacks+=stopping.FailInSecondProcess")

@@ -1,6 +1,7 @@
 """Sweep files: what ships parses and is what it says; what cannot work ends in a sentence."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ class TestShipped:
     def test_one_for_each_question(self):
         assert [path.stem for path in SHIPPED] == [
             "augmentation", "backbone", "cameras", "design", "frames", "joints_limbs", "reduction",
-            "resolution", "seeds"]
+            "resolution", "seeds", "study"]
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
     def test_it_states_a_hypothesis_and_every_seed(self, path):
@@ -45,7 +46,8 @@ class TestShipped:
 
     @pytest.mark.parametrize("experiment", ["synthetic", "ntu60_xsub"])
     def test_on_other_data(self, experiment):
-        sweeps = [read_sweep(path, experiment=f"experiment/{experiment}.yaml") for path in SHIPPED]
+        sweeps = [read_sweep(path, experiment=f"experiment/{experiment}.yaml") for path in SHIPPED
+                  if path.stem != "study"]  # which has its data in its parameters
         self.check([(sweep, grid(sweep)[-1]) for sweep in sweeps])
 
     def check(self, cells):
@@ -65,7 +67,7 @@ class TestShipped:
         names = {path.stem: [cell.name for cell in grid(read_sweep(path))] for path in SHIPPED}
         assert {stem: len(cells) for stem, cells in names.items()} == {
             "augmentation": 18, "backbone": 21, "cameras": 9, "design": 48, "frames": 12,
-            "joints_limbs": 6, "reduction": 27, "resolution": 27, "seeds": 10}
+            "joints_limbs": 6, "reduction": 27, "resolution": 27, "seeds": 10, "study": 225}
         assert names["cameras"][1:3] == ["file=data_nw_ucla_3d.h5,front-seed0",
                                          "file=data_nw_ucla_3d.h5,moving-seed0"]
         assert names["backbone"][:2] == ["full3d-seed0", "r2plus1d-seed0"]
@@ -73,6 +75,30 @@ class TestShipped:
         assert names["resolution"][0] == "size=24,eval_size=24,sigma=0.4-seed0"
         assert names["seeds"][-1] == "seeds-seed9"
         assert "crop_area=1-1,flip=0,rotation=0,scale=0,shift=0-seed2" in names["augmentation"]
+
+    def test_the_study_has_the_data_of_the_experiments_and_more_seeds_of_two_arms(self):
+        sweep = read_sweep(Path("study.yaml"))
+        experiments = [yaml.safe_load((CONFIGS / f"experiment/{name}.yaml").read_text())["data"]
+                       for name in ("penn_action", "nw_ucla", "msr_action3d", "sbu")]
+        values = sweep.parameters["data"].values
+        assert [(one["file"], one["protocol"]) for one in experiments] == [
+            (one["file"], one["protocol"]) for one in (values[0], values[1], values[3], values[4])]
+        seeds = Counter((cell.values["model.backbone"], cell.values["data"]["file"],
+                         cell.values["data"]["protocol"]) for cell in grid(sweep))
+        assert len(seeds) == 7 * 9
+        for (backbone, *_), number in seeds.items():
+            more = backbone in {"backbone/full3d.yaml", "backbone/reduced.yaml"}
+            assert number == (5 if more else 3)
+        assert all(value in sweep.parameters[name].choices
+                   for entry in sweep.skip for name, skipped in entry.items() for value in skipped)
+
+    def test_the_study_gives_each_network_what_it_reads(self):
+        sweep = read_sweep(Path("study.yaml"))
+        cells = [cell for cell in grid(sweep) if cell.values["seed_everything"] == 0][:7]
+        configs = cli.parse([arguments_of(sweep, cell) for cell in cells])
+        assert [config["data"]["representation"]["class_path"].rpartition(".")[2]
+                for config in configs] == [
+                    "NormalizedCoordinates", "Coordinates", *["JointHeatmaps"] * 5]
 
     def test_found_by_name_from_anywhere(self):
         assert read_sweep(Path("sweeps/frames.yaml")).path == SHIPPED[4]
@@ -131,6 +157,9 @@ def test_the_metrics_are_those_that_a_run_logs(finished_run):
 
 
 @pytest.mark.parametrize(("changes", "settings", "said"), [
+    ({"parameters": {"run_dir": {"value": "x"}}}, [], "`run_dir` has no effect in a sweep"),
+    ({"command": [*COMMAND, "--run_dir", "x"]}, [], "`run_dir` has no effect in a sweep"),
+    ({}, ["run_dir=x"], "`run_dir` has no effect in a sweep"),
     ({"metod": "grid"}, [], "unknown key 'metod', perhaps 'method'"),
     ({"method": "gird"}, [], "`method` must be grid, random or bayes, got 'gird', perhaps 'grid'"),
     ({"method": None}, [], "`method` is missing"),
@@ -187,6 +216,12 @@ def test_the_metrics_are_those_that_a_run_logs(finished_run):
     ({}, ["model.backbone=backbone/full3d.yaml", "model.backbone.init_args.stem_width=8"],
      "a class and its argument cannot be given apart: use `model.backbone.class_path`"),
     ({}, ["data={size: 24}", "data.eval_size=24"], "`data.clip_len` lies inside `data`"),
+    ({"skip": [{"seed": [1]}]}, [], "`skip` names seed; each of its entries needs parameters: see"),
+    ({"skip": [{}]}, [], "`skip` names nothing"),
+    ({"skip": [{"data.clip_len": 8}]}, [], "must be a valid list"),
+    ({"method": "random", "run_cap": 2, "skip": [{"data.clip_len": [8]}]}, [],
+     "`skip` leaves cells out of a grid; method random samples"),
+    ({"description": 3}, [], "`description` must be a valid string, got 3"),
     ({}, ["wandb"], "--set takes NAME=VALUE, got 'wandb'"),
     ({}, ["a=2026-01-01"], "is a date in YAML; put it in quotes"),
 ])
@@ -196,6 +231,13 @@ def test_what_cannot_work_ends_in_a_sentence(changes, settings, said):
     message = str(raised.value)
     assert said in message
     assert message.startswith(("sweep.yaml: ", "--set ")), message
+
+
+def test_cells_are_skipped_that_an_entry_describes_wholly():
+    sweep = read_sweep(write_sweep(skip=[{"data.clip_len": [12, 99], "seed_everything": [1]}]))
+    assert [cell.name for cell in grid(sweep)] == [
+        "clip_len=8-seed0", "clip_len=12-seed0", "clip_len=8-seed1"]
+    assert len(grid(read_sweep(write_sweep(skip=[{"seed_everything": [1]}])))) == 2
 
 
 def test_files_that_are_none():

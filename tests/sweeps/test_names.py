@@ -106,6 +106,17 @@ def test_representations_have_their_names():
                  config_of(data__representation=wide)) == ["joints", "limbs", "joints sigma=1"]
 
 
+def test_cameras_have_their_names():
+    shipped = {name: read(f"camera/{name}") for name in ("front", "moving", "rotate")}
+    # A record spells out what a file leaves to its default.
+    shipped["rotate"] |= {"distance": 3.0, "focal": 0.9, "frame_size": [480, 640],
+                          "random_distance": 0.0}
+    cameras = [None, *shipped.values(), {**shipped["moving"], "random_yaw": 90.0}]
+    assert names(*(config_of(data={**config_of()["data"], "camera": camera})
+                   for camera in cameras)) == [
+        "camera=null", "front", "moving", "rotate", "moving random_yaw=90"]
+
+
 def test_lists_dicts_and_nothing_are_shown():
     averaging = [{"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging",
                   "init_args": {"decay": 0.99}}]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from records import LABEL, config_of, edit_result, write_run
+from scipy import stats
 
 from sweeps.__main__ import main
 
@@ -101,6 +102,26 @@ class TestTable:
         assert "*" not in printed
         assert "missing" not in printed
 
+    def test_live_recognition_has_a_table_of_its_own(self, make_run, tmp_path, capsys):
+        scores = {"top1_after_20_percent": 0.5, "live_top1": 0.75, "stream_delay": 24.0}
+        make_run("a", config=FULL3D, live=scores)
+        make_run("b", config=FULL3D, seed=1, live={**scores, "top1_after_20_percent": 0.6})
+        make_run("c", config=REDUCED)
+        report(tmp_path / "runs")
+        row = "full3d | 2 | 55.00 % | 75.00 % | 24 frames"
+        written = (tmp_path / "runs/report/report.md").read_text()
+        assert f"| arm | runs | after 20 % | mean of the five | delay |\n| --- | --- | --- | --- " \
+               f"| --- |\n| {row} |\n\n" in written
+        assert "live recognition:" in capsys.readouterr().out
+        page = (tmp_path / "runs/report/report.html").read_text()
+        assert "<h2>Live recognition</h2>" in page
+        assert "".join(f"<td>{cell}</td>" for cell in row.split(" | ")) in page
+
+    def test_without_such_scores_there_is_none(self, make_run, tmp_path, capsys):
+        report(make_run("a", config=FULL3D))
+        assert "ive recognition" not in capsys.readouterr().out
+        assert "Live recognition" not in (tmp_path / "runs/report/report.html").read_text()
+
     def test_seeds_form_an_arm(self, sweep, capsys):
         report(sweep, "--baseline", "full3d")
         full3d, reduced = table(sweep / "report")
@@ -144,6 +165,15 @@ class TestTable:
         printed = capsys.readouterr().out
         assert "80.00 *" in printed
         assert "* the checkpoint was chosen on the test part" in printed
+
+    def test_a_training_that_diverged_is_named(self, make_run, capsys):
+        folder = make_run("a", seed=3)
+        edit_result(folder, lambda result: result.update(diverged=2))
+        report(folder, make_run("b", seed=4))
+        printed = capsys.readouterr().out
+        assert "seed 3: the training diverged, its loss is not a number since epoch 2" in printed
+        assert "seed 4: " not in printed
+        assert "the training diverged" in (folder.parent / "report" / "report.md").read_text()
 
     def test_latencies_of_different_machines_are_separate(self, make_run, tmp_path, pictures):
         runs = [make_run("a", config=FULL3D), make_run("b", config=REDUCED, cpu="Other CPU")]
@@ -205,9 +235,35 @@ class TestFolds:
         report(folds, "--folds", "--baseline", "full3d")
         assert "reduced, fold2, seed 1: missing" in capsys.readouterr().out
 
-    def test_protocols_that_share_clips_are_not_folds(self, make_run, capsys):
-        error = refusal(capsys, make_run("a"), make_run("b", protocol="xview"), "--folds")
-        assert "xsub and xview are not folds: 5 clips are tested in both, e.g. clip0" in error
+    def test_splits_that_overlap_are_averaged_with_their_own_interval(self, make_run, tmp_path,
+                                                                      capsys):
+        """Three splits of 5 clips each, 20 clips to train on; by hand."""
+        wrong = {"full3d": (0, 1, 1), "reduced": (2, 1, 2)}
+        for name, config in (("full3d", FULL3D), ("reduced", REDUCED)):
+            for split in range(3):
+                predicted = [(one + (place < wrong[name][split])) % 3
+                             for place, one in enumerate(LABEL)]
+                run = make_run(f"{name}-{split}", config=config, protocol=f"random{split}",
+                               clips=[f"clip{split + place}" for place in range(5)],
+                               predicted=predicted)
+                edit_result(run, lambda result: result["data"].update(clips={"train": 20}))
+        report(tmp_path / "runs", "--folds", "--baseline", "full3d")
+        row = table(tmp_path / "runs" / "report")[1]
+        differences = np.array([-0.4, 0.0, -0.2])
+        error = np.sqrt((1 / 3 + 5 / 20) * differences.var(ddof=1))
+        reach = stats.t.ppf(0.975, 2) * error
+        assert row["Δ top-1"] == "-20.00"
+        assert row["95 % interval"] == f"{100 * (-0.2 - reach):+.2f} to {100 * (-0.2 + reach):+.2f}"
+        printed = capsys.readouterr().out
+        assert "means over the 3 splits, which overlap" in printed
+        assert "Nadeau and Bengio's correction" in printed
+
+    def test_splits_that_overlap_need_the_size_of_the_training_part(self, make_run, capsys):
+        for name, config in (("a", FULL3D), ("b", REDUCED)):
+            for protocol in ("one", "two"):
+                folder = make_run(f"{name}-{protocol}", config=config, protocol=protocol).parent
+        assert "has not recorded how many clips it was trained on" in refusal(
+            capsys, folder, "--folds", "--baseline", "full3d")
 
 
 class TestGaps:
@@ -352,7 +408,8 @@ class TestMistakes:
         assert "interrupted" in error
 
     def test_no_record(self, make_run, capsys, tmp_path):
-        assert "result.json does not exist" in refusal(capsys, tmp_path / "nowhere")
+        assert f"{tmp_path} holds no run" in refusal(capsys, tmp_path)
+        assert "nowhere does not exist" in refusal(capsys, tmp_path / "nowhere")
         run = make_run("a")
         (run / "predictions.npz").unlink()
         assert "predictions.npz does not exist" in refusal(capsys, run)

@@ -114,6 +114,13 @@ def test_a_sweep_by_submitits_local_executor(monkeypatch):
 command_of = runner.command_of
 
 
+def test_what_a_job_asks_for_needs_jobs(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(write_sweep(command=COMMAND)), "--dry_run", "--slurm", "timeout_min=3"])
+    assert stopped.value.code == 2
+    assert "--slurm timeout_min=3 has no effect without --executor slurm" in capsys.readouterr().err
+
+
 def test_no_slurm_here():
     with pytest.raises(SystemExit):
         main(["run", str(write_sweep(command=COMMAND)), "--executor", "slurm"])

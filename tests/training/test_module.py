@@ -1,6 +1,7 @@
 import math
 import multiprocessing
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from ptl_skel.backbones import Backbone, Conv3D, VideoResNet
+from ptl_skel.backbones import Backbone, Conv2Plus1D, Conv3D, VideoResNet
 from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
 from ptl_skel.data.datamodule import KeypointDataModule
@@ -30,9 +31,11 @@ from ptl_skel.training.module import (
     ClipPredictions,
     accuracies,
     balance_weights,
+    begun_outputs,
     class_scores,
     classifier,
     cosine,
+    means_so_far,
 )
 
 BACKBONES = sorted(path.stem for path in (CONFIGS / "backbone").glob("*.yaml"))
@@ -351,6 +354,49 @@ def test_what_is_logged_is_what_is_announced(finished_run):
     logged = {name for row in read_metrics(finished_run) for name in row}
     assert logged - {"epoch", "step"} == {*EVERY_EPOCH, *AT_THE_END} - {*COST}
     assert {*COST} < read_result(finished_run)["model"].keys()
+
+
+class TestLossAtEveryOutput:
+    def causal(self, **changes):
+        network = VideoResNet(13, partial(Conv2Plus1D, causal=True), 4, (3, 3), (1, 2), (4, 8),
+                              (1, 1), ((2, 1), (2, 2)), (3, 3))
+        return recognizer(**{"backbone": network, "loss_at": "every_output", "dropout": 0.0,
+                             **changes})
+
+    def test_it_is_the_weighted_mean_of_the_losses_of_first_parts(self, monkeypatch):
+        model = self.causal(label_smoothing=0.1).eval()
+        logged = {}
+        monkeypatch.setattr(model, "log_dict", lambda metrics, **_: logged.update(metrics))
+        inputs, label = torch.rand(2, 13, 16, 16, 16), torch.tensor([0, 2])
+        inputs[1, :, :10] = 0  # the clip begins within its third of four outputs
+        loss = model.training_step({"inputs": inputs, "label": label}, 0)
+        features = model.classifier[0](inputs).mean((3, 4))
+        first, linear = (0, 2), model.classifier[1][-1]
+        total = torch.tensor(0.0)
+        for clip in range(2):
+            for output in range(first[clip], 4):
+                mean = features[clip, :, first[clip] : output + 1].mean(1)
+                total += (output + 1) * torch.nn.functional.cross_entropy(
+                    linear(mean), label[clip], label_smoothing=0.1)
+        assert_close(loss, total / (1 + 2 + 3 + 4 + 3 + 4))
+        answers = [linear(each.mean(1)).argmax() for each in (features[0], features[1, :, 2:])]
+        assert logged["train/top1"] == sum(answers[clip] == label[clip] for clip in range(2)) / 2
+
+    def test_the_last_mean_is_that_of_the_head(self):
+        features = torch.randn(2, 5, 4, 3, 3)
+        means = means_so_far(features, torch.ones(2, 4))
+        assert_close(means[:, -1], features.mean((2, 3, 4)))
+        assert_close(means[:, 1], features[:, :, :2].mean((2, 3, 4)))
+
+    def test_a_frame_without_anyone_within_a_clip_changes_nothing(self):
+        inputs = torch.zeros(3, 2, 8, 4, 4)
+        inputs[0, 1, 3, 2, 2] = 1
+        inputs[1, 0, 0, 0, 0] = 1
+        assert begun_outputs(inputs, 4).tolist() == [[0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]]
+
+    def test_it_needs_a_causal_network(self):
+        with pytest.raises(UserError, match="every_output needs a causal network"):
+            recognizer(loss_at="every_output")
 
 
 class TestCompile:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.source import Unusable
+from ...core.source import Unusable
 
 _FEW_FRAMES = 11
 _MAX_WIDTH = 0.8  # of the height

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from preprocessing.core.source import Unusable
-from preprocessing.datasets.ntu.facts import MISSING_SAMPLES, OFFICIAL_COUNTS
-from preprocessing.datasets.ntu.protocols import ABSENT, official_splits, parse_name
-from preprocessing.datasets.ntu.source import NtuSource
 from ptl_skel.storage import KeypointFile
+
+from ...core.source import Unusable
+from .facts import MISSING_SAMPLES, OFFICIAL_COUNTS
+from .protocols import ABSENT, official_splits, parse_name
+from .source import NtuSource
 
 
 def compare(source: NtuSource, file: KeypointFile) -> Table | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.source import Unusable
+from ...core.source import Unusable
 
 Positions = NDArray[np.integer[Any]]
 Words = NDArray[np.uint64]

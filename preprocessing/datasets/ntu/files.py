@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from preprocessing.core.files import read_bytes, walk
-from preprocessing.core.source import Unusable
-from preprocessing.datasets.ntu.text import MAX_BYTES
 from ptl_skel.errors import MissingFileError, UserError
+
+from ...core.files import read_bytes, walk
+from ...core.source import Unusable
+from .text import MAX_BYTES
 
 SUFFIX = ".skeleton"
 _ARCHIVE = ".zip"

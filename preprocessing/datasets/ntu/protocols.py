@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from preprocessing.core.source import Unusable
-from preprocessing.datasets.ntu.facts import (
+from ...core.source import Unusable
+from .facts import (
     CLASS_NAMES,
     LAST_SETUP_60,
     LAST_SETUP_120,

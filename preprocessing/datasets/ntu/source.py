@@ -14,17 +14,21 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from preprocessing.core.files import read_class_names
-from preprocessing.core.source import LeftOut, Unusable
-from preprocessing.datasets.ntu.bodies import choose_persons, split_by_id
-from preprocessing.datasets.ntu.facts import (
+from ptl_skel.errors import UserError
+from ptl_skel.skeletons import LAYOUTS
+from ptl_skel.storage import Clip, Header
+
+from ...core.files import read_class_names
+from ...core.source import LeftOut, Unusable
+from .bodies import choose_persons, split_by_id
+from .facts import (
     CLASS_NAMES,
     LAST_SETUP_120,
     MISSING_SAMPLES,
     NUM_CLASSES_60,
 )
-from preprocessing.datasets.ntu.files import SkeletonFiles
-from preprocessing.datasets.ntu.protocols import (
+from .files import SkeletonFiles
+from .protocols import (
     ABSENT,
     Edition,
     Sample,
@@ -35,13 +39,11 @@ from preprocessing.datasets.ntu.protocols import (
     official_splits,
     parse_name,
 )
-from preprocessing.datasets.ntu.text import NUM_JOINTS, PIXELS, XYZ, read_recording
-from ptl_skel.errors import UserError
-from ptl_skel.skeletons import LAYOUTS
-from ptl_skel.storage import Clip, Header
+from .text import NUM_JOINTS, PIXELS, XYZ, read_recording
 
 CLASS_FILE = "class_names.txt"
 _FRAME_SIZE = (1080, 1920)
+_RATE = 30.0  # frames per second (Shahroudy et al., arXiv 1604.02808)
 # Tracking state -> score. An inferred joint is a guess of the sensor: it counts half.
 _SCORES = np.array([0.0, 0.5, 1.0], np.float32)
 
@@ -169,7 +171,7 @@ class NtuSource:
         clip = Clip(_name(key), np.zeros((*shape, self.dimensions), np.float32),
                     np.zeros(shape, np.float32), _FRAME_SIZE, sample.action - 1, sample.subject,
                     sample.camera, sample.setup, sample.replication,
-                    _repairs(recording.num_blank_lines, lost))
+                    _repairs(recording.num_blank_lines, lost), _RATE, first)
         for person, rows in enumerate(bodies):
             at = recording.frame[rows] - first
             clip.keypoints[person, at] = values[rows]

@@ -16,8 +16,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.core.source import Unusable
-from preprocessing.datasets.ntu.decimals import PADDING, read_decimals
+from ...core.source import Unusable
+from .decimals import PADDING, read_decimals
 
 NUM_JOINTS = 25
 XYZ, PIXELS = (0, 1, 2), (5, 6)  # columns of a joint line: metres, and pixels of the colour image

@@ -1,0 +1,135 @@
+"""From a checkpoint to the graph of an export, and the proof that the file is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ptl_skel.cost.folding import FoldingError, fold_batch_norm
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import ClipDataset, KeypointBatch
+from ptl_skel.deploy.export import Arrays, largest_difference
+from ptl_skel.deploy.graph import Recognition, Views
+from ptl_skel.errors import UserError
+from ptl_skel.runs.environment import versions
+from ptl_skel.runs.record import read_result
+from ptl_skel.training.module import ActionRecognizer
+
+FORMAT = 1
+"""Version of the metadata in a file, which `ptl_skel.deploy.runtime` checks."""
+
+
+def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition:
+    """The network of a checkpoint with all that stands before it, batch norms folded.
+
+    Raises:
+        UserError: The representation or the camera has no export form.
+    """
+    maker = data.maker
+    if maker.coordinates == 3 and maker.camera is None:
+        raise UserError(f"{data.file.path} holds 3D coordinates without a camera; only networks on "
+                        "2D pixels, or on heatmaps that a camera projects, can be exported")
+    if maker.box == "follow":
+        raise UserError("the network was trained on the box that a stream knows (`data.box` "
+                        "follow); ptl-skel export --stream writes a file for streams")
+    views = Views(data.clip_len, maker.test_clips, maker.test_flip, maker.camera)
+    size = maker.eval_size, maker.eval_size
+    classifier: nn.Module = model.classifier
+    try:
+        classifier = fold_batch_norm(model.classifier, torch.rand(1, *data.input_shape))
+    except FoldingError:  # a network of the user's own is exported as it is
+        classifier = model.classifier
+    return Recognition(classifier, maker.representation, size, views).eval()
+
+
+def example(graph: Recognition, data: KeypointDataModule
+            ) -> tuple[dict[str, Tensor], list[str], dict[str, list[int]]]:
+    """Inputs to export a graph with, names of its outputs, and dimensions that are dynamic."""
+    frames = graph.views.clip_len * graph.views.num_clips
+    shape = 2, 3, frames, data.layout.num_joints
+    inputs = {"keypoints": 300 * torch.rand(*shape, graph.views.coordinates),
+              "scores": torch.rand(shape)}
+    dynamic = {"keypoints": [0, 1], "scores": [0, 1]}
+    if graph.views.camera is None:
+        inputs["frame_size"] = torch.tensor([[480.0, 640.0]] * 2)
+        dynamic["frame_size"] = [0]
+    return inputs, ["probabilities"], dynamic
+
+
+def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
+             precision: str = "float32") -> dict[str, Any]:
+    """What a file says of its network, for whoever runs it."""
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    training: dict[str, Any] = {"checkpoint": str(checkpoint), "sha256": digest}
+    try:
+        record = read_result(checkpoint.parent.parent)
+    except UserError:  # the checkpoint was moved out of the folder of its run
+        record = {}
+    training |= {name: record.get(name) for name in ("git_commit", "seed", "command")}
+    maker = data.maker
+    return {
+        "format": FORMAT, "ptl_skel": versions()["ptl_skel"], "class_names": list(data.class_names),
+        "layout": json.loads(data.layout.to_json()), "coordinates": views.coordinates,
+        "clip_len": views.clip_len, "num_clips": views.num_clips, "flip": views.flip,
+        "sampling": "uniform", "size": [maker.eval_size, maker.eval_size],
+        "representation": type(maker.representation).__name__, "precision": precision,
+        "training": training}
+
+
+def choose_clips(data: KeypointDataModule, number: int) -> NDArray[np.int64]:
+    """Some clips of the test part, or of all where there is none, evenly spread."""
+    clips = data.parts.get("test", np.empty(0, np.int64))
+    if not len(clips):
+        clips = np.arange(len(data.file))
+    return clips[np.unique(np.linspace(0, len(clips) - 1, number).astype(np.int64))]
+
+
+def difference_from_torch(path: Path, model: ActionRecognizer, data: KeypointDataModule,
+                          clips: NDArray[np.int64]) -> float:
+    """The largest difference of a file from PyTorch, on several sizes of batches and of groups.
+
+    Raises:
+        UserError: The file does not take all of them.
+    """
+    return largest_difference(path, (
+        (feed_of(batch, data), [predict(model, data, batch).numpy()])
+        for batch in batches_of(data, clips)))
+
+
+def feed_of(batch: KeypointBatch, data: KeypointDataModule) -> Arrays:
+    """The inputs of a file for a batch."""
+    names = ["keypoints", "scores", *(["frame_size"] if data.maker.camera is None else [])]
+    return {name: batch[name].numpy() for name in names}
+
+
+@torch.inference_mode()
+def predict(model: ActionRecognizer, data: KeypointDataModule, batch: KeypointBatch) -> Tensor:
+    """Probabilities ``(N, K)`` as `ptl-skel test` computes them."""
+    inputs = data.maker.evaluate(batch, torch.float32, several=True)
+    probabilities: Tensor = model(inputs).softmax(1)
+    return probabilities.view(-1, data.maker.test_views, data.num_classes).mean(1)
+
+
+def batches_of(data: KeypointDataModule, clips: NDArray[np.int64]) -> Iterator[KeypointBatch]:
+    """All clips, in batches of 1 to 16; in every second one, others join the persons of each."""
+    dataset = ClipDataset(data.file, clips, data.clip_len, num_clips=data.maker.test_clips)
+    first = 0
+    for number in (1, 2, 5, *[16] * len(clips)):
+        places = range(first, min(first + number, len(clips)))
+        if not places:
+            return
+        batch = dataset.__getitems__(places)
+        if len(places) > 1 and number != 16:
+            for name in ("keypoints", "scores"):
+                joined = torch.cat([batch[name], batch[name].roll(1, 0)], 1)
+                batch = KeypointBatch(**{**batch.tensors, name: joined})
+        yield batch
+        first += number

@@ -1,0 +1,212 @@
+"""``ptl-skel export``: a trained network as ONNX file that takes keypoints."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from ptl_skel.atomic import replacing
+from ptl_skel.cli.deployable import (
+    choose_clips,
+    describe,
+    difference_from_torch,
+    example,
+    feed_of,
+    make_graph,
+)
+from ptl_skel.cli.export_stream import FORMS, write_stream
+from ptl_skel.cli.lightning import load_trained
+from ptl_skel.command import CommandParser, console
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import ClipDataset
+from ptl_skel.deploy.export import (
+    OPSET,
+    list_operators,
+    open_session,
+    require_packages,
+    run,
+    write_onnx,
+)
+from ptl_skel.deploy.graph import Recognition
+from ptl_skel.deploy.quantize import quantize
+from ptl_skel.errors import UserError
+from ptl_skel.training.module import ActionRecognizer
+
+CHECKED = 200
+"""Clips on which a file is compared with PyTorch."""
+TOLERANCE = 1e-5
+"""Largest difference of a probability that is rounding."""
+CALIBRATED = 64
+"""Training clips that show the range of each activation to a network in 8 bits."""
+
+
+def main(args: Sequence[str]) -> None:
+    """Writes an ONNX file, and checks it.
+
+    Raises:
+        UserError: Something cannot be exported, or the file does not compute what the network does.
+    """
+    options, others = _parser().parse_known_args(args)
+    for option in others:
+        if option.startswith("-") and not option.startswith("--data."):
+            raise UserError(f"unknown option {option}; `ptl-skel export --help` lists them")
+    out: Path = options.out
+    if out.suffix != ".onnx":
+        raise UserError(f"--out must end in .onnx, got {out}")
+    if out.exists() and not options.overwrite:
+        raise UserError(f"--out {out} exists; --overwrite replaces it")
+    if not options.max_loss >= 0:
+        raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
+    if options.stream and options.int8:
+        raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
+    require_packages("onnx", "onnxscript", "onnxruntime")
+    model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
+    if options.stream:
+        _export_stream(model, data, options)
+        return
+    graph = make_graph(model, data)
+    metadata = describe(options.ckpt_path, data, graph.views,
+                        "int8" if options.int8 else "float32")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as temporary, tempfile.TemporaryDirectory() as folder:
+            single = Path(folder) / "single.onnx" if options.int8 else temporary
+            write_onnx(graph, *example(graph, data), metadata, single)
+            rows = _check_single(single, model, data)
+            if options.int8:
+                quantize(single, temporary, (feed_of(ClipDataset(
+                    data.file, np.array([clip]), data.clip_len,
+                    num_clips=data.maker.test_clips)[0], data) for clip in _calibration(data)))
+                rows += _check_int8(single, temporary, model, data, options.max_loss)
+            rows.insert(0, ("operators", ", ".join(list_operators(temporary))))
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    table = Table(title=escape(str(out)), show_header=False)
+    table.add_row("size", f"{out.stat().st_size / 1e6:.2f} MB")
+    table.add_row("inputs", _shapes(graph, data))
+    table.add_row("outputs", f"probabilities (N, {data.num_classes})")
+    table.add_row("opset", str(OPSET))
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _export_stream(model: ActionRecognizer, data: KeypointDataModule, options: Any) -> None:
+    """Writes and checks the file of a causal network for streams.
+
+    Raises:
+        UserError: The network cannot run on a stream, or the file computes something else.
+    """
+    out: Path = options.out
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as temporary:
+            difference, rows = write_stream(temporary, model, data, options.ckpt_path,
+                                            options.stream)
+            _refuse_difference(difference)
+            rows.append(("operators", ", ".join(list_operators(temporary))))
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    table = Table(title=escape(str(out)), show_header=False)
+    table.add_row("size", f"{out.stat().st_size / 1e6:.2f} MB")
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _check_single(path: Path, model: ActionRecognizer, data: KeypointDataModule
+                  ) -> list[tuple[str, str]]:
+    """Compares a file with PyTorch; rows of the table.
+
+    Raises:
+        UserError: It computes something else.
+    """
+    clips = choose_clips(data, CHECKED)
+    difference = difference_from_torch(path, model, data, clips)
+    _refuse_difference(difference)
+    return [("difference from PyTorch", f"at most {difference:.1e}, {len(clips)} clips")]
+
+
+def _refuse_difference(difference: float) -> None:
+    if not difference <= TOLERANCE:
+        raise UserError(f"the exported network differs from PyTorch by up to {difference:.1e}, "
+                        f"more than {TOLERANCE:.0e}; nothing was written")
+
+
+def _calibration(data: KeypointDataModule) -> list[int]:
+    clips = data.part("train")
+    number = min(CALIBRATED, len(clips))
+    chosen: list[int] = np.random.default_rng(0).choice(clips, number, replace=False).tolist()
+    return chosen
+
+
+def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: KeypointDataModule,
+                max_loss: float) -> list[tuple[str, str]]:
+    """Compares a file in 8 bits with that in single precision; rows of the table.
+
+    Raises:
+        UserError: It is less accurate by more than `max_loss` points.
+    """
+    difference_from_torch(path, model, data, choose_clips(data, CHECKED))  # all sizes of batches
+    label, expected, made = _test(data, single, path)
+    accuracy, quantised = (100 * float((each == label).mean()) for each in (expected, made))
+    if accuracy - quantised > max_loss:
+        raise UserError(
+            f"in 8 bits the network is right in {quantised:.2f} % of {len(label)} test clips, in "
+            f"single precision in {accuracy:.2f} %; that is more than --max_loss {max_loss:g} "
+            "points, so nothing was written")
+    return [("top-1, float32", f"{accuracy:.2f} % of {len(label)} test clips"),
+            ("top-1, int8", f"{quantised:.2f} %"),
+            ("same class", f"{100 * float((expected == made).mean()):.2f} % of them")]
+
+
+def _test(data: KeypointDataModule, *paths: Path) -> list[np.ndarray]:
+    """Classes of all test clips ``(N,)``, and those that each file finds."""
+    sessions = [open_session(path) for path in paths]
+    dataset = ClipDataset(data.file, data.part("test"), data.clip_len,
+                          num_clips=data.maker.test_clips)
+    rows = []
+    for place in range(len(dataset)):
+        batch = dataset[place]
+        found = [run(session, feed_of(batch, data))[0].argmax(1) for session in sessions]
+        rows.append([data.classes_of(batch["label"]).numpy(), *found])
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def _shapes(graph: Recognition, data: KeypointDataModule) -> str:
+    frames = graph.views.clip_len * graph.views.num_clips
+    joints = data.layout.num_joints
+    size = "" if graph.views.camera else ", frame_size (N, 2)"
+    return escape(f"keypoints (N, M, {frames}, {joints}, {graph.views.coordinates}), "
+                  f"scores (N, M, {frames}, {joints}){size}")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="ptl-skel export", allow_abbrev=False, description="Writes a trained network as ONNX "
+        "file: keypoints in pixels go in, class probabilities come out. The file is compared with "
+        "PyTorch on clips of the keypoint file of the training before it gets its name.",
+        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, e.g. "
+        "--data.file, another keypoint file, and --data.test_clips, clips of each sample whose "
+        "probabilities are averaged.")
+    parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
+                        help="checkpoint of a run")
+    parser.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx",
+                        help="the file to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
+    parser.add_argument("--stream", nargs="?", const="frame", choices=FORMS, help=(
+        "a causal network for streams, with its states as inputs and outputs: `frame`, the "
+        "default, answers at every frame; `step` costs less, and answers once in as many frames "
+        "as the network's strides skip"))
+    parser.add_argument("--int8", action="store_true", help=(
+        "compute the network in 8 bits, calibrated on training clips; compared with single "
+        "precision on the test part"))
+    parser.add_argument("--max_loss", type=float, default=1.0, metavar="POINTS", help=(
+        "with --int8, write nothing if more points of top-1 accuracy are lost; default: 1"))
+    return parser

@@ -1,0 +1,109 @@
+"""``ptl-skel export --stream``: a causal network as ONNX file with its states as inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptl_skel.cli.deployable import choose_clips, describe
+from ptl_skel.cli.live_score import read_track
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.live import LiveScore
+from ptl_skel.data.transforms import follow_box, relative_to
+from ptl_skel.deploy.export import Arrays, largest_difference, write_onnx
+from ptl_skel.deploy.graph import Views
+from ptl_skel.deploy.streaming import Stream, StreamFromKeypoints
+from ptl_skel.errors import UserError
+from ptl_skel.training.module import ActionRecognizer
+
+FORMS = ("frame", "step")
+"""An answer at every frame, or after as many frames as the strides of the network skip."""
+FRAMES = 64
+"""Frames of each stream on which a file is compared with PyTorch."""
+STREAMS = 8
+"""Clips on which it is: alone, in pairs, and with persons of others."""
+
+
+def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, checkpoint: Path,
+                 form: str) -> tuple[float, list[tuple[str, str]]]:
+    """Writes the file; the largest difference from PyTorch, and rows of the table.
+
+    Raises:
+        UserError: The network cannot run on a stream.
+    """
+    graph = make_stream(model, data, form)
+    settings = data.live_score or LiveScore()
+    chunk, states = graph.stream.chunk, graph.stream.start(2)
+    joints = data.layout.num_joints
+    names = ["state_mean", "state_seen",
+             *(f"state_past{number}" for number in range(len(states) - 2))]
+    inputs = {"keypoints": torch.rand(2, 3, chunk, joints, 2),
+              "scores": torch.rand(2, 3, chunk, joints), **dict(zip(names, states, strict=True))}
+    dynamic = {"keypoints": [0, 1], "scores": [0, 1], **{name: [0] for name in names}}
+    metadata = describe(checkpoint, data, Views(chunk)) | {
+        "sampling": data.sampling,
+        "stream": {"form": form, "chunk": chunk, "stride": settings.stride,
+                   "memory": settings.memory, "states": names}}
+    write_onnx(graph, inputs, ["probabilities", *(f"new_{name}" for name in names)], dynamic,
+               metadata, path)
+    difference = largest_difference(path, stream_batches(graph, data, names))
+    kilobytes = sum(state[0].numel() for state in states) * 4 / 1000
+    return difference, [
+        ("inputs", f"keypoints (N, M, {chunk}, {joints}, 2), scores (N, M, {chunk}, {joints}), "
+                   f"{len(names)} states"),
+        ("states", f"{kilobytes:.0f} kB a person"),
+        ("difference from PyTorch", f"at most {difference:.1e}, {STREAMS} streams of {FRAMES} "
+                                    "frames")]
+
+
+def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
+                ) -> StreamFromKeypoints:
+    """The network of a checkpoint for streams of keypoints.
+
+    Raises:
+        UserError: It cannot run on a stream, or was trained on another box.
+    """
+    maker, settings = data.maker, data.live_score or LiveScore()
+    channels, _, height, width = data.input_shape
+    stream = Stream(model.classifier, (channels, height, width), every_frame=form == "frame",
+                    memory=settings.memory // settings.stride)
+    if maker.box != "follow":
+        raise UserError("a stream cannot know the box around a whole clip, on which the network "
+                        "was trained: train one with --data.box follow")
+    return StreamFromKeypoints(stream, maker.representation, (maker.eval_size,) * 2).eval()
+
+
+@torch.inference_mode()
+def stream_batches(graph: StreamFromKeypoints, data: KeypointDataModule, names: list[str]
+                   ) -> Iterator[tuple[Arrays, list[Any]]]:
+    """Chunks of real clips with the states before and after, several sizes of batches."""
+    clips = choose_clips(data, STREAMS)
+    chunk = graph.stream.chunk
+    for group in np.array_split(clips, [1, 3]):
+        rows = [_relative(data, clip) for clip in group]
+        keypoints, scores = (torch.stack([row[part] for row in rows]) for part in (0, 1))
+        states = graph.stream.start(len(group))
+        for first in range(0, FRAMES - chunk + 1, chunk):
+            part = slice(first, first + chunk)
+            values = [keypoints[:, :, part], scores[:, :, part]]
+            if first % (2 * chunk):  # every second chunk with more persons
+                values = [torch.cat([each, each.roll(1, 0)], 1) for each in values]
+            probabilities, *new = graph(*values, *states)
+            feed = dict(zip(["keypoints", "scores", *names], [*values, *states], strict=True))
+            yield ({name: each.numpy() for name, each in feed.items()},
+                   [each.numpy() for each in (probabilities, *new)])
+            states = new
+
+
+def _relative(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:
+    """The first person of a clip, repeated to `FRAMES` frames, relative to its follow box."""
+    track = read_track(data, clip)
+    frames = torch.arange(FRAMES) % track.scores.shape[1]
+    keypoints, scores = track.keypoints[None, :1, frames], track.scores[None, :1, frames]
+    boxes = follow_box(keypoints, scores, track.frame_size[None])
+    return relative_to(keypoints, boxes)[0], scores[0]

@@ -1,0 +1,172 @@
+"""The score of live recognition at the test: what a network answers before actions are over.
+
+A causal network with the box that a stream knows runs on the clips as streams. Any other network is
+asked anew at each moment, on frames spread over what was seen, in the box around those.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptl_skel.backbones.layers import is_causal
+from ptl_skel.command import console
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import ClipDataset, KeypointBatch
+from ptl_skel.data.live import (
+    EVERY,
+    Track,
+    choose_streams,
+    join_tracks,
+    moments,
+    score_moments,
+    score_stream,
+)
+from ptl_skel.data.sampling import sample_test
+from ptl_skel.deploy.streaming import Stream
+from ptl_skel.training.module import ActionRecognizer
+
+TOGETHER = 2048
+"""Frames of all streams of a batch."""
+WHOLE = 10**6
+"""A memory that holds all frames of any clip."""
+CHUNK = 64
+"""Frames of a stream that are rendered at a time."""
+
+Times = NDArray[np.int64]
+Classes = NDArray[np.int64]
+Answer = Callable[[Sequence[Track], Sequence[Times]], list[Classes]]
+"""Tracks, and for each the numbers of frames seen, to the classes answered then."""
+
+
+@torch.inference_mode()
+def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.device
+               ) -> dict[str, float]:
+    """Scores of live recognition on the test part by name; none where `data.live_score` is null.
+
+    Args:
+        model: The network; it is left in evaluation mode.
+        data: Has the test part.
+        device: Where the network runs.
+    """
+    settings = data.live_score
+    if settings is None:
+        return {}
+    if settings.frame_rate is None:
+        console.print("data.live_score.frame_rate is not set: no scores after 0.5, 1 and 2 seconds",
+                      soft_wrap=True)
+    alone, joined = (make_answer(model.eval().to(device), data, settings.stride, memory, device)
+                     for memory in (WHOLE, settings.memory))
+    clips = data.part("test")
+    length = data.file.num_frames[clips].astype(np.int64)
+    label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64))).numpy()
+    by_length = np.argsort(length, kind="stable")
+
+    def ask(numbers: Sequence[int], times: list[Times]) -> list[Classes]:
+        return _in_groups(alone, lambda i: read_track(data, clips[i]), by_length, length, times)
+
+    scores = score_moments(ask, label, moments(length, settings.frame_rate))
+    streams = choose_streams(len(clips))
+    total = np.array([length[each].sum() for each in streams])
+    times = [np.arange(EVERY, frames + 1, EVERY) for frames in total.tolist()]
+    answers = _in_groups(
+        joined, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
+        np.argsort(total, kind="stable"), total, times)
+    return scores | score_stream(answers, times, [length[each] for each in streams],
+                                 [label[each] for each in streams])
+
+
+def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
+                device: torch.device) -> Answer:
+    """How the network of a checkpoint answers on a video; see `LiveScore` for the arguments."""
+    backbone = model.classifier[0]
+    if data.maker.box == "follow" and is_causal(backbone):
+        channels, _, height, width = data.input_shape
+        stream = Stream(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
+                        every_frame=True, memory=memory // stride).to(device)
+        return lambda tracks, times: answer_as_streams(stream, data, stride, tracks, times)
+    return lambda tracks, times: answer_on_windows(model, data, memory, tracks, times)
+
+
+def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory: int,
+                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Classes]:
+    """The classes of networks that are asked anew at each moment; see `Answer`."""
+    device = next(model.parameters()).device
+    answers = []
+    for track, seen in zip(tracks, times, strict=True):
+        found = []
+        for some in np.array_split(seen, -(-len(seen) // data.batch_size)):
+            span = np.minimum(some, memory)
+            frames = np.stack([now - long + sample_test(int(long), data.clip_len)[0]
+                               for now, long in zip(some, span, strict=True)])
+            windows = KeypointBatch(
+                keypoints=track.keypoints[:, frames].transpose(0, 1),
+                scores=track.scores[:, frames].transpose(0, 1),
+                frame_size=track.frame_size.expand(len(some), 2)).to(device)
+            inputs = data.maker.evaluate(windows, torch.float32, several=False)
+            found.append(model(inputs).argmax(1).cpu().numpy())
+        answers.append(np.concatenate(found))
+    return answers
+
+
+def answer_as_streams(stream: Stream, data: KeypointDataModule, stride: int,
+                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Classes]:
+    """The classes of a causal network that sees every `stride`-th frame; see `Answer`."""
+    device = stream.linear.weight.device
+    keypoints, scores = (_pad([getattr(track, name)[:, ::stride] for track in tracks]).to(device)
+                         for name in ("keypoints", "scores"))
+    sizes = torch.stack([track.frame_size for track in tracks]).to(device)
+    keypoints, scores = data.maker.place(KeypointBatch(
+        keypoints=keypoints, scores=scores, frame_size=sizes), several=False)
+    states = stream.start(len(tracks))
+    found = []
+    for first in range(0, scores.shape[2], CHUNK):
+        part = slice(first, first + CHUNK)
+        inputs = data.maker.representation(keypoints[:, :, part], scores[:, :, part],
+                                           (data.maker.eval_size, data.maker.eval_size))
+        probabilities, *states = stream(inputs, *states)
+        found.append(probabilities.argmax(-1).cpu().numpy())
+    classes = np.concatenate(found, 1)
+    return [row[(seen - 1) // stride] for row, seen in zip(classes, times, strict=True)]
+
+
+def read_track(data: KeypointDataModule, clip: int) -> Track:
+    """All frames of a clip of the file."""
+    every = np.arange(int(data.file.num_frames[clip]))[None]
+    batch = ClipDataset(data.file, np.array([clip]), 1).read(np.array([clip]), every)
+    return Track(batch["keypoints"][0], batch["scores"][0], batch["frame_size"][0])
+
+
+def _in_groups(answer: Answer, read: Callable[[int], Track], order: NDArray[np.int64],
+               length: NDArray[np.int64], times: Sequence[Times]) -> list[Classes]:
+    """Answers on all tracks; those of similar length are read and answered together."""
+    found: dict[int, Classes] = {}
+    for group in _groups(order, length):
+        answers = answer([read(i) for i in group], [times[i] for i in group])
+        found |= dict(zip(group, answers, strict=True))
+    return [found[i] for i in range(len(times))]
+
+
+def _groups(order: NDArray[np.int64], length: NDArray[np.int64]) -> Iterator[list[int]]:
+    group: list[int] = []
+    for i in order.tolist():
+        if group and (len(group) + 1) * length[i] > TOGETHER:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def _pad(values: Sequence[Tensor]) -> Tensor:
+    """Tensors ``(M, T, ...)`` as one, with zeros for persons and frames that are not there."""
+    persons, frames = (max(value.shape[dim] for value in values) for dim in (0, 1))
+    padded = values[0].new_zeros(len(values), persons, frames, *values[0].shape[2:])
+    for row, value in zip(padded, values, strict=True):
+        row[: value.shape[0], : value.shape[1]] = value
+    return padded

@@ -1,0 +1,86 @@
+"""Keypoints as a worse pose estimator would have them, to test robustness; stateless, seeded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptl_skel.data.dataset import KeypointBatch
+from ptl_skel.errors import UserError
+
+Kind = Literal["drop", "displace", "low_scores"]
+KINDS: tuple[Kind, ...] = ("drop", "displace", "low_scores")
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What is wrong with the joints of every clip of a test.
+
+    What happens to a clip depends only on its number in the file and on the seed, so all networks
+    are tested on the same keypoints if they see as many frames.
+
+    Args:
+        kind: ``drop``: joints are missing in some frames; ``displace``: they are moved, in each
+            frame elsewhere; ``low_scores``: their scores are lower.
+        level: The share of joints that are missing; the standard deviation of the displacement
+            along each axis, relative to the larger side of the box around the person; by what
+            share scores are lowered at most.
+        seed: Of what is random.
+    """
+
+    kind: Kind
+    level: float
+    seed: int = 0
+
+    def check(self) -> None:
+        """Checks the arguments. The parser of the command line hides what a constructor raises.
+
+        Raises:
+            UserError: One of them is out of range.
+        """
+        if self.kind not in KINDS:
+            raise UserError(f"`data.corrupt.kind` must be one of {', '.join(KINDS)}, got "
+                            f"{self.kind!r}")
+        if not 0 <= self.level <= 1:
+            raise UserError(f"`data.corrupt.level` must lie in 0..1, got {self.level}")
+        if self.seed < 0:
+            raise UserError(f"`data.corrupt.seed` must be >= 0, got {self.seed}")
+
+    def __call__(self, batch: KeypointBatch) -> KeypointBatch:
+        """The batch with other keypoints ``(N, M, T, V, C)`` or scores ``(N, M, T, V)``."""
+        keypoints, scores = batch["keypoints"], batch["scores"]
+        if self.kind == "displace":
+            noise = self._sample(batch["clip"], keypoints, normal=True)
+            keypoints = keypoints + self.level * person_sizes(keypoints, scores) * noise
+        else:
+            chance = self._sample(batch["clip"], scores, normal=False)
+            scores = scores * (chance >= self.level if self.kind == "drop"
+                               else 1 - self.level * chance)
+        return KeypointBatch(**{**batch.tensors, "keypoints": keypoints, "scores": scores})
+
+    def _sample(self, clip: Tensor, like: Tensor, *, normal: bool) -> Tensor:
+        """Random numbers for each clip, which do not depend on what else is in the batch."""
+        sampled = []
+        for number in clip.tolist():
+            random = np.random.default_rng((self.seed, number))
+            # Persons come first, so those of a clip are the same however many a batch has room for.
+            sampled.append(random.standard_normal(like.shape[1:], np.float32) if normal
+                           else random.random(like.shape[1:], np.float32))
+        return torch.from_numpy(np.stack(sampled)).to(like.device)
+
+
+def person_sizes(keypoints: Tensor, scores: Tensor) -> Tensor:
+    """The largest side of the box around each person in all frames, ``(N, M, 1, 1, 1)``.
+
+    Args:
+        keypoints: ``(N, M, T, V, C)``.
+        scores: ``(N, M, T, V)``; joints of score 0 do not count. 0 for an absent person.
+    """
+    known = (scores > 0)[..., None]
+    low = torch.where(known, keypoints, torch.inf).amin((2, 3))
+    high = torch.where(known, keypoints, -torch.inf).amax((2, 3))
+    return (high - low).clamp_min(0).amax(-1)[..., None, None, None]

@@ -1,0 +1,176 @@
+"""What live recognition is asked, and when: test clips as a camera would show them.
+
+An answer at a moment may use what was seen until then, and nothing from the future: not the length
+of the clip, not its end, not a box around what comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ptl_skel.errors import UserError
+
+SHARES = (20, 40, 60, 80, 100)
+"""Per cent of a clip after which a network is asked."""
+SECONDS = (0.5, 1.0, 2.0)
+"""Seconds after which it is asked."""
+JOINED = 10
+"""Clips that are joined to one stream."""
+JOIN_SEED = 0
+"""Seed of the order in which clips are joined: the same for every run."""
+EVERY = 8
+"""Frames between two answers that count in a stream of joined clips."""
+
+
+@dataclass(frozen=True)
+class LiveScore:
+    """Asks a network before actions are over, at the test.
+
+    Args:
+        frame_rate: Frames of the videos a second, which keypoint files do not hold; for the
+            accuracy after so many seconds. None: there is no such score.
+        stride: A causal network sees every `stride`-th frame.
+        memory: Frames that an answer in a stream of joined clips takes into account: a window
+            spans no more of them, and the mean of a causal network's outputs forgets earlier ones.
+            In a single clip, all since its start count.
+    """
+
+    frame_rate: float | None = None
+    stride: int = 2
+    memory: int = 64
+
+    def check(self) -> None:
+        """Checks the arguments.
+
+        Raises:
+            UserError: A number is out of range.
+        """
+        if self.frame_rate is not None and not self.frame_rate > 0:
+            raise UserError(f"`data.live_score.frame_rate` must be positive, got {self.frame_rate}")
+        if not 1 <= self.stride <= self.memory:
+            raise UserError("`data.live_score` needs 1 <= stride <= memory, got "
+                            f"{self.stride} and {self.memory}")
+
+
+@dataclass(frozen=True)
+class Track:
+    """The persons of a video, from its first frame on.
+
+    Attributes:
+        keypoints: ``(M, T, V, C)``.
+        scores: ``(M, T, V)``.
+        frame_size: Height and width, ``(2,)``.
+    """
+
+    keypoints: Tensor
+    scores: Tensor
+    frame_size: Tensor
+
+
+def moments(num_frames: NDArray[np.int64], frame_rate: float | None
+            ) -> dict[str, NDArray[np.int64]]:
+    """When networks are asked: by the name of the score, the frames seen of each clip, ``(N,)``.
+
+    A clip that is over earlier is asked at its end.
+    """
+    asked = {f"top1_after_{share}_percent": np.maximum(1, np.rint(num_frames * share / 100))
+             for share in SHARES}
+    if frame_rate is not None:
+        asked |= {f"top1_after_{seconds:g}_s": np.clip(np.rint(seconds * frame_rate), 1, num_frames)
+                  for seconds in SECONDS}
+    return {name: frames.astype(np.int64) for name, frames in asked.items()}
+
+
+def choose_streams(clips: int) -> list[NDArray[np.int64]]:
+    """Which clips are joined to one stream each, in their order; every clip once."""
+    order = np.random.default_rng(JOIN_SEED).permutation(clips)
+    return np.array_split(order, max(1, clips // JOINED))
+
+
+def join_tracks(tracks: Sequence[Track]) -> Track:
+    """One video of several, in which the persons of each begin where the earlier ones ended.
+
+    Each is moved and scaled for that. Persons that a video lacks are absent in it.
+    """
+    persons = max(len(track.scores) for track in tracks)
+    keypoints, scores = [], []
+    place = None
+    for track in tracks:
+        moved = track.keypoints
+        own = _place(track, first=True)
+        if place is not None and own is not None:
+            scale = place[1] / own[1]
+            moved = (moved - own[0]) * scale + place[0]
+        absent = persons - len(track.scores)
+        keypoints.append(torch.nn.functional.pad(moved, (0, 0, 0, 0, 0, 0, 0, absent)))
+        scores.append(torch.nn.functional.pad(track.scores, (0, 0, 0, 0, 0, absent)))
+        ended = _place(Track(moved, track.scores, track.frame_size), first=False)
+        place = ended if ended is not None else place
+    return Track(torch.cat(keypoints, 1), torch.cat(scores, 1), tracks[0].frame_size)
+
+
+def _place(track: Track, *, first: bool) -> tuple[Tensor, Tensor] | None:
+    """Centre and extent of the persons in the first or last frame that shows someone."""
+    visible = track.scores > 0
+    frames = visible.any(-1).any(0).nonzero().flatten()
+    if not len(frames):
+        return None
+    frame = int(frames[0 if first else -1])
+    joints = track.keypoints[:, frame][visible[:, frame]]
+    low, high = joints.amin(0), joints.amax(0)
+    return (low + high) / 2, (high - low).amax().clamp(min=1e-3)
+
+
+def score_moments(ask: Callable[[Sequence[int], list[NDArray[np.int64]]],
+                                list[NDArray[np.int64]]],
+                  label: NDArray[np.int64], asked: dict[str, NDArray[np.int64]]
+                  ) -> dict[str, float]:
+    """Share of right answers by the name of the moment, and ``live_top1``, their mean over shares.
+
+    Args:
+        ask: Takes numbers of clips, and for each the numbers of frames seen; gives the answers.
+        label: True classes of all clips, ``(N,)``.
+        asked: See `moments`.
+    """
+    clips = range(len(label))
+    answers = np.stack(ask(clips, list(np.stack(list(asked.values()), 1))))  # (N, moments)
+    right = (answers == label[:, None]).mean(0)
+    scores = {name: float(share) for name, share in zip(asked, right, strict=True)}
+    return scores | {"live_top1": float(right[: len(SHARES)].mean())}
+
+
+def score_stream(answers: Sequence[NDArray[np.int64]], times: Sequence[NDArray[np.int64]],
+                 lengths: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]]
+                 ) -> dict[str, float]:
+    """How well streams of joined clips are recognised.
+
+    Args:
+        answers: Of each stream, the class at each of its `times`.
+        times: Frames seen by then.
+        lengths: Of each stream, the frames of its clips.
+        labels: Their classes.
+
+    Returns:
+        ``stream_top1``, share of the answers that are right; ``stream_reached``, share of the
+        clips that get a right answer; ``stream_delay``, median of the frames until then, of a clip
+        that gets none its length.
+    """
+    right: list[NDArray[np.bool_]] = []
+    delays, reached = [], []
+    for given, when, frames, label in zip(answers, times, lengths, labels, strict=True):
+        ends = np.cumsum(frames)
+        clip = np.searchsorted(ends, when)
+        hits = given == label[clip]
+        right.append(hits)
+        for number, (start, length) in enumerate(zip(ends - frames, frames, strict=True)):
+            found = when[hits & (clip == number)]
+            reached.append(len(found) > 0)
+            delays.append(found[0] - start if len(found) else length)
+    return {"stream_top1": float(np.concatenate(right).mean()),
+            "stream_reached": float(np.mean(reached)), "stream_delay": float(np.median(delays))}

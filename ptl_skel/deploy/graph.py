@@ -1,0 +1,111 @@
+"""Everything from keypoints to probabilities as one module: what an export holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ptl_skel.data.cameras import Camera
+from ptl_skel.data.transforms import compact_box, crop_resize, frame_box
+from ptl_skel.deploy.rendering import DenseForm, is_finite, make_dense
+from ptl_skel.errors import UserError
+from ptl_skel.representations import Representation
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a sample is looked at.
+
+    Attributes:
+        clip_len: Frames T of a clip.
+        num_clips: Clips of a sample; their frames follow each other.
+        flip: Whether the horizontal flip of each clip is looked at as well.
+        camera: Projects 3D coordinates, from each of its places at the test; None: they are pixels.
+    """
+
+    clip_len: int
+    num_clips: int = 1
+    flip: bool = False
+    camera: Camera | None = None
+
+    @property
+    def coordinates(self) -> int:
+        """Of each joint: 2 or 3."""
+        return 2 if self.camera is None else 3
+
+    @property
+    def number(self) -> int:
+        """Inputs that the network sees of a sample."""
+        cameras = 1 if self.camera is None else len(self.camera.test_yaws)
+        return cameras * self.num_clips * (1 + self.flip)
+
+
+class Recognition(nn.Module):
+    """Camera, box, resizing, rendering, network and the mean of the views.
+
+    Args:
+        classifier: Inputs ``(N, C, T, H, W)`` to logits ``(N, K)``.
+        representation: What makes its inputs.
+        size: Height and width of the maps, pixels.
+        views: How a sample is looked at.
+
+    Raises:
+        UserError: The representation or the camera has no export form.
+    """
+
+    image: Tensor
+
+    def __init__(self, classifier: nn.Module, representation: Representation,
+                 size: tuple[int, int], views: Views) -> None:
+        super().__init__()
+        if views.camera is not None and views.camera.projection == "none":
+            raise UserError("networks on 3D coordinates cannot be exported; those on heatmaps that "
+                            "a camera projects can")
+        self.classifier = classifier
+        self.render: DenseForm = make_dense(representation, size)
+        self.size = size
+        self.views = views
+        self.find_box = compact_box if representation.cropped else frame_box
+
+        if views.camera is not None:
+            self.register_buffer("image", torch.tensor(views.camera.frame_size))
+
+    def forward(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor | None = None
+                ) -> Tensor:
+        """Probabilities ``(N, K)``.
+
+        Args:
+            keypoints: Pixels of the frame, ``(N, M, T, V, 2)`` for the frames of all clips; with a
+                camera 3D coordinates, ``(N, M, T, V, 3)``. A joint that is not finite is missing.
+            scores: ``(N, M, T, V)``, 0 for missing joints.
+            frame_size: Height and width of the frame, ``(N, 2)``; None with a camera.
+        """
+        keypoints, scores = drop_missing(keypoints, scores)
+        if self.views.camera is not None:
+            keypoints, scores = self.views.camera.around(keypoints, scores)
+            frame_size = self.image.expand(keypoints.shape[0], 2)
+        assert frame_size is not None
+        box = self.find_box(keypoints, scores, frame_size)
+        keypoints = crop_resize(keypoints, box, self.size)
+        if self.views.num_clips > 1:
+            keypoints, scores = (self._split(each) for each in (keypoints, scores))
+        inputs = self.render(keypoints, scores)
+        if self.views.flip:
+            inputs = torch.stack([inputs, self.render.flip(inputs)], 1).flatten(0, 1)
+        probabilities: Tensor = self.classifier(inputs).softmax(1)
+        if self.views.number > 1:
+            probabilities = probabilities.unflatten(0, (-1, self.views.number)).mean(1)
+        return probabilities
+
+    def _split(self, values: Tensor) -> Tensor:
+        """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
+        each: Tensor = values.unflatten(2, (self.views.num_clips, self.views.clip_len))
+        return each.transpose(1, 2).flatten(0, 1)
+
+
+def drop_missing(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Keypoints and scores that are 0 where a joint is missing or not finite."""
+    known = is_finite(keypoints).all(-1) & is_finite(scores) & (scores > 0)
+    return torch.where(known[..., None], keypoints, 0.0), torch.where(known, scores, 0.0)

@@ -1,0 +1,227 @@
+"""Exported causal networks on streams, without torch: a person is recognised frame by frame.
+
+Besides `onnxruntime` and `numpy` it needs only `ptl_skel.deploy.runtime`; both files may be copied
+into other programs::
+
+    stream = Stream(Recognizer("stream.onnx"))
+    stream.add(time, {track: (keypoints, scores)}, frame_size)  # of each person in a frame
+    print(stream.recognize())                                   # {track: probabilities}
+
+Memory does not grow: of a person only the states of the network and its box are kept, and a person
+who is not seen for `patience` seconds is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ptl_skel.deploy.runtime import Recognizer
+
+Floats = NDArray[np.float32]
+
+PADDING = 0.25
+"""How much wider than the persons a box is on each side, relative to its half size."""
+MIN_BOX = 10.0
+"""Persons smaller than this many pixels do not move it."""
+FOLLOWING = 0.1
+"""Share of the way to the persons that its centre goes in a frame."""
+SHRINKING = 0.05
+"""Share of the way to a smaller size that it goes in a frame; it grows at once."""
+
+
+class FollowBox:
+    """The square around persons that is known at each frame of a stream.
+
+    The rule is that of `ptl_skel.data.transforms.follow_box`, with which networks are trained.
+
+    Args:
+        frame_size: Height and width of the frame, pixels.
+    """
+
+    def __init__(self, frame_size: tuple[float, float]) -> None:
+        height, width = frame_size
+        self.center: Floats = np.array([width / 2, height / 2], np.float32)
+        self.half = np.float32(max(height, width)) / 2
+        self._known = False
+
+    def update(self, keypoints: Floats, scores: Floats) -> None:
+        """Goes on to the next frame.
+
+        Args:
+            keypoints: Pixels, ``(..., V, 2)``.
+            scores: ``(..., V)``; joints of score 0 are ignored.
+        """
+        joints = keypoints[scores > 0]
+        if not len(joints):
+            return
+        low, high = joints.min(0), joints.max(0)
+        extent = (high - low).max()
+        if extent < MIN_BOX:
+            return
+        center: Floats = (low + high) / 2
+        half = extent / 2 * np.float32(1 + PADDING)
+        if self._known:
+            center = self.center + np.float32(FOLLOWING) * (center - self.center)
+            half = max(half, self.half + np.float32(SHRINKING) * (half - self.half))
+        self.center, self.half, self._known = center, half, True
+
+    def relative(self, keypoints: Floats) -> Floats:
+        """Keypoints relative to the box, which becomes 0 to 1."""
+        relative: Floats = (keypoints - (self.center - self.half)) / (2 * self.half)
+        return relative
+
+
+@dataclass
+class _Track:
+    """What is kept of a person, or of a group that is recognised together."""
+
+    box: FollowBox
+    states: list[Floats]
+    seen: float
+    frames: list[tuple[Floats, Floats]] = field(default_factory=list)
+    probabilities: Floats | None = None
+
+
+class Stream:
+    """A stream for a causal network; takes frames as `Window` does.
+
+    Args:
+        recognizer: Of a file of ``ptl-skel export --stream``.
+        stride: Takes each `stride`-th frame. None: that of the training, which is meant for about
+            30 frames a second.
+        patience: Seconds after which a person who is not seen is forgotten.
+        together: Recognise one action of all persons in the scene; else one of each person.
+
+    Attributes:
+        chunk: Frames, of those taken, between two answers.
+
+    Raises:
+        ValueError: The file is not one for streams, or a number is not positive.
+    """
+
+    def __init__(self, recognizer: Recognizer, stride: int | None = None, patience: float = 1.0,
+                 together: bool = False) -> None:
+        described = recognizer.metadata.get("stream")
+        if described is None:
+            raise ValueError("the file is for whole clips; `ptl-skel export --stream` writes "
+                             "those for streams")
+        self.recognizer = recognizer
+        self.stride: int = described["stride"] if stride is None else stride
+        if self.stride < 1 or not patience > 0:
+            raise ValueError(f"`stride` and `patience` must be positive, got {stride} and "
+                             f"{patience}")
+        self.chunk: int = described["chunk"]
+        self.patience = patience
+        self.together = together
+        inputs = recognizer.session.get_inputs()
+        self._names = [each.name for each in inputs]
+        self._shapes = [each.shape[1:] for each in inputs[2:]]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all persons, e.g. for another stream."""
+        self._tracks: dict[Hashable, _Track] = {}
+        self._frame_size: tuple[float, float] | None = None
+        self._time = -np.inf
+        self._skip = 0
+
+    def add(self, time: float, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]],
+            frame_size: tuple[float, float]) -> None:
+        """Adds a frame. One of another size starts anew, since pixels are others.
+
+        Args:
+            time: Of the frame, seconds; frames come in order.
+            people: Keypoints ``(V, 2)`` in pixels and scores ``(V,)`` of each person, by the
+                number of its track. None in an empty frame. A joint that is NaN is missing.
+            frame_size: Height and width of the frame, pixels.
+
+        Raises:
+            ValueError: A shape does not fit, a frame size is not positive, or the time is not
+                later than that of the last frame.
+        """
+        known = {track: self._checked(*person) for track, person in people.items()}
+        size = float(frame_size[0]), float(frame_size[1])
+        if not (np.isfinite(size).all() and min(size) > 0):
+            raise ValueError(f"a frame needs a positive height and width, got {frame_size}")
+        if not (np.isfinite(time) and time > self._time):
+            raise ValueError(f"frames must come in order of time; got {time} after {self._time}")
+        if size != self._frame_size:
+            self.reset()
+            self._frame_size = size
+        self._time = time
+        self._skip, taken = (self._skip + 1) % self.stride, self._skip == 0
+        groups: dict[Hashable, list[tuple[Floats, Floats]]] = {
+            track: [person] for track, person in known.items()}
+        if self.together:
+            groups = {None: list(known.values())} if known else {}
+        self._tracks = {name: track for name, track in self._tracks.items()
+                        if name in groups or time - track.seen <= self.patience}
+        for name in groups:
+            if name not in self._tracks and taken:
+                self._tracks[name] = _Track(FollowBox(size), self._start(), time)
+            if name in self._tracks:
+                self._tracks[name].seen = time
+        if taken:
+            self._take(groups)
+
+    def recognize(self) -> dict[Hashable, Floats]:
+        """Probabilities ``(K,)`` by track; under None if persons are recognised together.
+
+        A person is missing until the network has seen `chunk` frames.
+        """
+        return {name: track.probabilities for name, track in self._tracks.items()
+                if track.probabilities is not None}
+
+    def _checked(self, keypoints: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+        points, weights = np.array(keypoints, np.float32), np.array(scores, np.float32)
+        if points.ndim != 2:
+            raise ValueError("keypoints of a person in a frame are (joints, coordinates), got "
+                             f"{points.shape}")
+        self.recognizer.check(points, weights)
+        present = np.isfinite(points).all(-1) & np.isfinite(weights) & (weights > 0)
+        points[~present] = 0
+        weights[~present] = 0
+        return points, weights
+
+    def _start(self) -> list[Floats]:
+        return [np.zeros((1, *shape), np.float32) for shape in self._shapes]
+
+    def _take(self, groups: Mapping[Hashable, list[tuple[Floats, Floats]]]) -> None:
+        """Gives a frame to each track, and runs those whose chunk is full."""
+        joints = len(self.recognizer.joint_names)
+        nobody = [(np.zeros((joints, 2), np.float32), np.zeros(joints, np.float32))]
+        for name, track in self._tracks.items():
+            points, weights = (np.stack(each) for each in zip(*groups.get(name, nobody),
+                                                              strict=True))
+            track.box.update(points, weights)
+            track.frames.append((track.box.relative(points), weights))
+        ready = [track for track in self._tracks.values() if len(track.frames) == self.chunk]
+        if ready:
+            self._run(ready)
+
+    def _run(self, tracks: Sequence[_Track]) -> None:
+        feed: list[Any] = [_stack([[frame[part] for frame in track.frames] for track in tracks])
+                           for part in (0, 1)]
+        feed += [np.concatenate(rows) for rows in zip(*(track.states for track in tracks),
+                                                      strict=True)]
+        probabilities, *states = self.recognizer.session.run(
+            None, dict(zip(self._names, feed, strict=True)))
+        for row, track in enumerate(tracks):
+            track.probabilities = probabilities[row]
+            track.states = [state[row : row + 1] for state in states]
+            track.frames = []
+
+
+def _stack(frames: Sequence[Sequence[Floats]]) -> Floats:
+    """Frames ``(M, V, ...)`` of tracks as ``(N, M, P, V, ...)``; absent persons have score 0."""
+    persons = max(len(frame) for row in frames for frame in row)
+    stacked = np.zeros((len(frames), persons, len(frames[0]), *frames[0][0].shape[1:]), np.float32)
+    for n, row in enumerate(frames):
+        for p, frame in enumerate(row):
+            stacked[n, : len(frame), p] = frame
+    return stacked

@@ -1,0 +1,137 @@
+"""Several data sets in one report: each as it is reported by itself, and arms pooled over all."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ptl_skel.errors import UserError
+from ptl_skel.runs.record import read_result
+
+from .conclusions import METHOD, conclude
+from .folders import find_runs
+from .markdown import Comparison, compare_arms
+from .statistics import Difference, holm, noninferiority, pool
+from .study import read_study
+from .style import COLOURS, escape, new_figure, shorten
+from .tables import Row, difference_cells, spread_cell
+
+NOTE = (
+    "Δ: the mean over the data sets of the difference to {baseline}, each data set counts alike; "
+    "its squared standard error is the sum of theirs, by the square of their number, with Welch's "
+    "degrees of freedom; p of the two-sided test with Holm's correction over the arms. It holds "
+    "for these data sets")
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Arms over several data sets.
+
+    Attributes:
+        comparisons: By data set and protocol; numbered protocols, such as folds, are one.
+        baseline: Name of the arm that the others are compared with.
+        differences: By arm, for those that every data set has.
+        rows: A table with a column for each data set.
+        notes: What holds for it.
+        conclusions: A sentence for each arm.
+    """
+
+    comparisons: Mapping[str, Comparison]
+    baseline: str
+    differences: Mapping[str, Difference]
+    rows: list[Row]
+    notes: list[str]
+    conclusions: list[str]
+
+
+def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -> Pooled:
+    """Arms pooled over all data sets among the runs in some folders.
+
+    Args:
+        paths: Folders of runs, or folders that hold some.
+        baseline: Name of the arm that the others are compared with.
+        margin: Of non-inferiority, 0..1.
+
+    Raises:
+        UserError: There is no baseline or only one data set, or runs cannot be compared.
+    """
+    if baseline is None:
+        raise UserError("--pool compares arms over data sets; name the one they are compared with "
+                        "by --baseline")
+    groups: dict[str, list[Path]] = {}
+    for folder in find_runs(paths):
+        groups.setdefault(_data_of(folder), []).append(folder)
+    if len(groups) < 2:
+        raise UserError(f"--pool needs runs on several data sets or protocols; there is only "
+                        f"{next(iter(groups))}")
+    comparisons = {name: compare_arms(read_study(folders, baseline, folds=True), margin)
+                   for name, folders in sorted(groups.items())}
+    found = [{summary.arm.name: summary for summary in comparison.summaries}
+             for comparison in comparisons.values()]
+    names = list(dict.fromkeys(name for one in found for name in one))
+    everywhere = [name for name in names if all(name in one for one in found)]
+    # The baseline has no difference, nor has an arm without a fold of the baseline.
+    differences = {
+        name: pool([difference for one in found if (difference := one[name].difference)])
+        for name in everywhere if all(one[name].difference for one in found)}
+    p = dict(zip(differences, holm([one.p for one in differences.values()]), strict=True))
+    inferior = holm([noninferiority(one, margin) for one in differences.values()])
+    rows = [{"arm": name,
+             **{data: spread_cell(one[name].top1) if name in one else "-"
+                for data, one in zip(comparisons, found, strict=True)},
+             "mean": f"{100 * statistics.fmean(one[name].top1.mean for one in found):.2f}"
+             if name in everywhere else "-",
+             **difference_cells(differences.get(name), p.get(name))} for name in names]
+    conclusions = conclude(
+        [(name, difference, of_arm) for (name, difference), of_arm in zip(
+            differences.items(), inferior, strict=True)], baseline, margin)
+    return Pooled(comparisons, baseline, differences, rows,
+                  ["top-1 %; ±: standard deviation over seeds", NOTE.format(baseline=baseline),
+                   METHOD], conclusions)
+
+
+def _data_of(folder: Path) -> str:
+    """Data set and protocol of a run, without the number of a fold."""
+    try:
+        data = read_result(folder)["data"]
+        protocol = re.sub(r"[ _-]?\d+$", "", str(data["protocol"])) or str(data["protocol"])
+        return f"{data['dataset']} {protocol}"
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
+
+
+def pooled_plot(pooled: Pooled, margin: float) -> go.Figure:
+    """Differences of arms to the baseline on each data set, pooled ones below, and the margin."""
+    differences: dict[str, Mapping[str, Difference]] = {
+        name: {summary.arm.name: summary.difference for summary in comparison.summaries
+               if summary.difference} for name, comparison in pooled.comparisons.items()}
+    differences["pooled"] = pooled.differences
+    arms = list(dict.fromkeys(arm for found in differences.values() for arm in found))
+    figure = new_figure("", 120 + (16 + 14 * len(differences)) * len(arms))
+    for number, (name, found) in enumerate(differences.items()):
+        last = number == len(differences) - 1
+        value, low, high = (np.array([100 * getattr(one, part) for one in found.values()])
+                            for part in ("value", "low", "high"))
+        # A little below each other within the place of the arm.
+        shift = 0.7 * (number + 0.5) / len(differences) - 0.35
+        figure.add_scatter(
+            x=value, y=[arms.index(arm) + shift for arm in found], mode="markers",
+            name=escape(name), text=[escape(arm) for arm in found],
+            marker={"size": 11 if last else 7, "symbol": "diamond" if last else "circle",
+                    "color": "#20252c" if last else COLOURS[number % len(COLOURS)]},
+            error_x={"array": high - value, "arrayminus": value - low,
+                     "thickness": 2.5 if last else 1},
+            hovertemplate="<b>%{text}</b><br>%{x:+.2f} points")
+    figure.add_vline(0, line={"color": "#5d6875", "width": 1})
+    figure.add_vline(-100 * margin, line={"color": "#c2255c", "width": 1, "dash": "dash"})
+    figure.update_xaxes(tickformat="+", title_text=(
+        f"top-1, points above {shorten(pooled.baseline)}; dashed: the margin"))
+    figure.update_yaxes(tickvals=list(range(len(arms))), ticktext=[shorten(arm) for arm in arms],
+                        autorange="reversed")
+    return figure
