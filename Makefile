@@ -2,7 +2,7 @@
 # On Linux pip takes PyTorch's CUDA build; where there is no GPU, this makes it a small download:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess demo sweep test lint check-wheel bench bench-ntu clean
+.PHONY: help setup preprocess demo sweep test lint check-wheel docs bench bench-ntu clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -80,6 +80,10 @@ test: $(STAMP) ## run the tests
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+docs: $(STAMP) ## build the documentation as a site in build/site; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "documentation: build/site/index.html"
 
 check-wheel: ## build the wheel and use it in an empty environment; takes minutes
 	tests/benchmarks/wheel.sh $(PYTHON)

@@ -1,24 +1,23 @@
-"""What the README says, done as it says."""
+"""What the README and the pages a newcomer reads first say, done as they say."""
 
 import functools
 import pickle
 import re
-import shlex
 import signal
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import README, ROOT, blocks, commands, do, split_commands
 
 from ptl_skel.cli import lightning as cli
 from ptl_skel.cli import outcome
-from ptl_skel.cli.verbs import main
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_result
 from ptl_skel.storage import KeypointFile
 
-README = Path(__file__).parents[1] / "README.md"
+GET_STARTED = ROOT / "docs/index.md"
 
 
 @pytest.fixture(autouse=True)
@@ -32,29 +31,17 @@ def surroundings(tmp_path, monkeypatch):
     signal.signal(signal.SIGINT, handler)
 
 
-def blocks(title):
-    """Language and text of the code blocks in a section of the README."""
-    sections = re.split(r"^## ", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    section, = (text for text in sections if text.startswith(f"{title}\n"))
-    return re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+def test_it_is_short_and_its_links_lead_somewhere():
+    text = README.read_text("utf-8")
+    assert len(text.splitlines()) <= 180
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert all((ROOT / link).stat().st_size <= 2_000_000 for link in links)
 
 
-def do(language, text):
-    """Runs a block; the commands in this process, which has imported what takes them long."""
-    if language == "python":
-        exec(compile(text, README.name, "exec"), {})
-        return
-    for line in text.replace("\\\n", " ").splitlines():
-        match shlex.split(line, comments=True):
-            case ["ptl-skel", *arguments]:
-                main([str(name) for one in arguments
-                      for name in (sorted(Path().glob(one)) if "*" in one else [one])])
-            case other:
-                assert not other, line
-
-
-def test_bring_your_own_keypoints():
-    for language, text in blocks("Bring your own keypoints"):
+def test_get_started(capsys):
+    for language, _, text in blocks(GET_STARTED):
         do(language, text)
     file = KeypointFile("mine.h5")
     assert file.header.class_names == ("jump", "walk")
@@ -62,10 +49,20 @@ def test_bring_your_own_keypoints():
         "train": 8, "test": 4}
     assert read_result(Path("runs/mine"))["status"] == "finished"
     assert read_predictions(Path("runs/mine/predict")).clip == tuple(KeypointFile("new.h5").ids)
+    assert Path("clip.gif").stat().st_size > 10_000
+    assert re.findall(r"^video11 (?:jump|walk) 0\.\d+$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_two_commands_of_the_readme_are_those_of_get_started():
+    pages = [[command for command in commands(page) if command[0] == "ptl-skel"
+              and command[1] in {"preprocess", "fit"}][:2] for page in (README, GET_STARTED)]
+    short = [word for command in pages[0] for word in command]
+    full = [word for command in pages[1] for word in command]
+    assert [word for word in full if word not in {"--trainer.max_epochs", "1"}] == short
 
 
 def test_ntu(monkeypatch):
-    """With a few files under the names of the README; training is no more than set up."""
+    """With a few files under the names of the page; training is no more than set up."""
     joint = "0.1 0.2 3 0 0 {} 500 0 0 0 0 2\n"
     joints = "".join(joint.format(100 + number) for number in range(25))
     skeleton = "1\n1\n7 0 1 1 0 0 0 0 0 2\n25\n" + joints
@@ -84,7 +81,8 @@ def test_ntu(monkeypatch):
     Path("ntu60_hrnet.pkl").write_bytes(pickle.dumps({"split": split, "annotations": annotations}))
     monkeypatch.setattr(cli.SkeletonCLI, "instantiate_classes", lambda self: None)
     monkeypatch.setattr(cli.SkeletonCLI, "_run_subcommand", lambda self, name: None)
-    for language, text in blocks("NTU RGB+D"):
+    for language, _, text in blocks(ROOT / "docs/ntu.md"):
+        assert {command[0] for command in split_commands(text)} == {"ptl-skel"}
         do(language, text)
     assert KeypointFile("data/ntu60.h5").header.dataset == "NTU RGB+D 60"
     assert len(KeypointFile("data/ntu120.h5")) == 2

@@ -44,10 +44,11 @@ class KeypointFile:
         splits: Clip indices by protocol and part.
         how_split: How each protocol was made; empty for those that came with the data.
         job: Fingerprint of the job that made the file; empty if it is not known.
-        num_inputs, num_lost: Number of inputs that should have given clips, and that did not.
+        num_inputs: Number of inputs that should have given clips.
+        num_lost: How many of them did not.
         ids: Names of the clips.
-        label, num_frames, num_persons, height, width, subject, camera, setup, replication, fps,
-            first_frame: Arrays with an entry per clip.
+        label: Class of each clip. `num_frames`, `num_persons`, `height`, `width`, `subject`,
+            `camera`, `setup`, `replication`, `fps` and `first_frame` are such arrays, too.
         start: First row of each clip; the frames of its persons follow each other.
 
     Raises:
