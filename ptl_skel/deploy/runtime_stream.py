@@ -63,10 +63,10 @@ class FollowBox:
         extent = (high - low).max()
         if extent < MIN_BOX:
             return
-        center: Floats = (low + high) / 2
+        center = np.asarray((low + high) / 2, np.float32)
         half = extent / 2 * np.float32(1 + PADDING)
         if self._known:
-            center = self.center + np.float32(FOLLOWING) * (center - self.center)
+            center = np.asarray(self.center + FOLLOWING * (center - self.center), np.float32)
             half = max(half, self.half + np.float32(SHRINKING) * (half - self.half))
         self.center, self.half, self._known = center, half, True
 
