@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import av
@@ -50,6 +51,22 @@ def walking(path: Path, frames=30, persons=1, *, absent=(), **options) -> Path:
     """A video of persons who walk; nobody is there in the frames `absent`."""
     return write_video(path, (paint(frame, 0 if frame in absent else persons)
                               for frame in range(frames)), **options)
+
+
+def push(address: str) -> None:
+    """Sends a video to a reader that listens at an RTSP address, at the rate of a camera."""
+    time.sleep(0.5)  # until the reader listens
+    with av.open(address, "w", format="rtsp", options={"rtsp_transport": "tcp"}) as file:
+        stream = file.add_stream("libx264", rate=30)
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "5"}
+        for number in range(60):
+            frame = av.VideoFrame.from_ndarray(paint(number), "rgb24")
+            frame.pts = number
+            file.mux(stream.encode(frame))
+            time.sleep(1 / 60)
+        file.mux(stream.encode())
 
 
 def turn(path: Path) -> Path:

@@ -1,12 +1,14 @@
 """Cameras that vanish, return, or were never there."""
 
 import http.server
+import multiprocessing
+import socket
 import threading
 import time
 
 import av
 import pytest
-from videos import SIZE, walking
+from videos import SIZE, push, walking
 
 from ptl_skel.errors import UserError
 from ptl_skel.pose import camera as module
@@ -100,6 +102,25 @@ def test_damage_does_not_end_the_frames(server):
             if frame.number > 60:
                 break
     assert frame.size == SIZE
+
+
+def test_rtsp():
+    """Without a server: the reader listens, and another process pushes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"rtsp://127.0.0.1:{free.getsockname()[1]}/live"
+    # Another process: in one, FFmpeg's two sides wait for each other.
+    pusher = multiprocessing.get_context("spawn").Process(target=push, args=(address,), daemon=True)
+    pusher.start()
+    try:
+        with Camera(address, patience=0.1, report=lambda _: None,
+                    options={"rtsp_flags": "listen", "listen_timeout": "10"}) as camera:
+            frame = next(frame for frame in camera if frame.number == 15)
+    finally:
+        pusher.kill()
+        pusher.join()
+    assert frame.size == SIZE
+    assert camera.fps == 30
 
 
 def test_cameras_that_are_not_there():
