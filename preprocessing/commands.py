@@ -27,6 +27,7 @@ class Row(NamedTuple):
         options: Names of its options, of those in `OPTIONS`.
         in_workers: Whether it is read in worker processes.
         several: Whether it takes several inputs.
+        chunk: Inputs that a worker process reads at a time; 1 where each takes long.
         report: What else to print after the summary, as module:name of a function that takes the
             source and the keypoint file, and returns a table or None.
     """
@@ -38,7 +39,11 @@ class Row(NamedTuple):
     in_workers: bool = True
     several: bool = False
     report: str = ""
+    chunk: int = 16
 
+
+FRAMES = "Skeletons over the frames of their videos: left limbs are blue, right ones are orange"
+"""Title of a section of the page that `check` writes."""
 
 _ANY = "keypoints"
 _POSES = ("labels", "frame_size", "layout", "classes", "max_persons")
@@ -56,6 +61,11 @@ SOURCES = {
     "penn_action": Row("preprocessing.datasets.penn_action:PennActionSource",
                        "the .mat labels of Penn Action",
                        "the folder `labels`, or the one above it"),
+    "video": Row("preprocessing.tools.video:VideoSource",
+                 "videos, in which it finds the persons and their joints",
+                 "videos, or folders of them; the name of the folder that a video lies in is its "
+                 "label", ("estimator", "pose_model", "layout", "classes", "max_persons"),
+                 several=True, chunk=1),
     "openpose": Row("preprocessing.tools.openpose:OpenPoseSource",
                     "your own keypoints: OpenPose's JSON files",
                     "a folder of JSON files, one per frame", _POSES),
@@ -113,6 +123,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "classes": {"metavar": "FILE", "type": Path,
                 "help": "class names, one per line; default: those that the input or the labels "
                         "contain, or the official ones"},
+    "estimator": {"metavar": "NAME", "default": "movenet",
+                  "help": "what finds the persons: movenet (default), rtmlib, or the class path of "
+                          "your own"},
+    "pose_model": {"metavar": "FILE", "type": Path,
+                   "help": "its model; default: what `ptl-skel pose fetch movenet` has got"},
     "max_persons": {"metavar": "N", "type": lambda text: _count(text), "default": 2,
                     "help": "the most persons in a frame; default: 2"},
     "edition": {"type": int, "choices": (60, 120),
@@ -146,22 +161,33 @@ def preprocess(args: Sequence[str]) -> int | None:
 
 
 def check(args: Sequence[str]) -> int | None:
-    """``ptl-skel check FILE [--html PAGE]``: validates a keypoint file and shows what is in it."""
+    """``ptl-skel check FILE [--html PAGE [--video FOLDER]]``: validates and shows a file."""
     parser = CommandParser("ptl-skel check", description="Reads a whole keypoint file, reports "
                            "what is wrong with it, and shows what is in it.")
     parser.add_argument("file", metavar="FILE", type=Path, help="the keypoint file")
     parser.add_argument("--html", metavar="PAGE", type=Path,
                         help="also write an HTML page with interactive plots")
+    parser.add_argument("--video", metavar="FOLDER", type=Path, nargs="+",
+                        help="videos that the clips were made of, as given to `preprocess video`: "
+                        "the page shows the skeletons over their frames")
     options = parser.parse_args(args)
+    if options.video and options.html is None:
+        raise UserError("--video needs --html PAGE, the page that shows the frames")
     if options.html is not None and options.html.suffix.lower() not in {".html", ".htm"}:
         raise UserError(f"--html {options.html} must end in .html")
     from preprocessing.inspect.check import check_file
 
-    checked = check_file(options.file)
+    file, findings, facts = check_file(options.file)
     if options.html is not None:
         from preprocessing.inspect.page import write_page
 
-        write_page(options.html, *checked)
+        sections = {}
+        if options.video:
+            from preprocessing.inspect.frames import show_frames
+            from preprocessing.tools.video import find_videos
+
+            sections[FRAMES] = show_frames(file, find_videos(options.video))
+        write_page(options.html, file, findings, facts, sections)
         print(f"The page: {options.html}")
     return None
 
@@ -285,7 +311,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
     source = reader = pkgutil.resolve_name(row.source)(input, **options)
     if labels is not None:
         source = LabelledSource(reader, labels, has_classes=options.get("classes") is not None)
-    summary = run(source, out, workers=workers, overwrite=overwrite)
+    summary = run(source, out, workers=workers, overwrite=overwrite, chunk=row.chunk)
     file = KeypointFile(out)
     if summary:
         print_table(tabulate(file, {**facts_of(file), **summary}))

@@ -159,6 +159,35 @@ def _link(joints: tuple[str, ...], kind: str, link: Any) -> tuple[int, int]:
     return ends[0], ends[1]
 
 
+_STAND_INS = {"penn13": {"head": "nose"}}
+"""Layout -> joint -> the joint of another layout that takes its place, where there is one."""
+
+
+def map_joints(source: SkeletonLayout, target: SkeletonLayout) -> tuple[int, ...]:
+    """For each joint of `target` the index of that of `source` which takes its place, ``(V,)``.
+
+    A joint is found by its name; the head of ``penn13`` is the nose where `source` has one.
+
+    Raises:
+        UserError: `source` lacks a joint; the message lists the layouts that it can become.
+    """
+    absent = set(name_joints(target, source.joints)).difference(source.joints)
+    if absent:
+        possible = [layout.name for layout in LAYOUTS.values()
+                    if set(name_joints(layout, source.joints)) <= set(source.joints)]
+        raise UserError(f"the joints of layout {source.name} cannot become those of {target.name}, "
+                        f"which has {', '.join(sorted(absent))} as well; they can become those of "
+                        f"{', '.join(possible) or 'no built-in layout'}")
+    return tuple(map(source.joints.index, name_joints(target, source.joints)))
+
+
+def name_joints(layout: SkeletonLayout, names: Sequence[str]) -> list[str]:
+    """The joints of a layout, or the stand-ins for them that are among `names`."""
+    stand_ins = _STAND_INS.get(layout.name, {})
+    return [stand_ins[joint] if stand_ins.get(joint) in names else joint
+            for joint in layout.joints]
+
+
 def get_layout(name: str | Path) -> SkeletonLayout:
     """The built-in layout of that name, or the one declared in a YAML file.
 

@@ -32,6 +32,7 @@ LAYERS = {
     "data.datamodule": {"data", "storage", "skeletons", "representations", "errors"},
     "backbones": {"backbones", "errors"},
     "training": {"training", "backbones", "metrics", "errors"},
+    "pose": {"pose", "skeletons", "errors", "atomic"},
     "cost": {"cost", "errors"},
     "deploy": {"deploy", "representations", "data.transforms", "data.cameras", "errors"},
     "deploy.__init__": set(),
@@ -62,6 +63,7 @@ LIBRARIES = {
     "deploy": {"numpy", "torch", "onnx", "onnxruntime"},
     "deploy.__init__": set(),
     "deploy.runtime": {"numpy", "onnxruntime"},
+    "pose": {"numpy", "scipy", "av", "onnx", "onnxruntime", "rtmlib"},
     "runs.record": set(),
     "runs.predictions": {"numpy"},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ptl_skel.errors import UserError
-from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
+from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout, name_joints
 
 USUAL_LAYOUTS: Mapping[int, str] = {
     13: "penn13", 17: "coco17", 18: "openpose18", 24: "smpl24", 26: "halpe26", 33: "blazepose33",
@@ -91,7 +91,7 @@ def _ordered(path: Path, layout: SkeletonLayout, joints: int, usual: Mapping[int
     """The layout with the order in which the input has its joints."""
     if not named and joints != layout.num_joints and joints in usual:
         named = [normalise_name(joint) for joint in get_layout(usual[joints]).joints]
-    wanted = [normalise_name(joint) for joint in layout.joints]
+    wanted = [normalise_name(joint) for joint in name_joints(layout, named)]
     if len(set(named)) == len(named) == joints and set(wanted) <= set(named):
         order = tuple(named.index(joint) for joint in wanted)
         return ChosenLayout(layout, None if order == tuple(range(joints)) else order)

@@ -28,8 +28,6 @@ from preprocessing.core.source import LeftOut, Source, Unusable
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, ClipWriter, UpToDate
 
-# Inputs that a worker reads before it sends them: evens out long and short ones, bounds the memory.
-_CHUNK = 16
 _SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger
 _NUMBER = re.compile(r"\d+")
@@ -47,7 +45,7 @@ Outcome = list[Clip] | Skipped | Exception
 
 
 def run(source: Source, out: Path, *, workers: int | None = None,
-        overwrite: bool = False) -> dict[str, str]:
+        overwrite: bool = False, chunk: int = 16) -> dict[str, str]:
     """Writes the keypoint file of a source, or resumes the same run where it was interrupted.
 
     The file is the same whatever the number of workers and however often it was interrupted. If
@@ -58,6 +56,8 @@ def run(source: Source, out: Path, *, workers: int | None = None,
         out: The HDF5 file to write.
         workers: Processes that read; 0 or 1 reads in this one, None takes one per CPU.
         overwrite: Replace an existing `out`.
+        chunk: Inputs that a worker reads before it sends them. More even out long and short ones,
+            fewer bound the memory; 1 where each takes long.
 
     Returns:
         What a summary should report, by name; empty where there was nothing to do.
@@ -68,13 +68,14 @@ def run(source: Source, out: Path, *, workers: int | None = None,
         Exception: A bug in the source. It names the input; the finished part is kept.
     """
     try:
-        return _write(source, out, workers, overwrite)
+        return _write(source, out, workers, overwrite, chunk)
     except UpToDate as done:
         print(done)
         return {}
 
 
-def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> dict[str, str]:
+def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chunk: int
+           ) -> dict[str, str]:
     began = time.monotonic()
     keys = source.keys()
     # Other inputs than last time are another job: their clips would end up in another order.
@@ -87,7 +88,7 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool) -> d
         remaining = [key for key in keys if key not in writer.done]
         count = os.cpu_count() or 1 if workers is None else workers
         with (_progress() as progress,
-              contextlib.closing(_outcomes(source, remaining, count)) as outcomes):
+              contextlib.closing(_outcomes(source, remaining, count, chunk)) as outcomes):
             task = progress.add_task(source.header.dataset, total=len(keys),
                                      completed=len(keys) - len(remaining))
             for key, outcome in zip(remaining, outcomes, strict=True):
@@ -162,17 +163,19 @@ def _read(source: Source, key: str) -> Outcome:
         return error
 
 
-def _outcomes(source: Source, keys: Sequence[str], workers: int) -> Generator[Outcome, None, None]:
+def _outcomes(source: Source, keys: Sequence[str], workers: int, chunk: int
+              ) -> Generator[Outcome, None, None]:
     """The outcome of each key, in the order of the keys."""
     if workers > 1:
-        yield from _outcomes_in_parallel(source, keys, workers)
+        yield from _outcomes_in_parallel(source, keys, workers, chunk)
     else:
         keep_freed_memory()
         for key in keys:
             yield _read(source, key)
 
 
-def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> Iterator[Outcome]:
+def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int, size: int
+                          ) -> Iterator[Outcome]:
     """Worker w reads every w-th chunk of keys; its pipe is emptied when their turn comes.
 
     A full pipe holds its worker back, so that no more than a few chunks wait in memory; a worker
@@ -180,7 +183,7 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int) -> 
     """
     # Not fork: the progress bar runs a thread, and a forked process may wait for its lock for ever.
     context = multiprocessing.get_context("spawn")
-    chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
+    chunks = [keys[start : start + size] for start in range(0, len(keys), size)]
     processes, receivers = [], []
     try:
         with _interrupts_ignored():

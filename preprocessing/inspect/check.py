@@ -142,6 +142,12 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
                    if persons.min() < persons.max() else f"{persons.min()} a clip",
         "classes": str(len(header.class_names)),
     }
+    if file.fps.any():
+        known = file.fps[file.fps > 0]
+        facts["frames per second"] = f"{known.min():g} to {known.max():g}" \
+            if known.min() < known.max() else f"{known[0]:g}"
+        if len(known) < len(file):
+            facts["frames per second"] += f", not known of {len(file) - len(known):,} clips"
     for protocol in file.splits:
         counts = [f"{part} {positions.size:,}" for part, positions in parts_of(file, protocol)]
         how = file.how_split[protocol]

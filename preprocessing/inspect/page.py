@@ -41,6 +41,7 @@ table {{ border-collapse: collapse; }}
 td, th {{ padding: 0.2em 1em 0.2em 0; text-align: left; vertical-align: top;
          border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }}
 th {{ min-width: 6em; }}
+svg {{ max-width: 100%; height: auto; }}
 .many {{ font-family: monospace; overflow-wrap: anywhere; }}
 </style>
 </head>
@@ -54,7 +55,7 @@ th {{ min-width: 6em; }}
 
 
 def write_page(path: Path, file: KeypointFile, findings: Findings,
-               facts: Mapping[str, str]) -> None:
+               facts: Mapping[str, str], first: Mapping[str, str] | None = None) -> None:
     """Writes the page.
 
     Args:
@@ -62,6 +63,7 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
         file: The keypoint file.
         findings: What its frames show.
         facts: What comes first, by name.
+        first: HTML of sections that come before the plots, by title.
 
     Raises:
         UserError: The page cannot be written.
@@ -81,9 +83,10 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
         "Share of missing joints in clips": _histogram(
             100 * np.array(findings.missing_shares), "% of the joints of all persons"),
     }
-    sections = [f"<h2>{html.escape(title)}</h2>\n" + figure.to_html(
-                    full_html=False, include_plotlyjs=number == 0, config=_CONFIG)
-                for number, (title, figure) in enumerate(figures.items())]
+    sections = [f"<h2>{html.escape(title)}</h2>\n{text}" for title, text in (first or {}).items()]
+    sections += [f"<h2>{html.escape(title)}</h2>\n" + figure.to_html(
+                     full_html=False, include_plotlyjs=number == 0, config=_CONFIG)
+                 for number, (title, figure) in enumerate(figures.items())]
     sections += [_suspicious(what, clips) for what, clips in findings.suspicious.items()]
     rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>\n"
                    for name, fact in facts.items())

@@ -31,6 +31,7 @@ VERBS = {
                   "preprocessing.commands", "check"),
     "split": Verb("a random split for a keypoint file without one",
                   "preprocessing.commands", "split"),
+    "pose": Verb("get the model that finds persons in videos", "ptl_skel.cli.pose"),
     "fit": Verb("train a model, then test it", "ptl_skel.cli.lightning", "fit"),
     "validate": Verb("validate a checkpoint", "ptl_skel.cli.lightning", "validate"),
     "test": Verb("test a checkpoint", "ptl_skel.cli.lightning", "test"),

@@ -7,6 +7,8 @@ Frames of all clips are stored in flat contiguous arrays; an index lists the row
     /frames/keypoints (R, V, 2|3) float16|float32     /frames/scores (R, V) float16
     /clips/{id, label, start, num_frames, num_persons, height, width,
             subject, camera, setup, replication}                          one entry per clip
+    /clips/{fps, first_frame}       only where one is known: frames per second, 0 for a clip of
+                                    which it is not known; place of the first frame in the video
     /splits/<protocol>/<train|val|test>                                   indices into /clips
             attrs: how                            of a split that was made at random: how it was
 

@@ -16,6 +16,7 @@ from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.schema import (
     FORMAT,
+    MOMENTS,
     NUMBERS,
     PARTS,
     SCHEMA_VERSION,
@@ -45,8 +46,8 @@ class KeypointFile:
         job: Fingerprint of the job that made the file; empty if it is not known.
         num_inputs, num_lost: Number of inputs that should have given clips, and that did not.
         ids: Names of the clips.
-        label, num_frames, num_persons, height, width, subject, camera, setup, replication:
-            Arrays with an entry per clip.
+        label, num_frames, num_persons, height, width, subject, camera, setup, replication, fps,
+            first_frame: Arrays with an entry per clip.
         start: First row of each clip; the frames of its persons follow each other.
 
     Raises:
@@ -64,6 +65,8 @@ class KeypointFile:
     camera: NDArray[np.int32]
     setup: NDArray[np.int32]
     replication: NDArray[np.int32]
+    fps: NDArray[np.float32]
+    first_frame: NDArray[np.int32]
 
     def __init__(self, path: Path | str, *, in_memory: bool = False) -> None:
         self.path = Path(path)
@@ -119,6 +122,13 @@ class KeypointFile:
             if clips[name].shape != raw.shape or clips[name].dtype.kind != "i":
                 raise self._refusal(f"has an index that does not fit: clips/{name}")
             setattr(self, name, clips[name][()])
+        for name, dtype in MOMENTS.items():
+            if name in clips:
+                self._check_stored(clips[name])
+            values = clips[name][()] if name in clips else np.zeros(len(self.ids), dtype)
+            if values.shape != raw.shape or values.dtype != dtype or not (values >= 0).all():
+                raise self._refusal(f"has an index that does not fit: clips/{name}")
+            setattr(self, name, values)
         if len(self.ids) == 0 or len(set(self.ids)) != len(self.ids):
             raise self._refusal("has no clips, or two of the same name")
         for name in ("num_frames", "num_persons", "height", "width"):
@@ -211,7 +221,8 @@ class KeypointFile:
         return Clip(self.ids[clip], keypoints, scores,
                     (int(self.height[clip]), int(self.width[clip])), int(self.label[clip]),
                     int(self.subject[clip]), int(self.camera[clip]), int(self.setup[clip]),
-                    int(self.replication[clip]))
+                    int(self.replication[clip]), fps=float(self.fps[clip]),
+                    first_frame=int(self.first_frame[clip]))
 
     def position(self, clip_id: str) -> int:
         """Index of the clip with that name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ PARTS = ("train", "val", "test")
 MAX_SIDE = 100_000  # pixels of a frame; more is a mistake
 NUMBERS = ("label", "start", "num_frames", "num_persons", "height", "width",
            "subject", "camera", "setup", "replication")
+MOMENTS = {"fps": np.float32, "first_frame": np.int32}
+"""Numbers that a file can lack, as those of older versions do; 0 then."""
 
 Floats = NDArray[np.floating[Any]]
 Splits = dict[str, dict[str, NDArray[np.int64]]]
@@ -33,6 +35,8 @@ class Clip:
         frame_size: Height and width of the frame in pixels.
         label: Index of the class, -1 if it is not known.
         subject: Number of the performer, -1 if not known; likewise camera, setup and replication.
+        fps: Frames per second, 0 if not known.
+        first_frame: Which frame of the video the first one of the clip is, from 0.
         repairs: What was repaired in the input; for the report, not stored in the file.
     """
 
@@ -46,6 +50,8 @@ class Clip:
     setup: int = -1
     replication: int = -1
     repairs: str = ""
+    fps: float = 0.0
+    first_frame: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,9 @@ def valid_clip(clip: Clip, header: Header) -> Clip:
         raise UserError(f"{clip.id!r} cannot be the name of a clip")
     if not 1 <= min(clip.frame_size) <= max(clip.frame_size) <= MAX_SIDE:
         raise UserError(f"the frame size {clip.frame_size} is not in 1 to {MAX_SIDE}")
+    if not 0 <= clip.fps < np.inf or not 0 <= clip.first_frame < 2**31:
+        raise UserError(f"the frame rate {clip.fps} and the first frame {clip.first_frame} must be "
+                        ">= 0")
     with np.errstate(over="ignore"):
         keypoints = clip.keypoints.astype(header.dtype)
         scores = np.clip(clip.scores, 0, 1).astype(np.float16)
@@ -114,5 +123,4 @@ def valid_clip(clip: Clip, header: Header) -> Clip:
     if not scores.any():
         raise UserError("no joint is visible in any frame")
     keypoints = np.where(present[..., None], keypoints, keypoints.dtype.type(0))
-    return Clip(clip.id, keypoints, scores, clip.frame_size, clip.label, clip.subject,
-                clip.camera, clip.setup, clip.replication, clip.repairs)
+    return replace(clip, keypoints=keypoints, scores=scores)

@@ -27,6 +27,7 @@ from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.reader import KeypointFile
 from ptl_skel.storage.schema import (
     FORMAT,
+    MOMENTS,
     NUMBERS,
     PARTS,
     SCHEMA_VERSION,
@@ -180,7 +181,8 @@ class ClipWriter:
                 "id": clip.id, "label": clip.label, "start": start, "num_frames": frames,
                 "num_persons": persons, "height": clip.frame_size[0], "width": clip.frame_size[1],
                 "subject": clip.subject, "camera": clip.camera, "setup": clip.setup,
-                "replication": clip.replication})
+                "replication": clip.replication, "fps": clip.fps,
+                "first_frame": clip.first_frame})
             start += persons * frames
         self._keypoints.flush()
         self._scores.flush()
@@ -294,6 +296,10 @@ class ClipWriter:
         for name in NUMBERS:
             clips[name] = np.array([clip[name] for clip in self.index],
                                    np.int64 if name == "start" else np.int32)
+        for name, dtype in MOMENTS.items():
+            values = np.array([clip.get(name, 0) for clip in self.index], dtype)
+            if values.any():
+                clips[name] = values
         # Groups are made one by one: those that HDF5 makes implicitly store the time.
         stored = file.create_group("splits")
         for protocol, parts in splits.items():

