@@ -17,6 +17,7 @@ from ptl_skel.pose.video import Image
 from ptl_skel.skeletons import SkeletonLayout
 
 Floats = NDArray[np.floating[Any]]
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 _COLOURS = ((255, 176, 59), (80, 200, 255), (150, 230, 110), (255, 120, 170), (190, 150, 255),
             (255, 235, 90))
@@ -57,20 +58,25 @@ def draw_people(image: Image, poses: Poses, numbers: NDArray[np.int64],
             draw.ellipse([x - line, y - line, x + line, y + line], colour)
     if heatmaps:
         _paste_heatmaps(canvas, poses, numbers, layout)
+    taken: list[_Box] = []
     for row in drawn:  # after all skeletons, so that none hides them
         number, visible = int(numbers[row]), poses.scores[row] > 0
         if number in labels and visible.any():
             points = poses.keypoints[row, visible] * scale
             _write(draw, (points[:, 0].mean(), points[:, 1].min() - 3 * line), labels[number],
-                   font, _COLOURS[number % len(_COLOURS)], (width, height))
+                   font, _COLOURS[number % len(_COLOURS)], (width, height), taken)
     if None in labels:
-        _write(draw, (width / 2, height * 0.97), labels[None], font, _COLOURS[0], (width, height))
+        _write(draw, (width / 2, height * 0.97), labels[None], font, _COLOURS[0], (width, height),
+               taken)
     return np.asarray(canvas)
 
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], label: Label, font: Any,
-           colour: tuple[int, int, int], size: tuple[int, int]) -> None:
-    """A label above a place, and the earlier labels above it, paler; all within the image."""
+           colour: tuple[int, int, int], size: tuple[int, int], taken: list[_Box]) -> None:
+    """A label above a place, and the earlier labels above it, paler; all within the image.
+
+    It moves up where it would cover one of the labels in `taken`, to which it is added.
+    """
     name = "unknown" if label.name is None else label.name.replace("_", " ")
     lines = [f"{name} {100 * label.probability:.0f} %", *(each.replace("_", " ")
                                                         for each in label.earlier[:2])]
@@ -79,6 +85,12 @@ def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], label: Label, 
     margin = 4
     x = min(max(place[0] - (right - left) / 2, margin), size[0] - (right - left) - margin)
     y = min(max(place[1] - bottom, margin), size[1] - bottom - margin)
+    for _ in taken:
+        for other in taken:
+            if (x < other[2] and other[0] < x + right - left
+                    and y < other[3] and other[1] < y + bottom):
+                y = max(other[1] - bottom - 2 * margin, margin)
+    taken.append((x - margin, y - margin, x + right - left + margin, y + bottom + margin))
     draw.rectangle([x - margin, y + top - margin, x + right - left + margin, y + bottom + margin],
                    (20, 24, 30))
     for number, each in enumerate(reversed(lines)):
