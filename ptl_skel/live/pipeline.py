@@ -161,6 +161,8 @@ class Pipeline:
             self._errors.append(error)
             if place:
                 self._stop()
+            else:
+                self._close()
 
     def _read(self) -> None:
         items = iter(self._source)
