@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ptl_skel.data.dataset import ClipDataset, KeypointBatch
 from ptl_skel.deploy.export import Arrays, largest_difference
 from ptl_skel.deploy.graph import Recognition, Views
 from ptl_skel.errors import UserError
+from ptl_skel.runs.environment import versions
 from ptl_skel.runs.record import read_result
 from ptl_skel.training.module import ActionRecognizer
 
@@ -76,7 +76,7 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
     training |= {name: record.get(name) for name in ("git_commit", "seed", "command")}
     maker = data.maker
     return {
-        "format": FORMAT, "ptl_skel": version("ptl_skel"), "class_names": list(data.class_names),
+        "format": FORMAT, "ptl_skel": versions()["ptl_skel"], "class_names": list(data.class_names),
         "layout": json.loads(data.layout.to_json()), "coordinates": views.coordinates,
         "clip_len": views.clip_len, "num_clips": views.num_clips, "flip": views.flip,
         "sampling": "uniform", "size": [maker.eval_size, maker.eval_size],

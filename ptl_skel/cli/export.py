@@ -65,7 +65,7 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
     if options.stream and options.int8:
         raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
-    require_packages()
+    require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
     if options.stream:
         _export_stream(model, data, options)

@@ -223,7 +223,7 @@ class _Loading(SkeletonCLI):
 
     def instantiate_classes(self) -> None:
         """Makes data and model, without a trainer."""
-        self.config_init = self.parser.instantiate_classes(self.config)
+        self.config_init = self.parser.instantiate(self.config)
         self.datamodule = self._get(self.config_init, "data")
         self.model = self._get(self.config_init, "model")
 

@@ -6,6 +6,7 @@ asked anew at each moment, on frames spread over what was seen, in the box aroun
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -19,7 +20,6 @@ from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset, KeypointBatch
 from ptl_skel.data.live import (
     EVERY,
-    LiveScore,
     Track,
     choose_streams,
     join_tracks,
@@ -33,6 +33,8 @@ from ptl_skel.training.module import ActionRecognizer
 
 TOGETHER = 2048
 """Frames of all streams of a batch."""
+WHOLE = 10**6
+"""A memory that holds all frames of any clip."""
 CHUNK = 64
 """Frames of a stream that are rendered at a time."""
 
@@ -58,36 +60,37 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     if settings.frame_rate is None:
         console.print("data.live_score.frame_rate is not set: no scores after 0.5, 1 and 2 seconds",
                       soft_wrap=True)
-    answer = make_answer(model.eval().to(device), data, settings, device)
+    alone, joined = (make_answer(model.eval().to(device), data, settings.stride, memory, device)
+                     for memory in (WHOLE, settings.memory))
     clips = data.part("test")
     length = data.file.num_frames[clips].astype(np.int64)
     label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64))).numpy()
     by_length = np.argsort(length, kind="stable")
 
     def ask(numbers: Sequence[int], times: list[Times]) -> list[Classes]:
-        return _in_groups(answer, lambda i: read_track(data, clips[i]), by_length, length, times)
+        return _in_groups(alone, lambda i: read_track(data, clips[i]), by_length, length, times)
 
     scores = score_moments(ask, label, moments(length, settings.frame_rate))
     streams = choose_streams(len(clips))
     total = np.array([length[each].sum() for each in streams])
     times = [np.arange(EVERY, frames + 1, EVERY) for frames in total.tolist()]
     answers = _in_groups(
-        answer, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
+        joined, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
         np.argsort(total, kind="stable"), total, times)
     return scores | score_stream(answers, times, [length[each] for each in streams],
                                  [label[each] for each in streams])
 
 
-def make_answer(model: ActionRecognizer, data: KeypointDataModule, settings: LiveScore,
+def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
                 device: torch.device) -> Answer:
-    """How the network of a checkpoint answers on a video."""
+    """How the network of a checkpoint answers on a video; see `LiveScore` for the arguments."""
     backbone = model.classifier[0]
     if data.maker.box == "follow" and is_causal(backbone):
         channels, _, height, width = data.input_shape
-        stream = Stream(model.classifier.cpu(), (channels, height, width), every_frame=True,
-                        memory=settings.memory // settings.stride).to(device)
-        return lambda tracks, times: answer_as_streams(stream, data, settings.stride, tracks, times)
-    return lambda tracks, times: answer_on_windows(model, data, settings.memory, tracks, times)
+        stream = Stream(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
+                        every_frame=True, memory=memory // stride).to(device)
+        return lambda tracks, times: answer_as_streams(stream, data, stride, tracks, times)
+    return lambda tracks, times: answer_on_windows(model, data, memory, tracks, times)
 
 
 def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory: int,

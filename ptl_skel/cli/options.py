@@ -25,6 +25,7 @@ TEST = {
     "--data.test_clips N": "views of each clip, whose probabilities are averaged",
     "--data.test_flip BOOL": "the horizontal flip of each view as well",
     "--data.batch_size N": "views in a batch of each device",
+    "--data.live_score MAP": "test live recognition too, e.g. '{frame_rate: 30}'",
     "--run_dir DIR": "where to write; default: a folder beside the checkpoints, numbered",
     "--trainer.accelerator NAME": "auto, cpu or gpu",
     "--trainer.devices N": "number of GPUs (or CPU processes)",

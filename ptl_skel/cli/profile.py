@@ -1,62 +1,179 @@
-"""``ptl-skel profile``: what backbones cost, side by side."""
+"""``ptl-skel profile``: what backbones and exported networks cost, side by side."""
 
 from __future__ import annotations
 
-from argparse import ArgumentError
-from collections.abc import Sequence
+import contextlib
+from argparse import ArgumentError, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from jsonargparse import ArgumentParser
 from rich.table import Table
 
+from ptl_skel.atomic import write_text
 from ptl_skel.backbones import Backbone
 from ptl_skel.command import CommandParser, console
 from ptl_skel.configs import shipped
 from ptl_skel.cost.complexity import measure
+from ptl_skel.cost.folding import FoldingError, fold_batch_norm
+from ptl_skel.cost.latency import measure_in_turn
+from ptl_skel.deploy.export import require_packages
 from ptl_skel.errors import UserError
+from ptl_skel.runs.environment import machine
 from ptl_skel.training.module import classifier
+
+COLUMNS = ("network", "params", "GMACs", "size", "p50 ms", "p95 ms", "CPU ms")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something whose latency is measured.
+
+    Attributes:
+        name: What it is.
+        params: Its parameters; empty if not known, as are the next ones.
+        gmacs: Its multiply-accumulates, billions.
+        size: Of its file.
+        call: Recognises one clip.
+    """
+
+    name: str
+    params: str
+    gmacs: str
+    size: str
+    call: Callable[[], object]
 
 
 def main(args: Sequence[str]) -> None:
-    """Prints parameters, GMACs and latency of each backbone with a linear head.
+    """Prints what backbones with a linear head, and exported networks, cost.
 
     Raises:
         UserError: A file does not describe a backbone, or it does not take the input.
     """
+    options = _parser().parse_args(args)
+    if not options.backbones and not options.exported:
+        raise UserError("name backbones, or files of `ptl-skel export` as --exported")
+    if min(*options.input, options.classes, options.threads or 1) < 1:
+        raise UserError("--input, --classes and --threads must be >= 1")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    candidates = [candidate for name in options.backbones
+                  for candidate in _of_backbone(name, options, device)]
+    candidates += [_of_file(path) for path in options.exported]
+    with torch.inference_mode():
+        found = measure_in_turn([each.call for each in candidates], options.seconds)
+    rows = [(each.name, each.params, each.gmacs, each.size,
+             *(f"{ms:.2f}" for ms in (latency.p50_ms, latency.p95_ms, latency.cpu_ms)))
+            for each, latency in zip(candidates, found, strict=True)]
+    title = _title(options, device)
+    table = Table(*COLUMNS, title=title)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if options.out is not None:
+        lines = [title, "", *(f"| {' | '.join(row)} |" for row in (
+            COLUMNS, ["---"] * len(COLUMNS), *rows))]
+        try:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            write_text(options.out, "\n".join(lines) + "\n")
+        except OSError as error:
+            raise UserError(f"--out {options.out} cannot be written: "
+                            f"{error.strerror or error}") from error
+
+
+def _title(options: Namespace, device: torch.device) -> str:
+    """Input, device and machine, as far as they matter."""
+    facts = machine()
+    where = (facts["gpus"][0] if device.type == "cuda"
+             else f"cpu, {torch.get_num_threads()} threads of {facts['cpu']}")
+    if not options.backbones:
+        return str(where)
+    return f"input {_product(options.input)}, {options.classes} classes, {where}"
+
+
+def _of_backbone(name: str, options: Namespace, device: torch.device) -> list[Candidate]:
+    """A backbone with a linear head, as it is and with batch norms folded.
+
+    Raises:
+        UserError: The file does not describe a backbone, or it does not take the input.
+    """
+    network = classifier(load_backbone(name, options.input[0]), options.classes).to(device).eval()
+    try:
+        cost = measure(network, tuple(options.input), seconds=0)
+    except RuntimeError as error:
+        raise UserError(f"{name} does not take --input {tuple(options.input)}: "
+                        f"{str(error).splitlines()[0]}") from error
+    inputs = torch.rand(1, *options.input, device=device)
+    if inputs.ndim == 5:
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+    forms = {"": network}
+    with contextlib.suppress(FoldingError):  # `measure` has warned of it
+        forms[", folded"] = fold_batch_norm(network, inputs)
+    numbers = f"{cost.params / 1e6:.3f} M", f"{cost.gmacs:.3f}", ""
+
+    def caller(form: torch.nn.Module) -> Callable[[], object]:
+        def call() -> object:
+            outputs = form(inputs)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            return outputs
+        return call
+
+    return [Candidate(Path(name).stem + what, *numbers, caller(form))
+            for what, form in forms.items()]
+
+
+def _of_file(path: Path) -> Candidate:
+    """An exported network on the CPU, for one clip of one person.
+
+    Raises:
+        UserError: It was not written by `ptl-skel export`, or a package is missing.
+    """
+    require_packages("onnxruntime")
+    from ptl_skel.deploy.runtime import Recognizer
+
+    try:
+        recognizer = Recognizer(path, torch.get_num_threads())
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+    joints, coordinates = len(recognizer.joint_names), recognizer.coordinates
+    clip = 200 * np.random.default_rng(0).random(
+        (1, 1, recognizer.num_frames, joints, coordinates), np.float32)
+    scores = np.ones(clip.shape[:-1], np.float32)
+    shape = _product([joints, recognizer.num_frames, *recognizer.metadata["size"]])
+    return Candidate(f"{path.name} ({shape})", "", "", f"{path.stat().st_size / 1e6:.2f} MB",
+                     lambda: recognizer.run(clip, scores, [(480, 640)]))
+
+
+def _product(numbers: Sequence[int]) -> str:
+    return "x".join(map(str, numbers))
+
+
+def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel profile", description="Parameters, GMACs (multiply-accumulates of one "
-        "clip, in billions) and latency (median forward pass, batch of one) of backbones.")
-    parser.add_argument("backbones", nargs="+", metavar="BACKBONE", help=(
-        "YAML file of a backbone, own or shipped, e.g. backbone/reduced.yaml"))
+        "clip, in billions) and latency of networks, for one clip at a time: median, 95th "
+        "percentile, and median of the processor time. All are measured in turn.")
+    parser.add_argument("backbones", nargs="*", metavar="BACKBONE", help=(
+        "YAML file of a backbone, own or shipped, e.g. backbone/reduced.yaml; measured from the "
+        "inputs of the network on"))
+    parser.add_argument("--exported", nargs="+", type=Path, default=[], metavar="MODEL.onnx",
+                        help="files of `ptl-skel export`; measured from keypoints on, on the CPU")
     parser.add_argument("--input", nargs=4, type=int, default=(17, 32, 56, 56),
                         metavar=("C", "T", "H", "W"), help="default: 17 32 56 56")
     parser.add_argument("--classes", type=int, default=60, help="outputs of the head; default: 60")
     parser.add_argument("--threads", type=int, help="CPU threads; default: one a core")
     parser.add_argument("--seconds", type=float, default=2.0,
                         help="how long the latency of each is measured; default: 2")
-    options = parser.parse_args(args)
-    if min(*options.input, options.classes, options.threads or 1) < 1:
-        raise UserError("--input, --classes and --threads must be >= 1")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    table = Table("backbone", "params", "GMACs", "latency", "clips/s")
-    for name in options.backbones:
-        backbone = load_backbone(name, options.input[0])
-        try:
-            cost = measure(classifier(backbone, options.classes).to(device), tuple(options.input),
-                           options.seconds)
-        except RuntimeError as error:
-            raise UserError(f"{name} does not take --input {tuple(options.input)}: "
-                            f"{str(error).splitlines()[0]}") from error
-        table.add_row(Path(name).stem, f"{cost.params / 1e6:.3f} M", f"{cost.gmacs:.3f}",
-                      f"{cost.latency_ms:.1f} ms", f"{1e3 / cost.latency_ms:.1f}")
-    shape = "x".join(map(str, options.input))
-    table.title = f"input {shape}, {options.classes} classes, {cost.device}"
-    console.print(table)
+    parser.add_argument("--out", type=Path, metavar="TABLE.md",
+                        help="write the table to this file as Markdown")
+    return parser
 
 
 def load_backbone(name: str, in_channels: int) -> Backbone:

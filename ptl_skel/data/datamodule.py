@@ -45,12 +45,6 @@ class KeypointDataModule(LightningDataModule):
         representation: Makes the inputs of the network, e.g.
             `ptl_skel.representations.JointHeatmaps`.
         clip_len: Frames of a clip.
-        sampling: How they are sampled while training: ``uniform``, spread over the whole clip, as
-            at validation and test; ``first_part``, for half of the clips spread over a first part
-            of random length, for networks that are asked before the action is over;
-            ``camera_rate``, windows of each first, second or third frame, for causal networks.
-        box: What heatmaps show: ``clip``, the square around the persons in all frames, or
-            ``follow``, in each frame the square that a stream knows by then.
         size: Height and width of the maps while training, pixels.
         eval_size: The same at validation and test.
         batch_size: Clips in a batch of each device; at test a clip counts once for each view.
@@ -68,6 +62,12 @@ class KeypointDataModule(LightningDataModule):
             checkpoint chosen by it has seen the test.
         test_clips: Clips taken from each sample at test time; their probabilities are averaged.
         test_flip: Test on the horizontal flip of each clip as well.
+        sampling: How frames are sampled while training: ``uniform``, spread over the whole clip, as
+            at validation and test; ``first_part``, for half of the clips spread over a first part
+            of random length, for networks that are asked before the action is over;
+            ``camera_rate``, windows of each first, second or third frame, for causal networks.
+        box: What heatmaps show: ``clip``, the square around the persons in all frames, or
+            ``follow``, in each frame the square that a stream knows by then.
         live_score: Tests live recognition as well: what the network answers before actions are
             over, and in streams of several actions; see `ptl_skel.data.live`. None: it does not.
         num_workers: Processes that read; 0 is fastest, since only coordinates are read.
@@ -93,8 +93,6 @@ class KeypointDataModule(LightningDataModule):
         representation: Callable[[SkeletonLayout], Representation],
         protocol: str | None = None,
         clip_len: int = 32,
-        sampling: Sampling = "uniform",
-        box: Literal["clip", "follow"] = "clip",
         size: int = 56,
         eval_size: int = 64,
         batch_size: int = 16,
@@ -106,6 +104,8 @@ class KeypointDataModule(LightningDataModule):
         val_on_test: bool = False,
         test_clips: int = 1,
         test_flip: bool = False,
+        sampling: Sampling = "uniform",
+        box: Literal["clip", "follow"] = "clip",
         live_score: LiveScore | None = None,
         num_workers: int = 0,
         in_memory: bool = True,
@@ -120,6 +120,8 @@ class KeypointDataModule(LightningDataModule):
                 raise UserError(f"`data.{name}` must be >= 1, got {value}")
         if not 0 <= val_fraction < 1:
             raise UserError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
+        if live_score is not None:
+            live_score.check()
         self.file = KeypointFile(file, in_memory=in_memory and not on_device)
         self.layout = self.file.header.layout
         names = self.file.header.class_names

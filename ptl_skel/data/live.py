@@ -36,18 +36,21 @@ class LiveScore:
         frame_rate: Frames of the videos a second, which keypoint files do not hold; for the
             accuracy after so many seconds. None: there is no such score.
         stride: A causal network sees every `stride`-th frame.
-        memory: Frames that an answer takes into account: a window spans no more of them, and the
-            mean of a causal network's outputs forgets earlier ones.
-
-    Raises:
-        UserError: A number is out of range.
+        memory: Frames that an answer in a stream of joined clips takes into account: a window
+            spans no more of them, and the mean of a causal network's outputs forgets earlier ones.
+            In a single clip, all since its start count.
     """
 
     frame_rate: float | None = None
     stride: int = 2
-    memory: int = 128
+    memory: int = 64
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Checks the arguments.
+
+        Raises:
+            UserError: A number is out of range.
+        """
         if self.frame_rate is not None and not self.frame_rate > 0:
             raise UserError(f"`data.live_score.frame_rate` must be positive, got {self.frame_rate}")
         if not 1 <= self.stride <= self.memory:

@@ -39,6 +39,9 @@ ABSENT = -1
 SHORTEST_PART = 15
 """Per cent of a clip that the shortest first part has."""
 
+FEWEST = 8
+"""Frames that a window shows at least, of a clip that has so many."""
+
 STRIDES = 3
 """The largest stride of a window; with 2, a camera of 30 frames a second is seen at 15."""
 
@@ -54,9 +57,10 @@ def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
         draws: Number of each draw, int64 ``(N,)``, on the device of `num_frames`.
         sampling: ``uniform`` spreads the frames over the clip. ``first_part`` does so for half of
             the draws, and for the others over the first 15 to 100 % of the clip. ``camera_rate``
-            takes each first, second or third frame of a window that starts with the clip, ends
-            with it, or lies anywhere in it, equally often; three in ten windows have a stride that
-            covers the clip. Frames after the end of the clip are `ABSENT`.
+            takes each first, second or third frame up to a random one, or in half of the draws up
+            to the last one, as a camera that has just shown that frame; in three of ten draws the
+            stride is as large as it takes to see all of the clip until then. Frames before the
+            start of the clip are `ABSENT`.
     """
     place = torch.arange(clip_len + 4, device=num_frames.device)
     bits = _hash(_hash(_hash(torch.full_like(draws, seed)) + draws)[:, None] + place)
@@ -76,17 +80,16 @@ def _first_part(frames: Tensor, bits: Tensor) -> Tensor:
 
 
 def _window(frames: Tensor, clip_len: int, bits: Tensor) -> Tensor:
-    """Evenly spaced frames ``(N, clip_len)``, `ABSENT` after the end of a clip."""
+    """Evenly spaced frames ``(N, clip_len)``, `ABSENT` before the start of a clip."""
     of_ten = _below(torch.full_like(frames, 10 * STRIDES), bits[:, :1])
     stride = 1 + of_ten // 10
-    covering = -(-frames // clip_len)
+    first = torch.minimum(frames, FEWEST * stride) - 1
+    last = first + _below(frames - first, bits[:, 2:3])
+    last = torch.where(bits[:, 1:2] < 0, frames - 1, last)
+    covering = -(-(last + 1) // clip_len)
     stride = torch.where(of_ten % 10 < 3, torch.maximum(stride, covering), stride)
-    latest = (frames - 1 - stride * (clip_len - 1)).clamp(min=0)
-    which = _below(torch.full_like(frames, 3), bits[:, 1:2])
-    start = torch.where(which == 0, 0, torch.where(
-        which == 1, latest, _below(latest + 1, bits[:, 2:3])))
-    chosen = start + stride * torch.arange(clip_len, device=frames.device)
-    return torch.where(chosen < frames, chosen, ABSENT)
+    chosen = last - stride * torch.arange(clip_len - 1, -1, -1, device=frames.device)
+    return torch.where(chosen >= 0, chosen, ABSENT)
 
 
 def _spread(frames: Tensor, clip_len: int, bits: Tensor) -> Tensor:

@@ -32,17 +32,17 @@ METADATA = "ptl_skel"
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def require_packages() -> None:
-    """Checks that the packages of the extra `export` are there.
+def require_packages(*packages: str) -> None:
+    """Checks that packages of the extra `export` are there.
 
     Raises:
         UserError: One is missing.
     """
-    for package in ("onnx", "onnxscript", "onnxruntime"):
+    for package in packages:
         try:
             import_module(package)
         except ModuleNotFoundError as error:
-            raise UserError(f"exporting needs the package {error.name}: "
+            raise UserError(f"ONNX files need the package {error.name}: "
                             "pip install 'ptl_skel[export]'") from error
 
 

@@ -147,7 +147,10 @@ class Recognizer:
                              f"{points.shape}")
         frames = self.sample(points.shape[1])
         self.check(points, weights)
-        return self.run(points[None, :, frames], weights[None, :, frames], [frame_size])[0]
+        sizes = np.asarray(frame_size, np.float32)[None]
+        probabilities = self.run(points[None, :, frames], weights[None, :, frames], sizes)
+        first: Floats = probabilities[0]
+        return first
 
     def run(self, keypoints: Floats, scores: Floats, frame_size: ArrayLike) -> Floats:
         """Probabilities ``(N, K)`` of sampled clips.
@@ -252,9 +255,10 @@ class Window:
                                  f"{points.shape}")
             self.recognizer.check(points, weights)
             known[track] = points, weights
-        if tuple(frame_size) != self.frame_size:
+        height, width = (float(side) for side in frame_size)
+        if (height, width) != self.frame_size:
             self.reset()
-            self.frame_size = tuple(frame_size)
+            self.frame_size = height, width
         self._frames.append((time, known))
         while self._frames[0][0] <= time - self.seconds:
             self._frames.popleft()

@@ -45,7 +45,7 @@ class FollowBox:
 
     def __init__(self, frame_size: tuple[float, float]) -> None:
         height, width = frame_size
-        self.center = np.array([width, height], np.float32) / 2
+        self.center: Floats = np.array([width / 2, height / 2], np.float32)
         self.half = np.float32(max(height, width)) / 2
         self._known = False
 
@@ -63,7 +63,8 @@ class FollowBox:
         extent = (high - low).max()
         if extent < MIN_BOX:
             return
-        center, half = (low + high) / 2, extent / 2 * np.float32(1 + PADDING)
+        center: Floats = (low + high) / 2
+        half = extent / 2 * np.float32(1 + PADDING)
         if self._known:
             center = self.center + np.float32(FOLLOWING) * (center - self.center)
             half = max(half, self.half + np.float32(SHRINKING) * (half - self.half))

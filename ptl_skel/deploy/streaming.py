@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ptl_skel.backbones.layers import EveryFrame, TemporalConv, is_causal
-from ptl_skel.cost.folding import fold_batch_norm
+from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.deploy.graph import drop_missing
 from ptl_skel.deploy.rendering import make_dense
 from ptl_skel.errors import UserError
@@ -37,14 +37,15 @@ TOLERANCE = 1e-4
 class Stream(nn.Module):
     """Frames of streams and their states to probabilities and new states.
 
-    The probabilities are those of the mean of the outputs so far. From `memory` outputs on, the
-    mean forgets: each output then counts 1 / `memory`, an earlier one less and less.
+    The probabilities are those of the mean of the outputs so far. From `memory` frames on, the mean
+    forgets: of n outputs in that time, each new one then counts 1 / n, an earlier one less and
+    less.
 
     Args:
         classifier: A causal backbone with its head; see `ptl_skel.training.module.classifier`.
         input_shape: Channels, height and width of its inputs.
         every_frame: Whether this is the frame form, else the step form.
-        memory: Outputs that the mean is over.
+        memory: Frames that the mean is over.
 
     Attributes:
         period: Frames between two outputs of the network on a whole clip.
@@ -59,28 +60,34 @@ class Stream(nn.Module):
                  every_frame: bool, memory: int) -> None:
         super().__init__()
         if memory < 1:
-            raise UserError(f"the memory of a stream must be >= 1 output, got {memory}")
-        if not is_causal(classifier[0]):
+            raise UserError(f"the memory of a stream must be >= 1 frame, got {memory}")
+        convs = [each for each in classifier.modules() if isinstance(each, TemporalConv)]
+        backbone, _ = classifier
+        if not is_causal(backbone) or any(conv.groups > 1 for conv in convs):
             raise UserError(
                 "a stream needs a causal network, whose outputs do not depend on later frames: "
                 "train one with --model.backbone.init_args.conv.init_args.causal true")
-        self.period = math.prod(module.stride[0] for module in classifier.modules()
-                                if isinstance(module, TemporalConv))
+        self.period = math.prod(conv.stride[0] for conv in convs)
         self.chunk = 1 if every_frame else self.period
-        self.memory = memory
+        self.outputs = max(1, memory // self.chunk)
         channels, height, width = input_shape
         frames = torch.rand(1, channels, 2 * self.period, height, width)
-        folded = fold_batch_norm(classifier, frames)
+        try:
+            folded = fold_batch_norm(classifier, frames)
+        except FoldingError as error:
+            raise UserError(f"the network cannot run on a stream: {error}") from error
         with torch.no_grad():
-            expected, shapes = _watch_convolutions(folded[0], frames)
+            backbone, head = folded
+            expected, shapes = _watch_convolutions(backbone, frames)
         self._past = _Past()
-        self.backbone = _with_past(folded[0], shapes, self._past, every_frame)
-        self.linear = cast(nn.Linear, folded[1][-1])
-        self._shapes = [(shape[1], module.kept, math.prod(shape[3:]))
-                        for module, shape in zip(_stream_convs(self.backbone), shapes.values(),
-                                                 strict=True) if module.kept]
+        self._shapes = _with_past(backbone, shapes, self._past, every_frame)
+        self.backbone, self.linear = backbone, cast(nn.Linear, cast(nn.Sequential, head)[-1])
+        past, made = self.start(1)[2:], []
         with torch.no_grad():
-            features, _ = self._run(frames, self.start(1)[2:])
+            for chunk in frames.split(self.chunk, 2):
+                output, past = self._run(chunk, past)
+                made.append(output)
+        features = torch.cat(made, 2)
         features = features[:, :, self.period // self.chunk - 1 :: self.period // self.chunk]
         if (features.shape != expected.shape or
                 (features - expected).abs().max() > TOLERANCE * expected.abs().max()):
@@ -104,7 +111,7 @@ class Stream(nn.Module):
         features, past = self._run(inputs, past)
         means = []
         for output in features.mean((3, 4)).unbind(2):
-            seen = (seen + 1).clamp(max=self.memory)
+            seen = (seen + 1).clamp(max=self.outputs)
             mean = mean + (output - mean) / seen[:, None]
             means.append(mean)
         probabilities = self.linear(torch.stack(means, 1)).softmax(-1)
@@ -126,6 +133,8 @@ class StreamFromKeypoints(nn.Module):
         representation: What makes its inputs.
         size: Height and width of the maps, pixels.
     """
+
+    extent: Tensor
 
     def __init__(self, stream: Stream, representation: Representation,
                  size: tuple[int, int]) -> None:
@@ -156,16 +165,21 @@ class _Past:
     after: list[Tensor]
 
 
-class _StreamConv(nn.Module):
-    """A causal convolution over time that starts with the frames it has kept, not with zeros."""
+class _StepConv(nn.Module):
+    """A causal convolution over time that starts with the frames it has kept, not with zeros.
 
-    def __init__(self, conv: TemporalConv, past: _Past, dilation: int | None) -> None:
+    Args:
+        conv: The convolution.
+        shape: Of its inputs.
+        past: Where kept frames come from and go to.
+    """
+
+    def __init__(self, conv: TemporalConv, shape: torch.Size, past: _Past) -> None:
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
-        self.groups = conv.groups
-        self.stride = conv.stride[0] if dilation is None else 1
-        self.dilation = dilation or 1
-        self.kept = (conv.kernel_size[0] - 1) * self.dilation + 1 - self.stride
+        self.stride = conv.stride[0]
+        self.kept = conv.past
+        self.state = conv.in_channels, self.kept, math.prod(shape[3:])
         self.past = past
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -175,9 +189,47 @@ class _StreamConv(nn.Module):
         if self.kept:
             frames = torch.cat([self.past.before.pop(0), frames], 2)
             self.past.after.append(frames[:, :, frames.shape[2] - self.kept :])
-        outputs = F.conv2d(frames, self.weight.squeeze(4), self.bias, (self.stride, 1), 0,
-                           (self.dilation, 1), self.groups)
+        outputs = F.conv2d(frames, self.weight.squeeze(4), self.bias, (self.stride, 1))
         return outputs.view(*outputs.shape[:3], *size)
+
+
+class _FrameConv(nn.Module):
+    """The same with a dilation instead of a stride: an output at every frame.
+
+    The frames that an output is made of become channels of a 1x1 convolution; so a single frame
+    costs a matrix product.
+
+    Args:
+        conv: The convolution.
+        shape: Of its inputs.
+        past: Where kept frames come from and go to.
+        dilation: Frames between those that it sees.
+    """
+
+    def __init__(self, conv: TemporalConv, shape: torch.Size, past: _Past, dilation: int) -> None:
+        super().__init__()
+        taps = conv.weight.detach().squeeze((3, 4)).transpose(1, 2)  # (out_channels, k, C)
+        self.weight = nn.Parameter(taps.flatten(1)[..., None, None])
+        self.bias = conv.bias
+        self.dilation = dilation
+        self.kept = (conv.kernel_size[0] - 1) * dilation
+        self.state = self.kept, conv.in_channels, *shape[3:]
+        self.past = past
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(N, C, T, H, W)`` to ``(N, out_channels, T, H, W)``."""
+        frames = inputs.transpose(1, 2)
+        new = frames.shape[1]
+        if self.kept:
+            frames = torch.cat([self.past.before.pop(0), frames], 1)
+            self.past.after.append(frames[:, new:])
+        if new == 1:  # as in an export: one operation
+            seen = frames[:, :: self.dilation].flatten(1, 2)[:, None]
+        else:
+            seen = torch.cat([frames[:, start : start + new]
+                              for start in range(0, self.kept + 1, self.dilation)], 2)
+        outputs = F.conv2d(seen.flatten(0, 1), self.weight, self.bias)
+        return outputs.view(-1, new, *outputs.shape[1:]).transpose(1, 2)
 
 
 def _watch_convolutions(backbone: nn.Module, frames: Tensor
@@ -198,18 +250,26 @@ def _watch_convolutions(backbone: nn.Module, frames: Tensor
 
 
 def _with_past(backbone: nn.Module, shapes: dict[TemporalConv, torch.Size], past: _Past,
-               every_frame: bool) -> nn.Module:
-    """The backbone, changed in place: its layers over time keep the past, or skip no frame."""
+               every_frame: bool) -> list[tuple[int, ...]]:
+    """Changes a backbone in place: its layers over time keep the past, or skip no frame.
+
+    Args:
+        backbone: The network.
+        shapes: What reaches its convolutions over time, in the order in which they run.
+        past: Where kept frames come from and go to.
+        every_frame: Makes the frame form.
+
+    Returns:
+        The shapes of the states of a stream, in the order in which they are used.
+    """
     frames = max(shape[2] for shape in shapes.values())
+    convs: dict[nn.Module, _StepConv | _FrameConv] = {
+        conv: _FrameConv(conv, shape, past, frames // shape[2]) if every_frame
+        else _StepConv(conv, shape, past) for conv, shape in shapes.items()}
     for parent in list(backbone.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, TemporalConv):
-                dilation = frames // shapes[child][2] if every_frame else None
-                setattr(parent, name, _StreamConv(child, past, dilation))
+            if child in convs:
+                setattr(parent, name, convs[child])
             elif isinstance(child, EveryFrame) and every_frame:
                 setattr(parent, name, EveryFrame(1))
-    return backbone
-
-
-def _stream_convs(backbone: nn.Module) -> list[_StreamConv]:
-    return [module for module in backbone.modules() if isinstance(module, _StreamConv)]
+    return [conv.state for conv in convs.values() if conv.kept]

@@ -250,18 +250,17 @@ class ActionRecognizer(LightningModule):
         return loss
 
     def _answer_at_every_output(self, inputs: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``(N, K)`` at the end of each clip, and the loss of its outputs until then."""
+        """Logits ``(N, K)`` at the end of each clip, and the loss of all its outputs."""
         backbone, head = self.classifier
-        logits = head[2:](means_so_far(backbone(inputs)))  # (N, T', K)
+        features = backbone(inputs)
+        begun = begun_outputs(inputs, features.shape[2])
+        logits = cast(nn.Sequential, head)[2:](means_so_far(features, begun))  # (N, T', K)
         clips, outputs = logits.shape[:2]
-        begun = begun_outputs(inputs, outputs)
         weight = begun * torch.arange(1, outputs + 1, device=inputs.device)
         each = F.cross_entropy(logits.flatten(0, 1), label.repeat_interleave(outputs),
                                self._weight, label_smoothing=self.label_smoothing,
                                reduction="none").view(clips, outputs)
-        last = begun.sum(1, keepdim=True).long() - 1
-        final = logits.take_along_dim(last[..., None], 1).squeeze(1)
-        return final, (each * weight).sum() / weight.sum()
+        return logits[:, -1], (each * weight).sum() / weight.sum()
 
     def _predict(self, batch: Batch, batch_idx: int) -> None:
         self.predictions.update(batch["clip"], batch["label"], self(batch["inputs"]),
@@ -308,22 +307,30 @@ class ActionRecognizer(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def means_so_far(features: Tensor) -> Tensor:
-    """Means over space, and over time up to each output: ``(N, C, T, H, W)`` to ``(N, T, C)``."""
-    sums = features.movedim(1, -1).float().mean((2, 3)).cumsum(1)
-    return sums / torch.arange(1, sums.shape[1] + 1, device=sums.device)[:, None]
+def means_so_far(features: Tensor, begun: Tensor) -> Tensor:
+    """Means over space, and over the outputs since the clip has begun, up to each output.
+
+    Args:
+        features: ``(N, C, T, H, W)``.
+        begun: See `begun_outputs`, ``(N, T)``.
+
+    Returns:
+        ``(N, T, C)``; 0 where nothing has begun.
+    """
+    each = features.movedim(1, -1).float().mean((2, 3)) * begun[..., None]
+    return each.cumsum(1) / begun.cumsum(1).clamp(min=1)[..., None]
 
 
 def begun_outputs(inputs: Tensor, outputs: int) -> Tensor:
-    """Which outputs over time see something that no earlier one saw, 1 or 0, ``(N, outputs)``.
+    """Which outputs over time come after the clip has begun, 1 or 0, ``(N, outputs)``.
 
-    After the end of a clip, its inputs ``(N, C, T, H, W)`` are 0. The first output always counts.
+    Before that, its inputs ``(N, C, T, H, W)`` are 0. The last output always counts.
     """
     period = inputs.shape[2] // outputs
     present = (inputs.movedim(1, -1)[:, : period * outputs] != 0).flatten(2).any(-1)  # (N, T)
-    more_comes = present.flip(1).cumsum(1).flip(1)[:, ::period] > 0
-    more_comes[:, 0] = True
-    return more_comes.float()
+    begun = present.cumsum(1)[:, period - 1 :: period] > 0
+    begun[:, -1] = True
+    return begun.float()
 
 
 def cosine(progress: float, warmup: float) -> float:

@@ -48,18 +48,22 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
     out = out or _common_parent(study) / "report"
     rows, notes = tables.rows_of(study, summaries), tables.notes_on(study, summaries)
     console.print(*tables.terminal(rows, console), *notes, sep="\n", markup=False, highlight=False)
+    live = tables.live_rows(summaries)
+    if live:
+        console.print("\nlive recognition:", *tables.terminal(live, console), sep="\n",
+                      markup=False, highlight=False)
     if gaps := study.gaps():
         console.print("\nfailed and missing:", *(f"  {gap}" for gap in gaps), sep="\n",
                       markup=False, highlight=False)
     groups = plots_of(study, summaries)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "report.md", tables.markdown(study, rows, notes))
+        write_text(out / "report.md", tables.markdown(study, rows, notes, live))
         write_text(out / "table.tex", tables.latex(rows, notes))
         write_text(out / "arms.csv", tables.arms_csv(study, summaries))
         write_text(out / "runs.csv", tables.runs_csv(study))
         write_text(out / "classes.csv", tables.classes_csv(study))
-        write_text(out / "report.html", page(study, groups, rows, notes))
+        write_text(out / "report.html", page(study, groups, rows, notes, live))
         rendered = write_pictures([plot for group in groups for plot in group.plots], out)
     except OSError as error:
         raise UserError(f"the report cannot be written to {out}: {error.strerror}") from error

@@ -47,6 +47,7 @@ PAGE = Template("""<!DOCTYPE html>
 <body>
 <h1>$title</h1>
 <section><div class="scroll"><table>$table</table></div><ul>$notes</ul></section>
+$live
 $gaps
 $plots
 <section id="commands"><h2>Commands</h2>$commands</section>
@@ -70,7 +71,7 @@ document.querySelectorAll(".plots").forEach((section, number) => {
 
 
 def page(study: Study, groups: Sequence[Group], rows: Sequence[Row],
-         notes: Sequence[str]) -> str:
+         notes: Sequence[str], live: Sequence[Row] = ()) -> str:
     """The text of the page.
 
     Args:
@@ -78,6 +79,7 @@ def page(study: Study, groups: Sequence[Group], rows: Sequence[Row],
         groups: See `sweeps.report.plots`.
         rows: See `sweeps.report.tables`.
         notes: Of the table.
+        live: The table of live recognition.
     """
     figures = json.dumps([[json.loads(plot.figure.to_json()) for plot in group.plots]
                           for group in groups], separators=(",", ":"))
@@ -85,12 +87,18 @@ def page(study: Study, groups: Sequence[Group], rows: Sequence[Row],
     return PAGE.substitute(
         title=html.escape(f"{study.dataset}, {', '.join(study.folds)}"),
         plotly=get_plotlyjs(),
-        table=_row(rows[0], "th") + "".join(_row(row.values(), "td") for row in rows),
+        table=_table(rows),
+        live='<section><h2>Live recognition</h2><div class="scroll"><table>'
+        f"{_table(live)}</table></div></section>" if live else "",
         notes=_items(notes),
         gaps=f'<section class="gaps"><h2>Failed and missing</h2><ul>{_items(gaps)}</ul></section>'
         if gaps else "",
         plots="".join(map(_section, groups)), commands=_commands(study),
         figures=figures.replace("<", "\\u003c"))  # a name like </script> must not end the script
+
+
+def _table(rows: Sequence[Row]) -> str:
+    return _row(rows[0], "th") + "".join(_row(row.values(), "td") for row in rows)
 
 
 def _row(cells: Iterable[str], tag: str) -> str:

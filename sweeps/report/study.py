@@ -12,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import LIVE
 from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
 from sweeps.report.folders import find_runs, natural_order, unrecorded_cells
@@ -42,6 +43,8 @@ class Run:
         chosen_on_test: The checkpoint was chosen by its accuracy on the test part.
         top1: Accuracy in 0..1.
         mean_class: Mean of the accuracies of the classes, 0..1.
+        live: Scores of live recognition by the names of `ptl_skel.metrics.LIVE`; none where the run
+            did not ask for them.
         predicted: Class of each clip of the test, ``(N,)``, in the order of its `Fold`.
         curve: The rows of ``metrics.csv``.
     """
@@ -62,6 +65,7 @@ class Run:
     chosen_on_test: bool
     top1: float = float("nan")
     mean_class: float = float("nan")
+    live: Mapping[str, float] = field(default_factory=dict)
     predicted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     curve: Sequence[Mapping[str, float]] = ()
 
@@ -285,7 +289,9 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
         str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
         float(model["gmacs"]), float(model["latency_ms"]),
         f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
-        data["validation"] == "test part", top1, mean_class)
+        data["validation"] == "test part", top1, mean_class,
+        {name: float(result["metrics"][f"test/{name}"]) for name in LIVE
+         if f"test/{name}" in result["metrics"]})
 
 
 def _only_predicts(folder: Path) -> bool:

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ptl_skel.metrics import DELAY, LIVE
 from sweeps.report.study import Study
 from sweeps.report.summary import Spread, Summary, class_recalls, costs_of, machines_of
 
@@ -53,6 +54,22 @@ def rows_of(study: Study, summaries: Sequence[Summary]) -> list[Row]:
             row |= {cost: f"{row[cost]} ◆" for cost in summary.fronts}
         rows.append(row)
     return rows
+
+
+def live_rows(summaries: Sequence[Summary]) -> list[Row]:
+    """The table of live recognition: a row for each arm of which a run has such scores."""
+    rows = []
+    for summary in summaries:
+        runs = [run.live for run in summary.arm.runs if run.live]
+        names = [name for name in LIVE if any(name in live for live in runs)]
+        means = {name: float(np.mean([live[name] for live in runs if name in live]))
+                 for name in names}
+        if means:
+            rows.append({"arm": summary.arm.name, "runs": str(len(runs))} | {
+                LIVE[name]: f"{mean:.0f} frames" if name == DELAY else f"{100 * mean:.2f} %"
+                for name, mean in means.items()})
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return [{column: row.get(column, "") for column in columns} for row in rows]
 
 
 def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
@@ -186,10 +203,15 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
                      for line in lines)
 
 
-def markdown(study: Study, rows: Sequence[Row], notes: Sequence[str]) -> str:
+def markdown(study: Study, rows: Sequence[Row], notes: Sequence[str],
+             live: Sequence[Row] = ()) -> str:
     """The report as Markdown: table, notes, gaps, classes that differ most, commands."""
     parts = [f"# {study.dataset}, {', '.join(study.folds)}", markdown_table(rows),
              "\n".join(f"- {note.replace('* ', ESCAPED_STAR, 1)}" for note in notes)]
+    if live:
+        parts += ["## Live recognition", markdown_table(live),
+                  "Top-1 accuracy from what was seen by then, means of the runs; in streams of "
+                  "joined clips, also the share of actions that are found, and the median delay."]
     if gaps := study.gaps():
         parts += ["## Failed and missing", "\n".join(f"- {gap}" for gap in gaps)]
     if study.baseline is not None and len(study.arms) > 1:

@@ -73,6 +73,7 @@ class TestSharedConfigs:
         expected = leaves(backbone) | {f"init_args.{key}": value for key, value in flags.items()}
         if "conv.class_path" in flags:  # in place of null
             del expected["init_args.conv"]
+            expected["init_args.conv.init_args.causal"] = False
         assert leaves(config["model"]["backbone"]) == expected
 
     @pytest.mark.parametrize("name", EXPERIMENTS)

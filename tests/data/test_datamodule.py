@@ -439,7 +439,7 @@ class TestOnDevice:
         for one, other in zip(*epochs, strict=True):
             assert torch.equal(one["inputs"], other["inputs"])
         nothing = [(batch["inputs"] == 0).flatten(3).all(-1).all(1) for batch in epochs[0]]
-        assert torch.cat(nothing)[:, -1].any() == (sampling == "camera_rate")  # after the end
+        assert torch.cat(nothing)[:, 0].any() == (sampling == "camera_rate")  # before the start
 
     @pytest.mark.parametrize("loader", ["train_dataloader", "predict_dataloader"])
     def test_the_loader_ships_numbers_alone(self, tiny_file, loader):

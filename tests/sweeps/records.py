@@ -53,7 +53,8 @@ def write_run(folder: Path, *, config: Mapping[str, Any] | None = None, seed: in
               validation: str = "held-out subjects 1", status: str = "finished",
               error: str | None = None, names: Sequence[str] = NAMES,
               clips: Sequence[str] | None = None, label: Sequence[int] = LABEL,
-              predicted: Sequence[int] = PREDICTED, commit: str = "0123456789abcdef") -> Path:
+              predicted: Sequence[int] = PREDICTED, commit: str = "0123456789abcdef",
+              live: Mapping[str, float] | None = None) -> Path:
     """Writes the record of a run with the functions that real runs write theirs with.
 
     Its metrics are those of its predictions; the learning curve rises. With another status than
@@ -76,7 +77,8 @@ def write_run(folder: Path, *, config: Mapping[str, Any] | None = None, seed: in
                     for number in sorted(set(label))]
         shares = [sum(one) / len(one) for one in of_class]
         result["metrics"] = {"test/top1": sum(hits) / len(hits),
-                             "test/mean_class": sum(shares) / len(shares)}
+                             "test/mean_class": sum(shares) / len(shares),
+                             **{f"test/{name}": value for name, value in (live or {}).items()}}
         clips = clips or [f"clip{number}" for number in range(len(label))]
         write_predictions(folder / "predictions.npz", Predictions(
             tuple(clips), np.array(label), np.eye(len(names), dtype=np.float32)[list(predicted)],

@@ -101,6 +101,26 @@ class TestTable:
         assert "*" not in printed
         assert "missing" not in printed
 
+    def test_live_recognition_has_a_table_of_its_own(self, make_run, tmp_path, capsys):
+        scores = {"top1_after_20_percent": 0.5, "live_top1": 0.75, "stream_delay": 24.0}
+        make_run("a", config=FULL3D, live=scores)
+        make_run("b", config=FULL3D, seed=1, live={**scores, "top1_after_20_percent": 0.6})
+        make_run("c", config=REDUCED)
+        report(tmp_path / "runs")
+        row = "full3d | 2 | 55.00 % | 75.00 % | 24 frames"
+        written = (tmp_path / "runs/report/report.md").read_text()
+        assert f"| arm | runs | after 20 % | mean of the five | delay |\n| --- | --- | --- | --- " \
+               f"| --- |\n| {row} |\n\n" in written
+        assert "live recognition:" in capsys.readouterr().out
+        page = (tmp_path / "runs/report/report.html").read_text()
+        assert "<h2>Live recognition</h2>" in page
+        assert "".join(f"<td>{cell}</td>" for cell in row.split(" | ")) in page
+
+    def test_without_such_scores_there_is_none(self, make_run, tmp_path, capsys):
+        report(make_run("a", config=FULL3D))
+        assert "ive recognition" not in capsys.readouterr().out
+        assert "Live recognition" not in (tmp_path / "runs/report/report.html").read_text()
+
     def test_seeds_form_an_arm(self, sweep, capsys):
         report(sweep, "--baseline", "full3d")
         full3d, reduced = table(sweep / "report")

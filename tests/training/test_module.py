@@ -367,26 +367,31 @@ class TestLossAtEveryOutput:
         logged = {}
         monkeypatch.setattr(model, "log_dict", lambda metrics, **_: logged.update(metrics))
         inputs, label = torch.rand(2, 13, 16, 16, 16), torch.tensor([0, 2])
-        inputs[1, :, 10:] = 0  # the clip is over within its third of four outputs
+        inputs[1, :, :10] = 0  # the clip begins within its third of four outputs
         loss = model.training_step({"inputs": inputs, "label": label}, 0)
-        losses = torch.stack([torch.nn.functional.cross_entropy(
-            model(inputs[:, :, :frames]), label, label_smoothing=0.1, reduction="none")
-            for frames in (4, 8, 12, 16)], 1)
-        weight = torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 0]])
-        assert_close(loss, (losses * weight).sum() / weight.sum())
-        right = (model(inputs).argmax(1)[0] == 0, model(inputs[1:, :, :12]).argmax(1)[0] == 2)
-        assert logged["train/top1"] == sum(right) / 2
+        features = model.classifier[0](inputs).mean((3, 4))
+        first, linear = (0, 2), model.classifier[1][-1]
+        total = torch.tensor(0.0)
+        for clip in range(2):
+            for output in range(first[clip], 4):
+                mean = features[clip, :, first[clip] : output + 1].mean(1)
+                total += (output + 1) * torch.nn.functional.cross_entropy(
+                    linear(mean), label[clip], label_smoothing=0.1)
+        assert_close(loss, total / (1 + 2 + 3 + 4 + 3 + 4))
+        answers = [linear(each.mean(1)).argmax() for each in (features[0], features[1, :, 2:])]
+        assert logged["train/top1"] == sum(answers[clip] == label[clip] for clip in range(2)) / 2
 
     def test_the_last_mean_is_that_of_the_head(self):
         features = torch.randn(2, 5, 4, 3, 3)
-        assert_close(means_so_far(features)[:, -1], features.mean((2, 3, 4)))
-        assert_close(means_so_far(features)[:, 1], features[:, :, :2].mean((2, 3, 4)))
+        means = means_so_far(features, torch.ones(2, 4))
+        assert_close(means[:, -1], features.mean((2, 3, 4)))
+        assert_close(means[:, 1], features[:, :, :2].mean((2, 3, 4)))
 
-    def test_a_frame_without_anyone_within_a_clip_does_not_end_it(self):
+    def test_a_frame_without_anyone_within_a_clip_changes_nothing(self):
         inputs = torch.zeros(3, 2, 8, 4, 4)
-        inputs[0, 1, 5, 2, 2] = 1
+        inputs[0, 1, 3, 2, 2] = 1
         inputs[1, 0, 0, 0, 0] = 1
-        assert begun_outputs(inputs, 4).tolist() == [[1, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+        assert begun_outputs(inputs, 4).tolist() == [[0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]]
 
     def test_it_needs_a_causal_network(self):
         with pytest.raises(UserError, match="every_output needs a causal network"):

@@ -1,0 +1,53 @@
+"""How long something takes, beside others that are measured in turn with it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+LEAST = 3
+"""Calls of each, however little time there is."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of single calls, milliseconds.
+
+    Attributes:
+        p50_ms: Median.
+        p95_ms: 95 of 100 calls take no longer.
+        cpu_ms: Median of the processor time of this process, over all its threads. Other work on
+            the machine changes it less than the time on the clock.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    cpu_ms: float
+
+
+def measure_in_turn(calls: Sequence[Callable[[], object]], seconds: float) -> list[Latency]:
+    """Latencies of calls that are made in turn, so that what else the machine does hits all.
+
+    Args:
+        calls: Each ends when its work is done; on a GPU it has to wait for it.
+        seconds: How long to measure each, approximately.
+    """
+    for call in calls:  # the first one warms up
+        call()
+    times: list[list[tuple[float, float]]] = [[] for _ in calls]
+    started = time.perf_counter()
+    while len(times[0]) < LEAST or time.perf_counter() - started < seconds * len(calls):
+        for call, taken in zip(calls, times, strict=True):
+            begin, begin_cpu = time.perf_counter(), time.process_time()
+            call()
+            taken.append((time.perf_counter() - begin, time.process_time() - begin_cpu))
+    return [_summarise(taken) for taken in times]
+
+
+def _summarise(taken: Sequence[tuple[float, float]]) -> Latency:
+    """Of the seconds by the clock and of the processor that each call took."""
+    clock, cpu = ([1e3 * each for each in column] for column in zip(*taken, strict=True))
+    slow = sorted(clock)[min(len(clock) - 1, round(0.95 * len(clock)))]
+    return Latency(statistics.median(clock), slow, statistics.median(cpu))
