@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout
+from ptl_skel.errors import UserError
+from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout, map_joints
 
 # Joints of each layout as its data set or estimator documents them.
 JOINTS = {"ntu25": 25, "coco17": 17, "openpose18": 18, "body25": 25, "penn13": 13, "sbu15": 15,
@@ -165,3 +166,13 @@ class TestTree:
     def test_what_no_limb_joins_hangs_on_the_first(self):
         layout = SkeletonLayout("loose", ("a", "b", "c", "d"), ((3, 2),), ())
         assert layout.tree == ((1, 0), (2, 0), (3, 2))
+
+
+def test_joints_of_one_layout_become_those_of_another():
+    coco, penn = LAYOUTS["coco17"], LAYOUTS["penn13"]
+    assert map_joints(coco, penn) == (0, *range(5, 17))
+    assert map_joints(LAYOUTS["coco_wholebody133"], coco) == tuple(range(17))
+    for layout in LAYOUTS.values():
+        assert map_joints(layout, layout) == tuple(range(layout.num_joints))
+    with pytest.raises(UserError, match="penn13 cannot become those of coco17, which has left_ear"):
+        map_joints(penn, coco)

@@ -92,6 +92,17 @@ class TestRoundTrip:
         file = KeypointFile(write(tmp_path / "file.h5", [make_clip(), clip]))
         assert same(file.clip(1), clip)
 
+    def test_moments_of_clips_are_stored_where_they_are_known(self, stored, tmp_path):
+        with h5py.File(stored) as file:
+            assert not {"fps", "first_frame"} & set(file["clips"])  # as in files of older versions
+        assert KeypointFile(stored).fps.tolist() == [0] * 3
+        assert KeypointFile(stored).clip(1).first_frame == 0
+        clips = [make_clip("a", fps=12.5, first_frame=7), make_clip("b")]
+        file = KeypointFile(write(tmp_path / "file.h5", clips))
+        assert all(same(file.clip(i), clip) for i, clip in enumerate(clips))
+        with pytest.raises(ValueError, match="the frame rate nan and the first frame 0 must be"):
+            write(tmp_path / "no.h5", [make_clip("a", fps=float("nan"))])
+
     def test_splits_and_positions(self, stored):
         file = KeypointFile(stored)
         assert file.split("own", "train").tolist() == [0, 1]

@@ -15,8 +15,8 @@ from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import Clip, Floats, KeypointFile
 
 _COLOURS = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#f4f4f4"}
-_CLIPS, _FRAMES = 6, 3  # that are shown; frames are of each clip
-_SIDE = 480  # px; longer side of a picture
+_CLIPS, _FRAMES = 6, 4  # that are shown; frames are of each clip
+_SIDE = 640  # px; longer side of a picture
 
 
 def show_frames(file: KeypointFile, videos: Mapping[str, Path]) -> str:

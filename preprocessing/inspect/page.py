@@ -41,7 +41,7 @@ table {{ border-collapse: collapse; }}
 td, th {{ padding: 0.2em 1em 0.2em 0; text-align: left; vertical-align: top;
          border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }}
 th {{ min-width: 6em; }}
-svg {{ max-width: 100%; height: auto; }}
+svg[role=img] {{ width: 49%; min-width: 20em; height: auto; }}
 .many {{ font-family: monospace; overflow-wrap: anywhere; }}
 </style>
 </head>

@@ -118,13 +118,13 @@ class VideoSource:
         for frame in video:
             found = find_poses(self._estimator, frame)
             size = size or frame.size
-            places = found.keypoints[:, self._order]
+            places = found.keypoints
             if frame.size != size:
                 changes += 1
                 places = places * (np.array(size[::-1]) / np.array(frame.size[::-1]))
-            ids = tracker.update(found.keypoints, found.scores, found.confidence)
+            ids = tracker.update(places, found.scores, found.confidence)
             for row in np.flatnonzero(ids >= 0).tolist():
-                keypoints.append(places[row])
+                keypoints.append(places[row, self._order])
                 scores.append(found.scores[row, self._order])
                 tracks.append(int(ids[row]))
                 frames.append(number)

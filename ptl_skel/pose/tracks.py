@@ -4,6 +4,8 @@ Each track is extrapolated with its speed and compared to the persons of the new
 similarity of their joints (`similarities`). Persons and tracks are matched so that the sum of
 similarities is largest, in two rounds: first those that the estimator is sure of, then the others
 with the tracks that are left. So a person half hidden keeps the track, and a shadow starts none.
+Who was seen in the last frame goes before who was not, so that nobody takes over the track of
+another who stands in front.
 
 Reference:
     Zhang et al., "ByteTrack", arXiv 2110.06864: the two rounds. The similarity has the form of
@@ -29,6 +31,7 @@ _COAST = 5  # frames for which a person who is not seen is assumed to keep movin
 _TRIAL = 2  # frames that a track which is not confirmed outlives the person
 _WIDTH = 0.28  # of the size of the body: at half of the size the similarity is 0.2
 _MATCH = 0.2  # similarity below which nothing is matched
+_HIDDEN = 0.5  # of the similarity counts for who was not seen in the last frame: others go first
 _CROWD = 50  # persons in a frame; of more, those with the lowest scores are left out
 
 
@@ -165,7 +168,8 @@ class PersonTracker:
         similar = similarities(keypoints[rows], scores[rows],
                                np.stack([track.expected(now) for track in free]),
                                np.stack([track.scores for track in free]))
-        similar = np.where(similar >= _MATCH, similar, 0)
+        hidden = np.array([now - track.frame > 1 for track in free])
+        similar = np.where(similar >= _MATCH, similar, 0) * np.where(hidden, _HIDDEN, 1)
         for i, j in zip(*linear_sum_assignment(similar, maximize=True), strict=True):
             if similar[i, j] > 0:
                 owner[rows[i]] = free[j]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from videos import write_video
+from dancers import write_video
 
 from ptl_skel.cli.verbs import main
 

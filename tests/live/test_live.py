@@ -15,12 +15,12 @@ import wave
 import numpy as np
 import pytest
 from commandline import refusal
-from videos import Dancer, read_events, read_frames, write_video
+from dancers import Dancer, read_events, read_frames, write_video
 
 from ptl_skel.cli.verbs import main
 from ptl_skel.live import server
 
-DANCER = ("--estimator", "videos.Dancer")
+DANCER = ("--estimator", "dancers.Dancer")
 
 
 def live(*args):
@@ -63,7 +63,7 @@ def test_the_scene_gets_one_label(recognise, small_video, tmp_path):
 
 
 def test_a_video_without_persons(exported, small_video, tmp_path):
-    live("--model", exported, "--source", small_video, "--estimator", "videos.Nobody",
+    live("--model", exported, "--source", small_video, "--estimator", "dancers.Nobody",
          "--out", tmp_path / "out.mp4", "--json", tmp_path / "events.jsonl")
     assert len(read_frames(tmp_path / "out.mp4")) == 40
     assert read_events(tmp_path / "events.jsonl") == []
@@ -117,7 +117,7 @@ class Impatient(Dancer):
 
 
 def test_ctrl_c_leaves_a_playable_video_and_a_summary(exported, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("videos.Dancer", Impatient)
+    monkeypatch.setattr("dancers.Dancer", Impatient)
     video = write_video(tmp_path / "long.mp4", frames=2000)
     with pytest.raises(SystemExit) as stopped:
         live("--model", exported, "--source", video, *DANCER, "--out", tmp_path / "out.mp4")
@@ -256,7 +256,7 @@ def test_a_session_shows_its_stream_on_the_page(exported, small_video, monkeypat
     (["--model", "taken.mp4"], "taken.mp4"),
     (["--source", "taken.mp4"], "not a video"),
     (["--source", "sound.wav"], "no pictures"),
-    (["--estimator", "videos.Nothing"], "Nothing"),
+    (["--estimator", "dancers.Nothing"], "Nothing"),
 ])
 def test_mistakes_end_in_a_sentence(exported, small_video, tmp_path, monkeypatch, capsys, args,
                                     named):
@@ -289,7 +289,7 @@ def test_segments_of_a_video(exported, small_video, tmp_path, capsys):
 
 
 def test_ctrl_c_keeps_the_segments_so_far(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr("videos.Dancer", Impatient)
+    monkeypatch.setattr("dancers.Dancer", Impatient)
     video = write_video(tmp_path / "long.mp4", frames=2000)
     with pytest.raises(SystemExit) as stopped:
         main(["segment", str(video), "--model", str(exported), *DANCER, "--min_probability", "0",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from commandline import QUIET, refusal
-from videos import read_events, read_frames
+from dancers import read_events, read_frames
 
 from ptl_skel.cli.verbs import main
 from ptl_skel.storage import KeypointFile
@@ -80,7 +80,7 @@ def test_segments_and_their_timeline(whole_way, shared):
 
 def test_joints_that_a_pose_model_lacks_are_named(shared, exported, capsys):
     pytest.importorskip("av")
-    said = refusal(capsys, "live", "--model", exported, "--estimator", "videos.HandsOnly",
+    said = refusal(capsys, "live", "--model", exported, "--estimator", "dancers.HandsOnly",
                    "--source", shared / "data/video" / VIDEO)
     assert "hand21" in said
     assert "penn13" in said

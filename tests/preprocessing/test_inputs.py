@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 from skeleton_files import body, file_text
+from videos import walking
 
 from preprocessing.__main__ import main
 from preprocessing.commands import SOURCES
@@ -91,13 +92,18 @@ def kinetics_skeleton(folder):
         {"frame_index": 1, "skeleton": [{"pose": [0.5] * 36, "score": [0.5] * 18}]}]}))
 
 
+def video(folder):
+    walking(folder / "one.mp4", 5)
+
+
 SIZED = ("--frame_size", "480", "640")
 INPUTS = {ntu: ("ntu",), archive: ("ntu",), pyskl: ("pyskl",), penn_action: ("penn_action",),
           openpose: ("openpose", *SIZED), coco: ("coco", *SIZED), yolo: ("yolo", *SIZED),
           arrays: ("arrays", *SIZED), table: ("arrays", *SIZED, "--layout", "coco17"),
           mediapipe: ("mediapipe", *SIZED), wide: ("tables", *SIZED),
           videopose3d: ("videopose3d", *SIZED), ctrgcn: ("ctrgcn",), nw_ucla: ("nw_ucla",),
-          kinetics_skeleton: ("kinetics_skeleton", *SIZED)}
+          kinetics_skeleton: ("kinetics_skeleton", *SIZED),
+          video: ("video", "--estimator", "videos.Rectangles", "--workers", "1")}
 ONE_FILE = {pyskl: "some.pkl", videopose3d: "one.npz", ctrgcn: "one.npz"}
 
 

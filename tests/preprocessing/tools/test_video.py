@@ -1,0 +1,188 @@
+"""Videos of rectangles that walk become keypoint files."""
+
+import csv
+import itertools
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commandline import refusal
+from videos import SIZE, joints_at, paint, walking, write_video
+
+from preprocessing.commands import FRAMES
+from preprocessing.inspect.frames import show_frames
+from preprocessing.tools import video as module
+from preprocessing.tools.video import VideoSource, find_videos
+from ptl_skel.__main__ import main
+from ptl_skel.errors import UserError
+from ptl_skel.pose.video import Video
+from ptl_skel.skeletons import LAYOUTS
+from ptl_skel.storage import KeypointFile
+
+MINE = ("--estimator", "videos.Rectangles")
+GUIDE = (Path(__file__).parents[3] / "docs" / "video.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
+            for line in block.splitlines() if line.startswith("ptl-skel ")]
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Three videos in two folders."""
+    folder = tmp_path / "videos"
+    walking(folder / "jump" / "a.mp4", 30, absent=range(7))
+    walking(folder / "jump" / "b.mp4", 20, 2)
+    walking(folder / "walk" / "a.mp4", 25)
+    return folder
+
+
+def preprocess(out, *arguments, workers=1):
+    main(["preprocess", "video", *map(str, arguments), *MINE, "--out", str(out),
+          "--workers", str(workers)])
+    return KeypointFile(out)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_videos_in_folders_of_classes(videos, tmp_path, workers):
+    file = preprocess(tmp_path / "out.h5", videos, workers=workers)
+    assert file.ids == ["jump/a", "jump/b", "walk/a"]
+    assert file.header.class_names == ("jump", "walk")
+    assert file.label.tolist() == [0, 0, 1]
+    assert file.num_persons.tolist() == [1, 2, 1]
+    assert file.fps.tolist() == [25] * 3
+    assert file.first_frame.tolist() == [7, 0, 0]
+    assert file.num_frames.tolist() == [23, 20, 25]
+    for position, persons in enumerate(file.num_persons):
+        clip = file.clip(position)
+        assert clip.frame_size == SIZE
+        expected = np.stack([joints_at(frame + clip.first_frame, persons)
+                             for frame in range(clip.keypoints.shape[1])], 1)
+        np.testing.assert_allclose(clip.keypoints, expected, atol=2.5)
+
+
+def test_labels_and_splits_from_a_csv_file(videos, tmp_path):
+    (tmp_path / "labels.csv").write_text(
+        "clip,label,split\njump/a,up,train\njump/b,up,test\nwalk/a,along,train\n")
+    file = preprocess(tmp_path / "out.h5", videos, "--labels", tmp_path / "labels.csv")
+    assert [file.header.class_names[i] for i in file.label] == ["up", "up", "along"]
+    assert file.split("own", "train").tolist() == [0, 2]
+
+
+def test_joints_of_another_layout(videos, tmp_path, capsys):
+    file = preprocess(tmp_path / "out.h5", videos / "walk" / "a.mp4", "--layout", "penn13")
+    assert file.header.layout == LAYOUTS["penn13"]
+    assert file.ids == ["a"]
+    np.testing.assert_allclose(file.frames(0)[0][0, 3], joints_at(3)[0, [0, *range(5, 17)]],
+                               atol=2.5)
+    said = refusal(capsys, "preprocess", "video", videos, *MINE, "--layout", "ntu25",
+                   "--out", tmp_path / "no.h5")
+    assert "the joints of layout coco17 cannot become those of ntu25" in said
+    assert "penn13" in said.split("they can become")[1]
+
+
+def test_what_cannot_be_used_is_listed_with_the_reason(videos, tmp_path, capsys):
+    (videos / "walk" / "notes.mp4").write_text("no video")
+    walking(videos / "walk" / "nobody.mp4", 9, 0)
+    (videos / "walk" / "readme.txt").write_text("not a video, and not taken for one")
+    file = preprocess(tmp_path / "out.h5", videos)
+    assert file.num_lost == 2
+    with (tmp_path / "out.skipped.csv").open() as lines:
+        reasons = dict(csv.reader(lines))
+    assert "is not a video, or was cut off" in reasons["walk/notes"]
+    assert reasons["walk/nobody"] == "nobody is seen in its 9 frames"
+    assert "2 of 5 inputs (40.0%) are unusable" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_interrupted_run_resumes(videos, tmp_path, monkeypatch, capsys):
+    read = []
+    original = VideoSource.read
+
+    def interrupted(self, key):
+        read.append(key)
+        if len(read) == 2:
+            raise KeyboardInterrupt
+        return original(self, key)
+
+    monkeypatch.setattr(module.VideoSource, "read", interrupted)
+    with pytest.raises(SystemExit):
+        preprocess(tmp_path / "out.h5", videos)
+    file = preprocess(tmp_path / "out.h5", videos)
+    assert read == ["jump/a", "jump/b", "jump/b", "walk/a"]
+    assert len(file) == 3
+
+
+def test_a_change_of_size_and_a_person_for_a_moment(tmp_path):
+    one = walking(tmp_path / "one.ts", 20).read_bytes()
+    other = write_video(tmp_path / "two.ts", [
+        paint(i, 2 if i == 25 else 1).repeat(2, 0).repeat(2, 1) for i in range(20, 40)])
+    path = tmp_path / "both.ts"
+    path.write_bytes(one + other.read_bytes())
+    clip, = VideoSource([path], estimator="videos.Rectangles").read("both")
+    assert clip.frame_size == SIZE
+    assert "the size of the frames changes" in clip.repairs
+    assert clip.keypoints.shape[0] == 1
+    np.testing.assert_allclose(clip.keypoints[0, -1], joints_at(39)[0], atol=2.5)
+
+
+def test_mistakes(videos, tmp_path, capsys):
+    out = "--out", tmp_path / "out.h5"
+    assert "none.mp4 does not exist" in refusal(capsys, "preprocess", "video",
+                                                tmp_path / "none.mp4", *MINE, *out)
+    (tmp_path / "empty").mkdir()
+    assert "holds no video; these endings count" in refusal(
+        capsys, "preprocess", "video", tmp_path / "empty", *MINE, *out)
+    with pytest.raises(UserError, match="TwoJoints returned `keypoints` of the shape"):
+        VideoSource([videos], estimator="videos.TwoJoints").read("jump/a")  # not only skipped
+    walking(videos / "jump" / "a.avi", 3)
+    assert "would both be the clip 'a'" in refusal(
+        capsys, "preprocess", "video", videos / "jump", *MINE, *out)
+
+
+def test_names_come_from_the_common_folder(videos):
+    assert list(find_videos([videos / "walk", videos / "jump"])) == ["walk/a", "jump/a", "jump/b"]
+    assert list(find_videos([videos / "walk" / "a.mp4"])) == ["a"]
+
+
+def test_the_page_shows_frames(videos, tmp_path, capsys):
+    preprocess(tmp_path / "out.h5", videos)
+    page = tmp_path / "page.html"
+    main(["check", str(tmp_path / "out.h5"), "--html", str(page), "--video", str(videos)])
+    text = page.read_text()
+    assert FRAMES in text
+    assert text.count("data:image/jpeg") == 12
+    assert "frame 11, 0.4 s" in text  # of a clip that starts later than its video
+    assert "--video needs --html" in refusal(capsys, "check", tmp_path / "out.h5", "--video",
+                                             videos)
+    with pytest.raises(UserError, match="no video of a clip: the file has 'jump/a'"):
+        show_frames(KeypointFile(tmp_path / "out.h5"), {"a": videos / "jump" / "a.mp4"})
+
+
+def test_the_guide_does_what_it_says(videos, tmp_path, monkeypatch, shared):
+    """Every command of docs/video.md, but for fetching the model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cache" / "ptl_skel").mkdir(parents=True)
+    (tmp_path / "cache" / "ptl_skel" / "movenet_multipose.onnx").symlink_to(
+        shared / "models" / "movenet_multipose_f16.onnx")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("jump/a.mp4", "jump/b.mp4", "walk/a.mp4"):
+        (videos / name).unlink()
+    with Video(shared / "data" / "video" / "demo_skeleton.mp4") as demo:
+        write_video(videos / "jump" / "a.mp4", [
+            frame.to_image(640) for frame in itertools.islice(demo, 15)])
+    (tmp_path / "labels.csv").write_text("clip,label,split\njump/a,jump,train\n")
+    (tmp_path / "my_poses.py").write_text(
+        "from videos import Rectangles\nclass Mine(Rectangles):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    fetched = "ptl-skel pose fetch movenet"
+    assert COMMANDS.count(fetched) == 1
+    for line in COMMANDS:
+        if line == fetched:
+            continue
+        if "my_poses" in line:
+            (videos / "jump" / "a.mp4").unlink()
+            walking(videos / "jump" / "a.mp4", 10)
+        main(shlex.split(line)[1:])
+    assert KeypointFile("mine.h5").num_persons.tolist() == [2]
+    assert KeypointFile("penn.h5").header.layout.name == "penn13"
+    assert Path("mine.html").exists()
