@@ -95,8 +95,8 @@ def _format(spread: tuple[float, float]) -> str:
 
 
 def _check_outputs(options: Any) -> None:
-    if options.out is not None and options.out.suffix.lower() != ".mp4":
-        raise UserError(f"--out must end in .mp4, got {options.out}")
+    if options.out is not None and options.out.suffix.lower() not in {".mp4", ".gif"}:
+        raise UserError(f"--out must end in .mp4 or .gif, got {options.out}")
     if options.out is not None and options.out == options.json:
         raise UserError("--out and --json must be two files")
     for name in ("out", "json"):
@@ -123,7 +123,8 @@ def _parser() -> CommandParser:
     parser.add_argument("--smoothing", type=float, default=0.5, metavar="SECONDS", help=(
         "in which the influence of an answer falls to a third; default: 0.5"))
     outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--out", type=Path, metavar="VIDEO.mp4", help="write an annotated video")
+    outputs.add_argument("--out", type=Path, metavar="VIDEO.mp4", help=(
+        "write an annotated video; a short one may be a .gif"))
     outputs.add_argument("--json", type=Path, metavar="EVENTS.jsonl", help=(
         "write a line for each person and change of label"))
     outputs.add_argument("--serve", type=int, nargs="?", const=_PORT, metavar="PORT", help=(

@@ -89,7 +89,6 @@ class People:
         self.class_names = recognizer.class_names
         self.layout = SkeletonLayout.from_mapping(recognizer.metadata["layout"])
         self._joints = list(map_joints(layout, self.layout))
-        self._temperature = float(recognizer.metadata.get("temperature") or 1.0)
         causal = "stream" in recognizer.metadata
         self._recognize: Window | Stream
         if causal:
@@ -121,22 +120,8 @@ class People:
         fresh = self._frames % self._every == 0
         self._frames += 1
         if fresh:
-            self._last = {who: sharpen(each, self._temperature)
-                          for who, each in self._recognize.recognize().items()}
+            self._last = self._recognize.recognize()
         return Answers(numbers, self._last, fresh)
-
-
-def sharpen(probabilities: Floats, temperature: float) -> Floats:
-    """Probabilities ``(..., K)`` of a softmax as if its inputs were divided by a temperature.
-
-    Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
-    """
-    if temperature == 1:
-        return probabilities
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / temperature
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(powers / powers.sum(-1, keepdims=True), np.float32)
 
 
 def _read(model: Path) -> Any:

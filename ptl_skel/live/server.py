@@ -149,12 +149,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
+        boundary = f"--{_BOUNDARY}\r\n".encode()
         number = 0
         try:
+            self.wfile.write(boundary)
             while not self.feed.over:
                 number, jpeg = self.feed.after(number)
-                if jpeg:
-                    self.wfile.write(b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n"
-                                     b"\r\n%s\r\n" % (_BOUNDARY.encode(), len(jpeg), jpeg))
+                if jpeg:  # browsers show an image when the boundary after it has come
+                    self.wfile.write(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+                                     b"%s\r\n%s" % (len(jpeg), jpeg, boundary))
         except ConnectionError:  # the browser has gone
             return

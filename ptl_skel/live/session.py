@@ -17,7 +17,7 @@ from ptl_skel.live.labels import Label, Labels
 from ptl_skel.live.people import Answers, People
 from ptl_skel.live.pipeline import REMEMBERED, Pipeline, Stage
 from ptl_skel.live.server import PageServer
-from ptl_skel.live.writing import EventWriter, VideoWriter
+from ptl_skel.live.writing import EventWriter, GifWriter, VideoWriter
 from ptl_skel.pose import PoseEstimator, Poses, find_poses
 from ptl_skel.pose.camera import Camera, is_camera
 from ptl_skel.pose.video import Frame, Image, Video
@@ -127,7 +127,7 @@ class Session:
         self._latency: deque[float] = deque(maxlen=REMEMBERED)
         self._recent: deque[float] = deque(maxlen=_RATE)
         self._seconds = self._cpu = 0.0
-        self._video: VideoWriter | None = None
+        self._video: VideoWriter | GifWriter | None = None
         self._events: EventWriter | None = None
         stages = [Stage("decode", self._decode), Stage("pose", self._find),
                   Stage("recognise", self._recognise)]
@@ -147,8 +147,10 @@ class Session:
         with ExitStack() as stack:
             stack.callback(self._source.close)
             if self._outputs.video is not None:
+                path = self._outputs.video
                 self._video = stack.enter_context(
-                    VideoWriter(self._outputs.video, self._source.fps))
+                    GifWriter(path) if path.suffix.lower() == ".gif"
+                    else VideoWriter(path, self._source.fps))
             if self._outputs.events is not None:
                 self._events = stack.enter_context(EventWriter(self._outputs.events))
             started, cpu = time.perf_counter(), time.process_time()

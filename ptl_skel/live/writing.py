@@ -1,4 +1,4 @@
-"""Writes annotated videos and events, so that a sudden end leaves files that can be read."""
+"""Writes annotated videos and events; a sudden end leaves an MP4 and events that can be read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import numpy as np
+from PIL import Image as Pillow
 
 from ptl_skel.errors import UserError
 from ptl_skel.pose.video import Image
 
 _CLOCK = 90_000  # ticks a second
+_GIF_RATE = 10  # images a second
 _KEY = 15  # frames between those at which the file is cut into fragments
 
 
@@ -40,6 +42,7 @@ class VideoWriter:
         self._fps = Fraction(fps if fps > 0 else 30).limit_denominator(1001)
         self._stream: Any = None
         self._last = -1
+        self._broken = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Python writes, since FFmpeg reports a full disk late or not at all.
@@ -88,15 +91,14 @@ class VideoWriter:
         if self._file.closed:
             return
         try:
-            if self._stream is not None:
+            if self._stream is not None and not self._broken:
                 self._mux(self._stream.encode(None))
             self._container.close()
-        except OSError as error:
-            if not quietly:
-                raise self._failed(error) from error
-        except UserError:
-            if not quietly:
+        except (OSError, UserError, self._av.error.FFmpegError) as error:
+            if isinstance(error, UserError) and not quietly:
                 raise
+            if not self._broken and not quietly:
+                raise self._failed(error) from error
         finally:
             self._file.close()
 
@@ -114,12 +116,53 @@ class VideoWriter:
             for packet in packets:
                 self._container.mux(packet)
         except OSError as error:
+            self._broken = True  # FFmpeg raises another error at each further call
             raise self._failed(error) from error
 
-    def _failed(self, error: OSError) -> UserError:
+    def _failed(self, error: Exception) -> UserError:
         written = "; what was written until then can be played" if self._last >= 0 else ""
-        return UserError(f"--out {self._path} cannot be written: {error.strerror or error}"
-                         f"{written}")
+        return UserError(f"--out {self._path} cannot be written: "
+                         f"{getattr(error, 'strerror', None) or error}{written}")
+
+
+class GifWriter:
+    """A GIF for web pages; use it in a ``with`` statement. For short videos: it is kept in memory.
+
+    Args:
+        path: Where to write.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._images: list[Pillow.Image] = []
+        self._palette: Pillow.Image | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if not self._images:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._images[0].save(self._path, save_all=True, append_images=self._images[1:],
+                                 duration=1000 // _GIF_RATE, loop=0, optimize=True)
+        except OSError as failed:
+            raise UserError(f"--out {self._path} cannot be written: {failed.strerror or failed}"
+                            ) from failed
+
+    def write(self, image: Image, time: float) -> None:
+        """Adds an image ``(H, W, 3)``; of each tenth of a second the first is kept."""
+        if time * _GIF_RATE < len(self._images):
+            return
+        whole = Pillow.fromarray(image)
+        if self._palette is None:  # one for all images, so that what stays the same costs nothing
+            self._palette = whole.quantize(128, Pillow.Quantize.MEDIANCUT)
+        self._images.append(whole.quantize(palette=self._palette, dither=Pillow.Dither.NONE))
 
 
 class EventWriter:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from commandline import refusal
 from dancers import Dancer, read_events, read_frames, write_video
+from PIL import Image
 
 from ptl_skel.cli.verbs import main
 from ptl_skel.live import server
@@ -50,6 +51,14 @@ def test_each_person_gets_a_label_in_the_video_and_in_the_events(
     assert "40 in" in said
     for stage in ("decode", "pose", "recognise", "draw", "frame to label"):
         assert stage in said
+
+
+def test_a_short_video_may_become_a_gif(exported, small_video, tmp_path):
+    live("--model", exported, "--source", small_video, *DANCER, "--out", tmp_path / "out.gif",
+         "--out_side", 80)
+    with Image.open(tmp_path / "out.gif") as image:
+        assert image.size == (80, 60)
+        assert 15 <= image.n_frames <= 20  # ten a second; images that are alike may become one
 
 
 def test_below_the_threshold_nothing_is_claimed(recognise, small_video, tmp_path):
@@ -274,7 +283,7 @@ def test_mistakes_end_in_a_sentence(exported, small_video, tmp_path, monkeypatch
 def test_segments_of_a_video(exported, small_video, tmp_path, capsys):
     main(["segment", str(small_video), "--model", str(exported), *DANCER, "--min_probability",
           "0", "--shortest", "0", "--out", str(tmp_path / "found")])
-    assert "segments in 2 s" in capsys.readouterr().out
+    assert "segments in 1.9 s" in capsys.readouterr().out
     rows = (tmp_path / "found" / "segments.csv").read_text().splitlines()
     assert rows[0] == "person,start,end,label,probability"
     held = json.loads((tmp_path / "found" / "segments.json").read_text())

@@ -9,7 +9,7 @@ import pytest
 
 from ptl_skel.errors import UserError
 from ptl_skel.live.labels import Labels, Threshold
-from ptl_skel.live.people import Answers, sharpen
+from ptl_skel.live.people import Answers
 from ptl_skel.live.segments import Rules, Segment, Tracks, find_segments, to_csv, to_json
 from ptl_skel.live.timeline import draw_timeline, format_time
 
@@ -141,15 +141,3 @@ def test_smoothing_delays_a_change():
         assert [event["label"] for event in events if event["label"]] == NAMES
     assert changed[0] == 1
     assert 1.3 < changed[0.5] < 1.7  # (1 - exp(-t / 0.5)) passes 0.6 at about half a second
-
-
-def test_a_temperature_divides_logits():
-    logits = np.array([[2.0, -1.0, 0.5]], np.float32)
-
-    def softmax(values):
-        powers = np.exp(values)
-        return powers / powers.sum(-1, keepdims=True)
-
-    assert sharpen(softmax(logits), 2.5) == pytest.approx(softmax(logits / 2.5), abs=1e-6)
-    assert sharpen(softmax(logits), 1) == pytest.approx(softmax(logits))
-    assert np.isfinite(sharpen(np.array([1.0, 0.0]), 0.5)).all()
