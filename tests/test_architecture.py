@@ -42,6 +42,7 @@ LAYERS = {
     "deploy.streaming": {"deploy", "backbones.layers", "cost.folding", "representations", "errors"},
     "deploy.runtime": set(),
     "deploy.runtime_stream": {"deploy.runtime"},
+    "live": {"live", "pose", "deploy.runtime", "deploy.runtime_stream", "skeletons", "errors"},
     "runs.record": {"errors", "atomic"},
     "runs.predictions": {"errors", "atomic"},
     "runs": {"runs", "skeletons", "metrics", "errors", "atomic", "locks", "command"},
@@ -71,8 +72,9 @@ LIBRARIES = {
     "deploy": {"numpy", "torch", "onnx", "onnxruntime"},
     "deploy.__init__": set(),
     "deploy.runtime": {"numpy", "onnxruntime"},
-    "pose": {"numpy", "scipy", "av", "onnx", "onnxruntime", "rtmlib"},
     "deploy.runtime_stream": {"numpy"},
+    "live": {"numpy", "av", "PIL", "matplotlib"},
+    "pose": {"numpy", "scipy", "av", "onnx", "onnxruntime", "rtmlib"},
     "runs.record": set(),
     "runs.predictions": {"numpy"},
 }

@@ -1,13 +1,17 @@
-"""``ptl-skel show``: a clip as the network sees it, as PNG or GIF; or a joint layout."""
+"""``ptl-skel show``: a clip as a network sees it, what its answer rests on, a joint layout."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ptl_skel.command import CommandParser, console
 from ptl_skel.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_FRAMES = 32
 """Frames side by side in a PNG; nobody can read more of them."""
@@ -19,12 +23,23 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: A file or a clip that does not exist, or an option that is out of range.
     """
-    options = _parser().parse_args(args)
+    parser = _parser()
+    options, others = parser.parse_known_args(args)
+    for option in others:
+        if options.ckpt_path is None or not option.startswith("--data."):
+            raise UserError(f"unknown option {option}; `ptl-skel show --help` lists them")
     if options.layout is not None:
         _show_layout(options.layout, options.out)
         return
     if options.file is None or options.clip is None:
         raise UserError("give a keypoint file and --clip, or --layout")
+    if options.ckpt_path is not None:
+        for name in ("frames", "clip_len", "size", "camera", "sigma"):
+            if getattr(options, name) != parser.get_default(name):
+                raise UserError(f"--{name} is not for --ckpt_path, which shows what the network of "
+                                "the run sees; leave one of them out")
+        _show_evidence(options, others)
+        return
     if min(options.frames, options.clip_len, options.size) < 1:
         raise UserError("--frames, --clip_len and --size must be >= 1")
     shown = min(options.frames, options.clip_len)
@@ -53,29 +68,49 @@ def main(args: Sequence[str]) -> None:
                   highlight=False, soft_wrap=True)
 
 
+def _show_evidence(options: Any, others: Sequence[str]) -> None:
+    from ptl_skel.cli.evidence import explain_clip
+    from ptl_skel.show.evidence import draw_evidence
+
+    evidence = explain_clip(options.ckpt_path, options.file, options.clip, others)
+    path = Path(options.out or re.sub(r"[^\w.-]", "_", evidence.view.title) + "_evidence.png")
+    _save_figure(draw_evidence(evidence), path, "evidence")
+    console.print(f"{evidence.title}: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _show_layout(name: str, out: str | None) -> None:
     from ptl_skel.show.layout import draw_layout
     from ptl_skel.skeletons import get_layout
 
     layout = get_layout(name)
     path = Path(out or f"{layout.name}.png")
+    _save_figure(draw_layout(layout), path, "a layout")
+    console.print(f"{layout.name}: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _save_figure(figure: Figure, path: Path, what: str) -> None:
     if path.suffix.lower() != ".png":
-        raise UserError(f"--out must end in .png for a layout, got {path}")
+        raise UserError(f"--out must end in .png for {what}, got {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw_layout(layout).savefig(path, dpi=130)
+        figure.savefig(path, dpi=130)
     except OSError as error:
         raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
-    console.print(f"{layout.name}: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel show", description="Shows a clip as a network sees it: the skeleton in the "
-        "box around all persons, and below it the joint heatmaps. Or shows a joint layout.")
+        "box around all persons, and below it the joint heatmaps. With --ckpt_path it shows which "
+        "joints and which frames the network's answer rests on. Or shows a joint layout.",
+        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are taken as "
+        "well.")
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help="keypoint file")
     parser.add_argument("--clip", metavar="ID",
                         help="id of the clip, or its place in the file: 1 for the first")
+    parser.add_argument("--ckpt_path", metavar="CHECKPOINT", type=Path, help=(
+        "show what the network of a run saw in the clip: each joint is hidden in each span of "
+        "time, and the colour is by how much the log-odds of the predicted class fall"))
     parser.add_argument("--layout", metavar="NAME", help=(
         "show the joint layout of that name, or of a YAML file, instead of a clip"))
     parser.add_argument("--out", metavar="PICTURE", help=(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
-from ptl_skel.pose.video import Frame
+from ptl_skel.pose.video import Frame, Image
 from ptl_skel.skeletons import SkeletonLayout
 
 Floats = NDArray[np.floating[Any]]
@@ -69,15 +69,21 @@ class PoseEstimator(Protocol):
         """The persons in an RGB image ``(H, W, 3)``, of any size."""
 
 
-def find_poses(estimator: PoseEstimator, frame: Frame) -> Poses:
+def find_poses(estimator: PoseEstimator, frame: Frame, image: Image | None = None) -> Poses:
     """The persons in a frame of a video, in pixels of the frame.
 
     Scores are cut off at 0 and 1; joints at places that are not finite get score 0.
 
+    Args:
+        estimator: Finds them.
+        frame: The frame.
+        image: The frame as an image for the estimator, where it was made before.
+
     Raises:
         UserError: The estimator returns arrays of other shapes than its layout promises.
     """
-    image = frame.to_image(estimator.preferred_side)
+    if image is None:
+        image = frame.to_image(estimator.preferred_side)
     poses = _checked(estimator(image), estimator)
     height, width = frame.size
     scale = np.array([width / image.shape[1], height / image.shape[0]], np.float32)

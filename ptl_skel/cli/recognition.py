@@ -1,0 +1,92 @@
+"""Options of the commands that recognise persons in videos, and what they make of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ptl_skel.command import CommandParser, console
+from ptl_skel.errors import UserError
+
+
+def add_model_options(parser: CommandParser) -> None:
+    """Adds which networks to use, and how they look at a video."""
+    models = parser.add_argument_group("networks")
+    models.add_argument("--model", type=Path, metavar="MODEL.onnx",
+                        help="file of `ptl-skel export`, with --stream for a causal network")
+    models.add_argument("--ckpt_path", type=Path, metavar="FILE", help=(
+        "checkpoint of a run instead; it is exported at each start, which takes some seconds"))
+    models.add_argument("--estimator", default="movenet", metavar="NAME", help=(
+        "pose estimator: movenet, rtmlib, or the class path of your own; default: movenet"))
+    models.add_argument("--pose_model", type=Path, metavar="FILE", help=(
+        "its model; default: what `ptl-skel pose fetch movenet` has written"))
+    looks = parser.add_argument_group("recognition")
+    looks.add_argument("--window", type=float, default=4.0, metavar="SECONDS", help=(
+        "what a network for whole clips looks back; default: 4"))
+    looks.add_argument("--stride", type=int, metavar="FRAMES", help=(
+        "answer at every FRAMES-th frame; a causal network sees only these; default: 4, or that "
+        "of the causal network's training"))
+    looks.add_argument("--together", action="store_true", help=(
+        "one label for all persons in the scene, for actions of two; else one for each person"))
+    looks.add_argument("--min_probability", type=float, default=0.5, metavar="P", help=(
+        "below, the label is unknown; default: 0.5"))
+
+
+def reject_unknown(command: str, others: Sequence[str]) -> None:
+    """Refuses options that neither the command nor the data takes.
+
+    Raises:
+        UserError: There is one.
+    """
+    for option in others:
+        if option.startswith("-") and not option.startswith("--data."):
+            raise UserError(f"unknown option {option}; `ptl-skel {command} --help` lists them")
+
+
+def check_models(options: Any) -> None:
+    """Checks that one network is named.
+
+    Raises:
+        UserError: None is, or two are.
+    """
+    if (options.model is None) == (options.ckpt_path is None):
+        raise UserError("give either --model, a file of `ptl-skel export`, or --ckpt_path, a "
+                        "checkpoint")
+
+
+@contextmanager
+def exported_model(options: Any, others: Sequence[str]) -> Iterator[Path]:
+    """The network as exported file, which is temporary where a checkpoint is given.
+
+    Raises:
+        UserError: It cannot be exported.
+    """
+    if options.model is not None:
+        if others:
+            raise UserError(f"{others[0]} is for --ckpt_path; --model needs no data")
+        yield options.model
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        with console.status("exporting the checkpoint"):
+            _export(options.ckpt_path, path, others)
+        yield path
+
+
+def _export(checkpoint: Path, path: Path, others: Sequence[str]) -> None:
+    """Writes the file of a checkpoint; for streams if it was trained for them."""
+    from ptl_skel.cli.deployable import describe, example, make_graph  # takes seconds
+    from ptl_skel.cli.export_stream import write_stream
+    from ptl_skel.cli.lightning import load_trained
+    from ptl_skel.deploy.export import require_packages, write_onnx
+
+    require_packages()
+    model, data = load_trained(["--ckpt_path", str(checkpoint), *others])
+    if data.maker.box == "follow":
+        write_stream(path, model, data, checkpoint, "frame")
+    else:
+        graph = make_graph(model, data)
+        write_onnx(graph, *example(graph, data), describe(checkpoint, data, graph.views), path)

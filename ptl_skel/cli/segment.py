@@ -1,0 +1,126 @@
+"""``ptl-skel segment``: the actions in a long video, with start and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from ptl_skel.cli.recognition import (
+    add_model_options,
+    check_models,
+    exported_model,
+    reject_unknown,
+)
+from ptl_skel.command import CommandParser, console
+from ptl_skel.errors import UserError
+
+if TYPE_CHECKING:
+    from ptl_skel.live.segments import Segment
+
+_SHOWN = 12  # segments in the table
+
+
+def main(args: Sequence[str]) -> None:
+    """Writes the segments of a video.
+
+    Raises:
+        UserError: Something cannot be opened, read or written.
+    """
+    options, others = _parser().parse_known_args(args)
+    reject_unknown("segment", others)
+    check_models(options)
+    if (options.out / "segments.csv").exists() and not options.overwrite:
+        raise UserError(f"--out {options.out} has the segments of a video; --overwrite replaces "
+                        "them")
+    with exported_model(options, others) as model:
+        _segment(options, model)
+
+
+def _segment(options: Any, model: Path) -> None:
+    from ptl_skel.live.labels import Threshold
+    from ptl_skel.live.people import People, Settings
+    from ptl_skel.live.pipeline import Pipeline, Stage
+    from ptl_skel.live.segments import Rules, Tracks
+    from ptl_skel.pose import Poses, find_poses, make_estimator
+    from ptl_skel.pose.video import Frame, Video
+
+    settings = Settings(options.window, options.stride, together=options.together)
+    rules = Rules(Threshold(options.min_probability), options.gap, options.shortest)
+    estimator = make_estimator(options.estimator, options.pose_model)
+    people = People(model, estimator.layout, settings)
+    tracks = Tracks(people.span)
+    side, seconds = estimator.preferred_side, 0.0
+
+    def recognise(work: tuple[Frame, Poses]) -> None:
+        nonlocal seconds
+        frame, poses = work
+        tracks.add(frame.time, people.add(frame.time, poses, frame.size))
+        seconds = frame.time
+
+    with Video(options.video) as video, Progress(console=console, transient=True) as progress:
+        def frames() -> Iterator[Frame]:
+            yield from progress.track(video, total=video.num_frames or None,
+                                      description=escape(str(options.video)))
+
+        stages = [Stage("decode", lambda frame: (frame, frame.to_image(side))),
+                  Stage("pose", lambda work: (work[0], find_poses(estimator, *work))),
+                  Stage("recognise", recognise)]
+        try:
+            Pipeline(frames(), stages, newest=False, close=lambda: None).run()
+        finally:  # hours of work are kept, whatever ends it
+            _write(options, tracks.segments(people.class_names, rules), seconds)
+        if video.num_damaged:
+            console.print(f"{video.num_damaged} damaged packets were skipped", highlight=False)
+
+
+def _write(options: Any, segments: Sequence[Segment], seconds: float) -> None:
+    """Writes table, JSON and picture, and prints the first segments."""
+    from ptl_skel.atomic import write_text
+    from ptl_skel.live.segments import to_csv, to_json
+    from ptl_skel.live.timeline import draw_timeline, format_time
+
+    out: Path = options.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / "segments.csv", to_csv(segments))
+        write_text(out / "segments.json", to_json(segments, video=str(options.video),
+                                                  seconds=round(seconds, 3)))
+        draw_timeline(segments, seconds, options.video.name).savefig(out / "timeline.png", dpi=130)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    table = Table(title=escape(str(options.video)))
+    for name in ("person", "start", "end", "label", "probability"):
+        table.add_column(name)
+    for each in segments[:_SHOWN]:
+        table.add_row("scene" if each.person is None else str(each.person),
+                      format_time(round(each.start, 1), seconds),
+                      format_time(round(each.end, 1), seconds), escape(each.label),
+                      f"{each.probability:.2f}")
+    console.print(table)
+    console.print(f"{len(segments):,} segments in {format_time(round(seconds, 1), seconds)}: "
+                  f"segments.csv, segments.json and timeline.png in {out}", markup=False,
+                  highlight=False, soft_wrap=True)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="ptl-skel segment", allow_abbrev=False, description="Finds the actions of each person "
+        "in a video of any length: start, end, label and probability, as CSV, JSON and a picture.",
+        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are taken as "
+        "well, e.g. --data.file.")
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="the video")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=(
+        "where segments.csv, segments.json and timeline.png are written"))
+    parser.add_argument("--overwrite", action="store_true", help="replace them")
+    add_model_options(parser)
+    rules = parser.add_argument_group("segments")
+    rules.add_argument("--gap", type=float, default=0.5, metavar="SECONDS", help=(
+        "segments of the same label with at most so much between them become one; default: 0.5"))
+    rules.add_argument("--shortest", type=float, default=0.5, metavar="SECONDS", help=(
+        "leave out shorter segments; default: 0.5"))
+    return parser

@@ -1,0 +1,141 @@
+"""From probabilities to labels: smoothing, unknown, and events where a label changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.errors import UserError
+
+Floats = NDArray[np.float32]
+
+KEEP = 0.7
+"""A label is kept down to this share of the probability that it took to claim it."""
+_HISTORY = 3  # earlier labels that are shown
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """When a label is claimed.
+
+    Args:
+        probability: Of a class, from which on it is claimed. Below, the label is unknown; a label
+            that was claimed is kept until it falls below `KEEP` of this.
+
+    Raises:
+        UserError: It is not in 0..1.
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise UserError(f"--min_probability must be in 0..1, got {self.probability}")
+
+    def choose(self, probabilities: Floats, current: int | None) -> int | None:
+        """The class to claim for probabilities ``(K,)``, None for unknown.
+
+        Args:
+            probabilities: Of the classes.
+            current: What is claimed so far.
+        """
+        best = int(probabilities.argmax())
+        if probabilities[best] >= self.probability:
+            return best
+        if current is not None and probabilities[current] >= KEEP * self.probability:
+            return current
+        return None
+
+
+@dataclass
+class Label:
+    """What a person does.
+
+    Args:
+        name: Of the class, None for unknown.
+        probability: Of that class; for unknown of the likeliest one.
+        earlier: Names before it, the latest first.
+    """
+
+    name: str | None
+    probability: float
+    earlier: tuple[str, ...]
+
+
+@dataclass
+class _Person:
+    smooth: Floats
+    time: float
+    claimed: int | None
+    earlier: deque[str]
+
+
+class Labels:
+    """The label of each person in a stream, and the events when it changes.
+
+    Args:
+        class_names: K names.
+        threshold: When a label is claimed.
+        smoothing: Seconds in which the influence of an answer falls to a third; 0: none.
+
+    Raises:
+        UserError: `smoothing` is negative.
+    """
+
+    def __init__(self, class_names: list[str], threshold: Threshold, smoothing: float) -> None:
+        if not smoothing >= 0:
+            raise UserError(f"--smoothing must be >= 0, got {smoothing}")
+        self._names, self._threshold, self._smoothing = class_names, threshold, smoothing
+        self._people: dict[Hashable, _Person] = {}
+
+    def update(self, time: float, probabilities: Mapping[Hashable, Floats]
+               ) -> list[dict[str, Any]]:
+        """Takes new answers; returns the events: who changed the label, or has left.
+
+        Args:
+            time: Seconds.
+            probabilities: ``(K,)`` of each person; who is missing has left.
+        """
+        events = [self._event(time, who, None, None)
+                  for who in self._people if who not in probabilities]
+        self._people = {who: person for who, person in self._people.items()
+                        if who in probabilities}
+        for who, new in probabilities.items():
+            person = self._people.get(who)
+            if person is None:
+                person = self._people[who] = _Person(new, time, None, deque(maxlen=_HISTORY))
+            elif self._smoothing:
+                share = 1 - np.exp(-(time - person.time) / self._smoothing)
+                person.smooth = person.smooth + np.float32(share) * (new - person.smooth)
+            else:
+                person.smooth = new
+            person.time = time
+            claimed = self._threshold.choose(person.smooth, person.claimed)
+            if claimed != person.claimed:
+                if person.claimed is not None:
+                    person.earlier.appendleft(self._names[person.claimed])
+                person.claimed = claimed
+                events.append(self._event(time, who, claimed, person.smooth))
+        return events
+
+    def show(self) -> dict[Hashable, Label]:
+        """The label of each person."""
+        return {who: Label(None if person.claimed is None else self._names[person.claimed],
+                           _probability(person.smooth, person.claimed), tuple(person.earlier))
+                for who, person in self._people.items()}
+
+    def _event(self, time: float, who: Hashable, claimed: int | None, smooth: Floats | None
+               ) -> dict[str, Any]:
+        return {"time": round(time, 3), "person": who,
+                "event": "left" if smooth is None else "label",
+                "label": None if claimed is None else self._names[claimed],
+                "probability": None if smooth is None else round(_probability(smooth, claimed), 4)}
+
+
+def _probability(smooth: Floats, claimed: int | None) -> float:
+    return float(smooth.max() if claimed is None else smooth[claimed])

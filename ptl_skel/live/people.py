@@ -1,0 +1,131 @@
+"""Persons in the frames of a stream: who is who, and what each one does."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.deploy.runtime import Recognizer, Window
+from ptl_skel.deploy.runtime_stream import Stream
+from ptl_skel.errors import UserError
+from ptl_skel.pose import PersonTracker, Poses
+from ptl_skel.skeletons import SkeletonLayout, map_joints
+
+Floats = NDArray[np.float32]
+
+_LATER = 1e-3  # seconds between frames whose file gives both the same time
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How persons are recognised.
+
+    Args:
+        window: Seconds that a network for whole clips sees.
+        stride: It answers at every `stride`-th frame; a causal network sees only these. None: 4,
+            or what the causal network was trained for.
+        patience: Seconds after which a person who is not seen is forgotten.
+        together: One answer for all persons in the scene, for actions of two.
+
+    Raises:
+        UserError: A number is not positive.
+    """
+
+    window: float = 4.0
+    stride: int | None = None
+    patience: float = 1.0
+    together: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.window > 0:
+            raise UserError(f"--window must be positive, got {self.window}")
+        if self.stride is not None and self.stride < 1:
+            raise UserError(f"--stride must be >= 1, got {self.stride}")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is known at a frame.
+
+    Args:
+        numbers: Of each person in the frame, ``(N,)``; -1 for those who are not followed (yet).
+        probabilities: ``(K,)`` of each person who is followed and was recognised by now, also of
+            those who are hidden for a moment; by number, or under None for the whole scene.
+        fresh: Whether this frame has changed them.
+    """
+
+    numbers: NDArray[np.int64]
+    probabilities: Mapping[Hashable, Floats]
+    fresh: bool
+
+
+class People:
+    """Follows persons through a stream and recognises what they do.
+
+    Args:
+        model: A file of ``ptl-skel export``, with ``--stream`` for a causal network.
+        layout: Joints of the pose estimator.
+        settings: How they are recognised.
+
+    Attributes:
+        class_names: Of the K probabilities.
+        layout: Joints of the network.
+        span: Seconds that an answer looks back at most; 0 where the network decides that.
+
+    Raises:
+        UserError: There is no such file, it is not such a file or for 3D keypoints, or the joints
+            of the pose estimator cannot become those of the network.
+    """
+
+    def __init__(self, model: Path, layout: SkeletonLayout, settings: Settings) -> None:
+        recognizer = _read(model)
+        if recognizer.coordinates != 2:
+            raise UserError(f"{model} is for 3D keypoints; videos give 2D keypoints")
+        self.class_names = recognizer.class_names
+        self.layout = SkeletonLayout.from_mapping(recognizer.metadata["layout"])
+        self._joints = list(map_joints(layout, self.layout))
+        causal = "stream" in recognizer.metadata
+        self._recognize: Window | Stream
+        if causal:
+            self._recognize = Stream(recognizer, settings.stride, settings.patience,
+                                     settings.together)
+        else:
+            self._recognize = Window(recognizer, settings.window, settings.patience,
+                                     settings.together)
+        self.span = 0.0 if causal else settings.window
+        self._every = 1 if causal else settings.stride or 4
+        self._tracker = PersonTracker()
+        self._frames = 0
+        self._time = -np.inf
+        self._last: Mapping[Hashable, Floats] = {}
+
+    def add(self, time: float, poses: Poses, frame_size: tuple[int, int]) -> Answers:
+        """Adds a frame.
+
+        Args:
+            time: Of the frame, seconds.
+            poses: The persons in it, in pixels.
+            frame_size: Height and width, pixels.
+        """
+        self._time = max(time, self._time + _LATER)
+        numbers = self._tracker.update(poses.keypoints, poses.scores, poses.confidence)
+        people = {int(number): (poses.keypoints[row, self._joints], poses.scores[row, self._joints])
+                  for row, number in enumerate(numbers) if number >= 0}
+        self._recognize.add(self._time, people, frame_size)
+        fresh = self._frames % self._every == 0
+        self._frames += 1
+        if fresh:
+            self._last = self._recognize.recognize()
+        return Answers(numbers, self._last, fresh)
+
+
+def _read(model: Path) -> Any:
+    try:
+        return Recognizer(model)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,201 @@
+"""Stages that work on frames at the same time, each in a thread of its own.
+
+Decoder and networks release Python's lock, so threads are enough. Between two stages is a `Slot`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+WAITING = 2
+"""Items that wait between two stages where none is dropped."""
+REMEMBERED = 10_000
+"""Latest times that statistics are made of, so that memory does not grow."""
+STOPPED = 10.0
+"""Seconds that a stage may take to end after it was stopped."""
+
+_CHECK = 0.2  # seconds between looks at whether Ctrl-C was pressed
+
+
+class Slot:
+    """Hands items from one thread to the next.
+
+    Args:
+        newest: Hold one item, which a newer one replaces. Else hold `WAITING`; `put` then waits.
+
+    Attributes:
+        dropped: Items that were replaced.
+    """
+
+    def __init__(self, *, newest: bool) -> None:
+        self._newest, self.dropped = newest, 0
+        self._items: deque[Any] = deque()
+        self._changed = threading.Condition()
+        self._ended = self._stopped = False
+
+    def put(self, item: Any) -> None:
+        """Adds an item, unless the slot was stopped."""
+        with self._changed:
+            if self._newest:
+                self.dropped += len(self._items)
+                self._items.clear()
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < WAITING)
+            if not self._stopped:
+                self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self) -> Any:
+        """The next item; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._ended or bool(self._items))
+            if self._stopped or not self._items:
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def end(self) -> None:
+        """No more items will come; those in the slot are still handed on."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Ends the waiting of both threads; items in the slot are lost."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+
+class Stage:
+    """What is done with each item, and how long it takes.
+
+    Args:
+        name: For the summary.
+        work: Takes an item of the stage before; returns that for the next.
+
+    Attributes:
+        seconds: CPU time of the latest items.
+    """
+
+    def __init__(self, name: str, work: Callable[[Any], Any]) -> None:
+        self.name, self.work = name, work
+        self.seconds: deque[float] = deque(maxlen=REMEMBERED)
+
+    def __call__(self, item: Any) -> Any:
+        """Works on an item, and takes the time."""
+        started = time.thread_time()
+        result = self.work(item)
+        self.seconds.append(time.thread_time() - started)
+        return result
+
+
+class Pipeline:
+    """Runs stages on the items of a source until it ends, one fails, or Ctrl-C is pressed.
+
+    Args:
+        source: What the first stage gets.
+        stages: In their order; the first one runs in the thread that reads the source.
+        newest: The newest item wins wherever a stage is slow. Else all items pass all stages.
+        close: Called to end the source early, from another thread.
+    """
+
+    def __init__(self, source: Iterable[Any], stages: Sequence[Stage], *, newest: bool,
+                 close: Callable[[], None]) -> None:
+        self._source, self.stages, self._close = source, stages, close
+        self._slots = [Slot(newest=newest) for _ in stages[1:]]
+        self._closing = threading.Event()
+        self._errors: list[BaseException] = []
+
+    @property
+    def dropped(self) -> list[int]:
+        """Items that did not reach each stage after the first."""
+        return [slot.dropped for slot in self._slots]
+
+    def run(self) -> None:
+        """Runs to the end; all items that were read then have passed all stages.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed. The items that were under way are finished;
+                when it is pressed again they are not.
+            BaseException: What a stage or the source raised, after all threads have ended.
+        """
+        threads = [threading.Thread(target=self._guard, args=(place,), daemon=True)
+                   for place in range(len(self.stages))]
+        for thread in threads:
+            thread.start()
+        try:
+            _join(threads)
+        except KeyboardInterrupt:
+            self._end_source()
+            try:
+                _join(threads, STOPPED)
+            finally:
+                self._stop()
+                _join(threads, STOPPED)
+            raise
+        if self._errors:
+            raise self._errors[0]
+
+    def _end_source(self) -> None:
+        self._closing.set()
+        self._close()
+
+    def _stop(self) -> None:
+        self._end_source()
+        for slot in self._slots:
+            slot.stop()
+
+    def _guard(self, place: int) -> None:
+        """Runs a stage. Its error stops all others; one of the source lets them finish."""
+        try:
+            if place:
+                self._work(place)
+            else:
+                self._read()
+        except BaseException as error:  # raised again by `run`, in the main thread
+            self._errors.append(error)
+            if place:
+                self._stop()
+            else:
+                self._close()
+
+    def _read(self) -> None:
+        items = iter(self._source)
+        first = self.stages[0]
+        try:
+            while not self._closing.is_set():
+                started = time.thread_time()
+                try:
+                    item = next(items)
+                except StopIteration:
+                    break
+                result = first.work(item)
+                first.seconds.append(time.thread_time() - started)
+                self._slots[0].put(result)
+        finally:
+            self._slots[0].end()
+
+    def _work(self, place: int) -> None:
+        before = self._slots[place - 1]
+        after = self._slots[place] if place < len(self._slots) else None
+        try:
+            while (item := before.get()) is not None:
+                result = self.stages[place](item)
+                if after is not None:
+                    after.put(result)
+        finally:
+            if after is not None:
+                after.end()
+
+
+def _join(threads: Sequence[threading.Thread], seconds: float = float("inf")) -> None:
+    """Waits for threads in short steps, in which Ctrl-C is seen on every system."""
+    last = time.monotonic() + seconds
+    for thread in threads:
+        while thread.is_alive() and time.monotonic() < last:
+            thread.join(_CHECK)

@@ -1,0 +1,170 @@
+"""Long videos: from the answers over time to segments with start, end, label and probability."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptl_skel.errors import UserError
+from ptl_skel.live.labels import Threshold
+from ptl_skel.live.people import Answers
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An action of a person, or of all in the scene.
+
+    Args:
+        person: Number of the person; None for the whole scene.
+        start: Seconds.
+        end: Seconds.
+        label: Name of the class.
+        probability: Mean of the class over the segment.
+    """
+
+    person: int | None
+    start: float
+    end: float
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How answers become segments.
+
+    Args:
+        threshold: When a label is claimed, and kept.
+        gap: Segments of the same label with at most so many seconds between them become one.
+        shortest: Segments shorter than this are left out, seconds.
+
+    Raises:
+        UserError: A number is negative.
+    """
+
+    threshold: Threshold
+    gap: float = 0.5
+    shortest: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("gap", "shortest"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"--{name} must be >= 0, got {getattr(self, name)}")
+
+
+@dataclass
+class _Track:
+    first: float
+    last: float
+    times: list[float] = field(default_factory=list)
+    probabilities: list[Floats] = field(default_factory=list)
+
+
+class Tracks:
+    """Collects the answers on each person of a video; some kB for each minute of a person.
+
+    An answer on the last seconds counts for their middle.
+
+    Args:
+        span: Seconds that an answer looks back at most.
+    """
+
+    def __init__(self, span: float) -> None:
+        self._span = span
+        self._tracks: dict[Hashable, _Track] = {}
+
+    def add(self, time: float, answers: Answers) -> None:
+        """Takes what is known at a frame."""
+        for who in [int(number) for number in answers.numbers if number >= 0] + [None]:
+            if who is not None or None in answers.probabilities:
+                track = self._tracks.setdefault(who, _Track(time, time))
+                track.last = time
+        if answers.fresh:
+            for who, probabilities in answers.probabilities.items():
+                track = self._tracks[who]
+                looked = min(self._span, time - track.first)
+                track.times.append(time - looked / 2)
+                track.probabilities.append(probabilities)
+
+    def segments(self, class_names: Sequence[str], rules: Rules) -> list[Segment]:
+        """The segments of all persons, in the order of their start."""
+        found = [replace(segment, person=None if who is None else int(str(who)))
+                 for who, track in self._tracks.items() if track.times
+                 for segment in find_segments(
+                     np.array(track.times), np.stack(track.probabilities),
+                     (track.first, track.last), class_names, rules)]
+        return sorted(found, key=lambda each: (each.start, each.person or 0))
+
+
+def find_segments(times: Floats, probabilities: Floats, seen: tuple[float, float],
+                  class_names: Sequence[str], rules: Rules) -> list[Segment]:
+    """The segments of one person.
+
+    An answer holds from the middle to the answer before it to the middle to the next one.
+
+    Args:
+        times: Of the answers, seconds, ascending, ``(n,)``.
+        probabilities: ``(n, K)``.
+        seen: When the person came and left, seconds.
+        class_names: K names.
+        rules: How answers become segments.
+    """
+    classes: list[int | None] = []
+    for row in probabilities:
+        classes.append(rules.threshold.choose(row, classes[-1] if classes else None))
+    middles = (times[1:] + times[:-1]) / 2
+    edges = np.concatenate([[min(seen[0], times[0])], middles, [max(seen[1], times[-1])]])
+    runs: list[tuple[int, int, int]] = []  # first answer, the one after the last, class
+    for place, label in enumerate(classes):
+        if label is None:
+            continue
+        if runs and runs[-1][2] == label and (
+                edges[place] - edges[runs[-1][1]] <= rules.gap):
+            runs[-1] = runs[-1][0], place + 1, label
+        else:
+            runs.append((place, place + 1, label))
+    runs = _merge([run for run in runs if edges[run[1]] - edges[run[0]] >= rules.shortest],
+                  edges, rules.gap)
+    return [Segment(None, float(edges[first]), float(edges[end]), class_names[label],
+                    float(probabilities[first:end, label].mean()))
+            for first, end, label in runs]
+
+
+def _merge(runs: Sequence[tuple[int, int, int]], edges: Floats, gap: float
+           ) -> list[tuple[int, int, int]]:
+    """Joins runs of the same class between which a short one was left out."""
+    merged: list[tuple[int, int, int]] = []
+    for first, end, label in runs:
+        if merged and merged[-1][2] == label and edges[first] - edges[merged[-1][1]] <= gap:
+            merged[-1] = merged[-1][0], end, label
+        else:
+            merged.append((first, end, label))
+    return merged
+
+
+def to_csv(segments: Sequence[Segment]) -> str:
+    """A table with a line for each segment; the person is empty for the whole scene."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [each.name for each in fields(Segment)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rounded(segment) for segment in segments)
+    return text.getvalue()
+
+
+def to_json(segments: Sequence[Segment], **facts: Any) -> str:
+    """The segments and facts of the video as JSON."""
+    return json.dumps({**facts, "segments": [_rounded(each) for each in segments]}, indent=1)
+
+
+def _rounded(segment: Segment) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(segment).items()}

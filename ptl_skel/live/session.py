@@ -1,0 +1,226 @@
+"""Live recognition from a source to its outputs, and what it took."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptl_skel.live.drawing import draw_people
+from ptl_skel.live.labels import Label, Labels
+from ptl_skel.live.people import Answers, People
+from ptl_skel.live.pipeline import REMEMBERED, Pipeline, Stage
+from ptl_skel.live.server import PageServer
+from ptl_skel.live.writing import EventWriter, GifWriter, VideoWriter
+from ptl_skel.pose import PoseEstimator, Poses, find_poses
+from ptl_skel.pose.camera import Camera, is_camera
+from ptl_skel.pose.video import Frame, Image, Video
+
+_RATE = 30  # frames over which the rate on the page is taken
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is made of the answers.
+
+    Args:
+        video: Annotated video; None for none.
+        events: Events as lines of JSON; None for none.
+        page: Shows the stream; None for none.
+        side: Longer side of what is drawn, px; smaller frames keep their size.
+        heatmaps: Show the joint heatmaps of the persons in the corner.
+    """
+
+    video: Path | None = None
+    events: Path | None = None
+    page: PageServer | None = None
+    side: int = 960
+    heatmaps: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """Whether frames are drawn at all."""
+        return self.video is not None or self.page is not None
+
+
+@dataclass
+class Work:
+    """A frame on its way through the stages.
+
+    Attributes:
+        frame: The frame.
+        arrived: When it was decoded, seconds of `time.perf_counter`.
+        image: As the pose estimator wants it.
+        poses: The persons in it.
+        answers: What is known of them.
+        labels: By number of the person; under None for the scene.
+    """
+
+    frame: Frame
+    arrived: float
+    image: Image | None
+    poses: Poses | None = None
+    answers: Answers | None = None
+    labels: dict[Any, Label] = field(default_factory=dict)
+
+
+@dataclass
+class Summary:
+    """What a session took.
+
+    Attributes:
+        frames: Frames that were recognised.
+        seconds: Of the clock.
+        cpu: Milliseconds of CPU time per frame, of the whole process.
+        dropped: Frames of a camera that were replaced by newer ones before they were recognised.
+        not_drawn: Frames that were recognised, but neither drawn nor written.
+        damaged: Packets of the source that could not be decoded.
+        returns: How often the camera vanished and returned.
+        latency: Milliseconds from the decoded frame to its labels: median and 95th percentile.
+        stages: Milliseconds of CPU time of each stage: median and 95th percentile.
+    """
+
+    frames: int
+    seconds: float
+    cpu: float
+    dropped: int
+    not_drawn: int
+    damaged: int
+    returns: int
+    latency: tuple[float, float]
+    stages: dict[str, tuple[float, float]]
+
+
+def open_source(source: str, patience: float, report: Callable[[str], None]) -> Video | Camera:
+    """A camera, or a video file.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
+    if is_camera(source):
+        return Camera(source, patience=patience, report=report)
+    return Video(source)
+
+
+class Session:
+    """Recognises the persons of a source, frame by frame.
+
+    Args:
+        source: Where the frames come from; it is closed at the end.
+        estimator: Finds persons.
+        people: Follows and recognises them.
+        labels: Makes labels and events of that.
+        outputs: What is made of it.
+    """
+
+    def __init__(self, source: Video | Camera, estimator: PoseEstimator, people: People,
+                 labels: Labels, outputs: Outputs) -> None:
+        self._source, self._estimator, self._people = source, estimator, people
+        self._labels, self._outputs = labels, outputs
+        self._frames = 0
+        self._latency: deque[float] = deque(maxlen=REMEMBERED)
+        self._recent: deque[float] = deque(maxlen=_RATE)
+        self._seconds = self._cpu = 0.0
+        self._video: VideoWriter | GifWriter | None = None
+        self._events: EventWriter | None = None
+        stages = [Stage("decode", self._decode), Stage("pose", self._find),
+                  Stage("recognise", self._recognise)]
+        if outputs.drawn:
+            stages.append(Stage("draw", self._draw))
+        camera = isinstance(source, Camera)
+        self._pipeline = Pipeline(source, stages, newest=camera,
+                                  close=source.close if camera else lambda: None)
+
+    def run(self) -> None:
+        """Runs until the source ends.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+            UserError: A camera was lost, or an output cannot be written (any more).
+        """
+        with ExitStack() as stack:
+            stack.callback(self._source.close)
+            if self._outputs.video is not None:
+                path = self._outputs.video
+                self._video = stack.enter_context(
+                    GifWriter(path) if path.suffix.lower() == ".gif"
+                    else VideoWriter(path, self._source.fps))
+            if self._outputs.events is not None:
+                self._events = stack.enter_context(EventWriter(self._outputs.events))
+            started, cpu = time.perf_counter(), time.process_time()
+            try:
+                self._pipeline.run()
+            finally:
+                self._seconds = time.perf_counter() - started
+                self._cpu = time.process_time() - cpu
+
+    def summarise(self) -> Summary:
+        """What it took so far, or until its end."""
+        dropped = self._pipeline.dropped
+        return Summary(
+            frames=self._frames, seconds=self._seconds,
+            cpu=1000 * self._cpu / max(self._frames, 1), dropped=sum(dropped[:2]),
+            not_drawn=sum(dropped[2:]), damaged=self._source.num_damaged,
+            returns=getattr(self._source, "num_returns", 0), latency=_spread(self._latency),
+            stages={stage.name: _spread(stage.seconds) for stage in self._pipeline.stages})
+
+    def _decode(self, frame: Frame) -> Work:
+        arrived = time.perf_counter()
+        return Work(frame, arrived, frame.to_image(self._estimator.preferred_side))
+
+    def _find(self, work: Work) -> Work:
+        work.poses = find_poses(self._estimator, work.frame, work.image)
+        work.image = None
+        return work
+
+    def _recognise(self, work: Work) -> Work:
+        assert work.poses is not None
+        frame = work.frame
+        work.answers = self._people.add(frame.time, work.poses, frame.size)
+        if work.answers.fresh:
+            for event in self._labels.update(frame.time, work.answers.probabilities):
+                if self._events is not None:
+                    self._events.write({"frame": frame.number, **event})
+        work.labels = self._labels.show()
+        now = time.perf_counter()
+        self._latency.append(now - work.arrived)
+        self._recent.append(now)
+        self._frames += 1
+        return work
+
+    def _draw(self, work: Work) -> None:
+        assert work.poses is not None
+        assert work.answers is not None
+        image = work.frame.to_image(self._outputs.side)
+        drawn = draw_people(
+            image, work.poses, work.answers.numbers, work.labels, self._estimator.layout,
+            image.shape[0] / work.frame.size[0], heatmaps=self._outputs.heatmaps)
+        if self._video is not None:
+            self._video.write(drawn, work.frame.time)
+        if self._outputs.page is not None:
+            self._outputs.page.show(drawn, self._state(work))
+
+    def _state(self, work: Work) -> dict[str, Any]:
+        """What the page shows besides the image."""
+        recent = list(self._recent)
+        rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+        times = ", ".join(f"{stage.name} {1000 * stage.seconds[-1]:.0f} ms"
+                          for stage in self._pipeline.stages if stage.seconds)
+        people = [{"person": who, "label": label.name, "probability": round(label.probability, 3),
+                   "earlier": list(label.earlier)} for who, label in work.labels.items()]
+        return {"facts": f"{work.frame.time:.1f} s, {rate:.1f} frames a second; {times}",
+                "people": people}
+
+
+def _spread(seconds: deque[float]) -> tuple[float, float]:
+    """Median and 95th percentile in milliseconds; 0 where there is nothing."""
+    if not seconds:
+        return 0.0, 0.0
+    low, high = np.percentile(list(seconds), (50, 95))
+    return 1000 * float(low), 1000 * float(high)

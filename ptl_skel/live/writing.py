@@ -1,0 +1,205 @@
+"""Writes annotated videos and events; a sudden end leaves an MP4 and events that can be read."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+from PIL import Image as Pillow
+
+from ptl_skel.errors import UserError
+from ptl_skel.pose.video import Image
+
+_CLOCK = 90_000  # ticks a second
+_GIF_RATE = 10  # images a second
+_KEY = 15  # frames between those at which the file is cut into fragments
+
+
+class VideoWriter:
+    """An MP4 file in H.264; use it in a ``with`` statement.
+
+    The file consists of fragments, each playable when the next one is missing.
+
+    Args:
+        path: Where to write; must end in .mp4.
+        fps: Frames a second, about; each frame has a time of its own.
+
+    Raises:
+        UserError: PyAV is missing, or the file cannot be written.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        try:
+            import av
+        except ImportError as error:
+            raise UserError("videos are written with PyAV: pip install 'ptl_skel[video]'"
+                            ) from error
+        self._av, self._path = av, path
+        self._fps = Fraction(fps if fps > 0 else 30).limit_denominator(1001)
+        self._stream: Any = None
+        self._last = -1
+        self._broken = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Python writes, since FFmpeg reports a full disk late or not at all.
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._container = av.open(
+            self._file, "w", format="mp4",
+            options={"movflags": "frag_keyframe+empty_moov+default_base_moof"})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close(quietly=error is not None)
+
+    def write(self, image: Image, time: float) -> None:
+        """Adds an image ``(H, W, 3)``; one of another size than the first is scaled.
+
+        Args:
+            image: RGB.
+            time: Seconds; an image that is not later than the last one is moved behind it.
+
+        Raises:
+            UserError: The disk is full, or fails.
+        """
+        if self._stream is None:
+            self._stream = self._start(image)
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+        frame = frame.reformat(width=self._stream.width, height=self._stream.height,
+                               format="yuv420p")
+        self._last = max(round(time * _CLOCK), self._last + 1)
+        frame.pts, frame.time_base = self._last, Fraction(1, _CLOCK)
+        self._mux(self._stream.encode(frame))
+
+    def close(self, *, quietly: bool = False) -> None:
+        """Writes what is left and closes the file.
+
+        Args:
+            quietly: Ignore that this fails, because another error is on its way.
+
+        Raises:
+            UserError: The disk is full, or fails.
+        """
+        if self._file.closed:
+            return
+        try:
+            if self._stream is not None and not self._broken:
+                self._mux(self._stream.encode(None))
+            self._container.close()
+        except (OSError, UserError, self._av.error.FFmpegError) as error:
+            if isinstance(error, UserError) and not quietly:
+                raise
+            if not self._broken and not quietly:
+                raise self._failed(error) from error
+        finally:
+            self._file.close()
+
+    def _start(self, image: Image) -> Any:
+        stream: Any = self._container.add_stream("libx264", rate=self._fps)
+        stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])  # as H.264 wants
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"preset": "ultrafast", "crf": "24", "g": str(_KEY)}
+        stream.codec_context.time_base = Fraction(1, _CLOCK)
+        stream.codec_context.thread_count = 1
+        return stream
+
+    def _mux(self, packets: Any) -> None:
+        try:
+            for packet in packets:
+                self._container.mux(packet)
+        except OSError as error:
+            self._broken = True  # FFmpeg raises another error at each further call
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> UserError:
+        written = "; what was written until then can be played" if self._last >= 0 else ""
+        return UserError(f"--out {self._path} cannot be written: "
+                         f"{getattr(error, 'strerror', None) or error}{written}")
+
+
+class GifWriter:
+    """A GIF for web pages; use it in a ``with`` statement. For short videos: it is kept in memory.
+
+    Args:
+        path: Where to write.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._images: list[Pillow.Image] = []
+        self._palette: Pillow.Image | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if not self._images:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._images[0].save(self._path, save_all=True, append_images=self._images[1:],
+                                 duration=1000 // _GIF_RATE, loop=0, optimize=True)
+        except OSError as failed:
+            raise UserError(f"--out {self._path} cannot be written: {failed.strerror or failed}"
+                            ) from failed
+
+    def write(self, image: Image, time: float) -> None:
+        """Adds an image ``(H, W, 3)``; of each tenth of a second the first is kept."""
+        if time * _GIF_RATE < len(self._images):
+            return
+        whole = Pillow.fromarray(image)
+        if self._palette is None:  # one for all images, so that what stays the same costs nothing
+            self._palette = whole.quantize(128, Pillow.Quantize.MEDIANCUT)
+        self._images.append(whole.quantize(palette=self._palette, dither=Pillow.Dither.NONE))
+
+
+class EventWriter:
+    """A file with one JSON object per line, each written at once; use it in a ``with`` statement.
+
+    Args:
+        path: Where to write.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = path.open("wb", buffering=0)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._file.close()
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Adds a line.
+
+        Raises:
+            UserError: The disk is full, or fails.
+        """
+        try:
+            self._file.write(json.dumps(event).encode() + b"\n")
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> UserError:
+        return UserError(f"--json {self._path} cannot be written: {error.strerror or error}")

@@ -1,0 +1,75 @@
+"""``ptl-skel show --ckpt_path``: what a network saw in a clip."""
+
+import numpy as np
+import pytest
+import torch
+from commandline import refusal
+from matplotlib.image import imread
+
+from ptl_skel.cli.evidence import find_evidence
+from ptl_skel.cli.lightning import load_trained
+from ptl_skel.cli.verbs import main
+from ptl_skel.data.dataset import ClipDataset
+
+JOINT, SPAN = 4, 2
+
+
+class SeesOneJoint(torch.nn.Module):
+    """Its class is certain in proportion to the heatmap of one joint in one span of frames."""
+
+    def forward(self, inputs):
+        seen = inputs[:, JOINT, SPAN].sum((1, 2))  # clips of 8 frames: spans of one
+        return torch.stack([seen, *[torch.zeros_like(seen)] * 2], 1)
+
+
+@pytest.fixture(scope="module")
+def trained(finished_run):
+    return load_trained(["--ckpt_path", str(finished_run / "checkpoints" / "last.ckpt")])
+
+
+def test_the_evidence_is_where_the_network_looks(trained):
+    _, data = trained
+    evidence = find_evidence(SeesOneJoint(), data, 5)
+    expected = np.zeros_like(evidence.cells)
+    keypoints, scores = data.maker.place(
+        ClipDataset(data.file, np.array([5]), data.clip_len).__getitems__([0]), several=False)
+    inputs = data.maker.representation(keypoints, scores, (16, 16), torch.float32)
+    # The log-odds are those of `seen` against two zeros, so they fall by `seen`.
+    expected[JOINT, SPAN] = inputs[0, JOINT, SPAN].sum()
+    assert expected[JOINT, SPAN] > 0.1
+    assert evidence.cells == pytest.approx(expected, abs=1e-5)
+    assert evidence.joints == pytest.approx(expected.sum(1), abs=1e-5)
+    assert evidence.times == pytest.approx(expected.sum(0), abs=1e-5)
+    assert evidence.predicted == "sideways"
+    assert evidence.spans[SPAN] == (SPAN, SPAN + 1)
+
+
+def test_a_joint_that_was_not_found_is_no_evidence(trained):
+    model, data = trained
+    evidence = find_evidence(model, data, 3)
+    assert np.abs(evidence.cells).max() > 0
+    assert evidence.cells.shape == (13, 8)
+    assert np.isfinite(evidence.cells).all()
+
+
+def test_the_picture_names_predicted_and_true_class(finished_run, tiny_file, tmp_path, capsys):
+    out = tmp_path / "picture.png"
+    main(["show", str(tiny_file), "--ckpt_path", str(finished_run / "checkpoints" / "last.ckpt"),
+          "--clip", "around 13 1", "--out", str(out)])
+    said = capsys.readouterr().out
+    assert said.startswith("around 13 1 · predicted ")
+    assert "right" in said or "truly around" in said
+    height, width, _ = imread(out).shape
+    assert height > 500
+    assert width > 1000
+
+
+@pytest.mark.parametrize(("args", "named"), [
+    (["--clip", "nobody"], "nobody"),
+    (["--clip", "1", "--clip_len", "48"], "--clip_len"),
+    (["--clip", "1", "--out", "picture.gif"], ".png"),
+    (["--clip", "1", "--wat"], "--wat"),
+])
+def test_mistakes_end_in_a_sentence(finished_run, tiny_file, capsys, args, named):
+    assert named in refusal(capsys, "show", tiny_file, "--ckpt_path",
+                            finished_run / "checkpoints" / "last.ckpt", *args)
