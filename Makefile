@@ -2,7 +2,7 @@
 # On Linux pip takes PyTorch's CUDA build; where there is no GPU, this makes it a small download:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
 .DEFAULT_GOAL := help
-.PHONY: help setup preprocess demo sweep test lint check-wheel docs bench bench-ntu clean
+.PHONY: help setup preprocess demo sweep test lint docs check-wheel bench bench-ntu clean
 
 PYTHON ?= python3
 BIN := .venv/bin
