@@ -48,7 +48,7 @@ def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, 
     metadata = describe(checkpoint, data, Views(chunk)) | {
         "sampling": data.sampling,
         "stream": {"form": form, "chunk": chunk, "stride": settings.stride,
-                   "memory": settings.memory, "states": names}}
+                   "memory": settings.memory, "settle": graph.stream.settle, "states": names}}
     write_onnx(graph, inputs, ["probabilities", *(f"new_{name}" for name in names)], dynamic,
                metadata, path)
     difference = largest_difference(path, stream_batches(graph, data, names))

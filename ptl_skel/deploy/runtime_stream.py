@@ -63,17 +63,16 @@ class FollowBox:
         extent = (high - low).max()
         if extent < MIN_BOX:
             return
-        center: Floats = (low + high) / 2
+        center = np.asarray((low + high) / 2, np.float32)
         half = extent / 2 * np.float32(1 + PADDING)
         if self._known:
-            center = self.center + np.float32(FOLLOWING) * (center - self.center)
+            center = np.asarray(self.center + FOLLOWING * (center - self.center), np.float32)
             half = max(half, self.half + np.float32(SHRINKING) * (half - self.half))
         self.center, self.half, self._known = center, half, True
 
     def relative(self, keypoints: Floats) -> Floats:
         """Keypoints relative to the box, which becomes 0 to 1."""
-        relative: Floats = (keypoints - (self.center - self.half)) / (2 * self.half)
-        return relative
+        return np.asarray((keypoints - (self.center - self.half)) / (2 * self.half), np.float32)
 
 
 @dataclass
@@ -120,7 +119,7 @@ class Stream:
         self.together = together
         inputs = recognizer.session.get_inputs()
         self._names = [each.name for each in inputs]
-        self._shapes = [each.shape[1:] for each in inputs[2:]]
+        self._empty = self._settle([each.shape[1:] for each in inputs[2:]], described["settle"])
         self.reset()
 
     def reset(self) -> None:
@@ -163,7 +162,7 @@ class Stream:
                         if name in groups or time - track.seen <= self.patience}
         for name in groups:
             if name not in self._tracks and taken:
-                self._tracks[name] = _Track(FollowBox(size), self._start(), time)
+                self._tracks[name] = _Track(FollowBox(size), self._empty, time)
             if name in self._tracks:
                 self._tracks[name].seen = time
         if taken:
@@ -188,8 +187,15 @@ class Stream:
         weights[~present] = 0
         return points, weights
 
-    def _start(self) -> list[Floats]:
-        return [np.zeros((1, *shape), np.float32) for shape in self._shapes]
+    def _settle(self, shapes: Sequence[Sequence[int]], frames: int) -> list[Floats]:
+        """States of a stream that begins: what the network keeps of frames without anyone."""
+        states = [np.zeros((1, *shape), np.float32) for shape in shapes]
+        joints = 1, 1, self.chunk, len(self.recognizer.joint_names)
+        nobody = [np.zeros((*joints, 2), np.float32), np.zeros(joints, np.float32)]
+        for _ in range(frames // self.chunk):
+            _, *states = self.recognizer.session.run(
+                None, dict(zip(self._names, [*nobody, *states], strict=True)))
+        return [np.zeros_like(state) for state in states[:2]] + states[2:]  # no output counts yet
 
     def _take(self, groups: Mapping[Hashable, list[tuple[Floats, Floats]]]) -> None:
         """Gives a frame to each track, and runs those whose chunk is full."""

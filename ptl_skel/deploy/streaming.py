@@ -7,7 +7,9 @@ the last one of a period; its outputs at the ends of periods are those of the st
 several times as much, and answers from the first frame on.
 
 States are tensors of which each row belongs to one person (or one group that is recognised
-together): persons that come and go are rows added and removed, zeros are a stream that begins.
+together): persons that come and go are rows added and removed. A stream begins with the states that
+an empty scene leaves behind, because in training the windows of `camera_rate` begin so; states of
+zeros are the zeros that a whole clip is padded with.
 
 Reference:
     Continual 3D convolutional networks, arXiv 2106.00050, for the idea of keeping what later
@@ -51,6 +53,7 @@ class Stream(nn.Module):
         period: Frames between two outputs of the network on a whole clip.
         chunk: `forward` takes multiples of this number of frames: 1 in the frame form, else
             `period`.
+        settle: Frames after which a state does not depend on what was before; whole chunks.
 
     Raises:
         UserError: The network is not causal, or does more over time than convolve.
@@ -82,7 +85,7 @@ class Stream(nn.Module):
         self._past = _Past()
         self._shapes = _with_past(backbone, shapes, self._past, every_frame)
         self.backbone, self.linear = backbone, cast(nn.Linear, cast(nn.Sequential, head)[-1])
-        past, made = self.start(1)[2:], []
+        past, made = self.zeros(1)[2:], []
         with torch.no_grad():
             for chunk in frames.split(self.chunk, 2):
                 output, past = self._run(chunk, past)
@@ -93,9 +96,23 @@ class Stream(nn.Module):
                 (features - expected).abs().max() > TOLERANCE * expected.abs().max()):
             raise UserError("the network cannot run on a stream: it does more over time than "
                             "causal convolutions do")
+        reach = sum((conv.kernel_size[0] - 1) * 2 * self.period // shape[2]
+                    for conv, shape in shapes.items())
+        self.settle = math.ceil(reach / self.period) * self.period
+        past = self.zeros(1)[2:]
+        with torch.no_grad():
+            _, past = self._run(frames.new_zeros(1, channels, self.settle, height, width), past)
+        for number, state in enumerate(past):
+            self.register_buffer(f"empty{number}", state)
 
     def start(self, streams: int) -> list[Tensor]:
-        """States of streams that begin: mean of the outputs, their number, past of each layer."""
+        """States of streams that begin after an empty scene; see `zeros` for their order."""
+        mean, seen, *past = self.zeros(streams)
+        return [mean, seen, *(self.get_buffer(f"empty{number}").expand_as(state).clone()
+                              for number, state in enumerate(past))]
+
+    def zeros(self, streams: int) -> list[Tensor]:
+        """States that are 0: mean of the outputs, their number, the past of each layer."""
         device = self.linear.weight.device
         return [torch.zeros(streams, *shape, device=device)
                 for shape in ((self.linear.in_features,), (), *self._shapes)]

@@ -62,7 +62,7 @@ def offline(made, inputs):
 
 @torch.inference_mode()
 def in_chunks(stream, inputs, sizes):
-    states, found, first = stream.start(len(inputs)), [], 0
+    states, found, first = stream.zeros(len(inputs)), [], 0
     for size in sizes:
         probabilities, *states = stream(inputs[:, :, first : first + size], *states)
         found.append(probabilities)
@@ -101,7 +101,7 @@ class TestNetwork:
     @torch.inference_mode()
     def test_the_frame_form_has_the_features_of_the_whole_clip(self, case):
         made, step, frame, inputs, _ = case
-        features, _ = frame._run(inputs, frame.start(2)[2:])
+        features, _ = frame._run(inputs, frame.zeros(2)[2:])
         assert features.shape[2] == FRAMES
         torch.testing.assert_close(features[:, :, step.period - 1 :: step.period], made[0](inputs),
                                    rtol=1e-4, atol=1e-4)
@@ -120,6 +120,17 @@ class TestNetwork:
             last = step(inputs[1:, :, half + step.chunk : half + 2 * step.chunk], *alone)[0]
         torch.testing.assert_close(last[0, 0], expected[1, half // step.chunk + 1], rtol=0,
                                    atol=1e-5)
+
+    @torch.inference_mode()
+    def test_a_stream_begins_after_an_empty_scene(self, case):
+        made, step, frame, inputs, _ = case
+        padded = torch.cat([torch.zeros(2, 5, 120, 16, 16), inputs], 2)
+        expected = made[0](padded)[:, :, 120 // step.period :]
+        for stream in (step, frame):
+            features, _ = stream._run(inputs, stream.start(2)[2:])
+            skip = step.period // stream.chunk
+            torch.testing.assert_close(features[:, :, skip - 1 :: skip], expected, rtol=1e-4,
+                                       atol=1e-4)
 
     def test_no_batch_norm_is_left(self, case):
         for stream in case[1:3]:
