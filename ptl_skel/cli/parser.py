@@ -49,7 +49,7 @@ jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_arguments
 
 def _shorten(message: str) -> str:
     """Jsonargparse takes a page to say that a value is not of any of several types."""
-    missing = re.search(r"following arguments are required: (.+)", message)
+    missing = re.fullmatch(r"the following arguments are required: (.+)", message)
     if missing is not None:
         flags = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
         return "; ".join(f"{flag} is missing{': ' * (flag in REQUIRED)}{REQUIRED.get(flag, '')}"

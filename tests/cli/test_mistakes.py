@@ -1,5 +1,6 @@
 """Mistakes end in a sentence; help lists what there is."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -83,17 +84,24 @@ class TestMistakes:
         assert len(message.splitlines()) <= 4  # two reasons take a line each
         assert not Path("runs").exists()
 
-    def test_weights_and_biases_online_without_a_key(self, capsys, tiny_file, tiny_config,
-                                                     tmp_path, monkeypatch):
-        for name in ("WANDB_API_KEY", "WANDB_MODE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-        for arguments in (["--wandb", "online"], ["--wandb", "offline"]):
-            if "offline" in arguments:  # as an agent of a sweep starts it
-                monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-            assert "WANDB_API_KEY" in refusal(capsys, "fit", "--config", tiny_config,
-                                              "--data.file", tiny_file, *arguments)
+    def test_weights_and_biases_online_without_a_key(self, tiny_file, tiny_config, tmp_path):
+        """In processes of their own: W&B keeps a session as long as a process lives."""
+        environment = {name: value for name, value in os.environ.items()
+                       if not name.startswith("WANDB_")}
+        environment |= {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none"),
+                        "WANDB_ERROR_REPORTING": "false",
+                        "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [sys.executable, "-m", "ptl_skel", "fit", "--config", str(tiny_config),
+                   "--data.file", str(tiny_file), "--wandb"]
+        started = [subprocess.Popen(  # the second as an agent of a sweep starts it
+            [*command, mode], env={**environment, **variables}, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            for mode, variables in (("online", {}), ("offline", {"WANDB_SWEEP_ID": "abc"}))]
+        for process in started:
+            said = process.communicate(timeout=120)[0]
+            assert process.returncode == 2, said
+            assert "Traceback" not in said
+            assert "ptl-skel: --wandb online needs the key of an account: " in said
         assert not Path("runs").exists()
 
     @pytest.mark.parametrize(("arguments", "said"), [
