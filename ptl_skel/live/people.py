@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ptl_skel.deploy.runtime import Recognizer, Window
 from ptl_skel.deploy.runtime_stream import Stream
@@ -114,8 +114,9 @@ class People:
         """
         self._time = max(time, self._time + _LATER)
         numbers = self._tracker.update(poses.keypoints, poses.scores, poses.confidence)
-        people = {int(number): (poses.keypoints[row, self._joints], poses.scores[row, self._joints])
-                  for row, number in enumerate(numbers) if number >= 0}
+        people: dict[Hashable, tuple[ArrayLike, ArrayLike]] = {
+            int(number): (poses.keypoints[row, self._joints], poses.scores[row, self._joints])
+            for row, number in enumerate(numbers) if number >= 0}
         self._recognize.add(self._time, people, frame_size)
         fresh = self._frames % self._every == 0
         self._frames += 1

@@ -84,10 +84,11 @@ class Tracks:
 
     def add(self, time: float, answers: Answers) -> None:
         """Takes what is known at a frame."""
-        for who in [int(number) for number in answers.numbers if number >= 0] + [None]:
-            if who is not None or None in answers.probabilities:
-                track = self._tracks.setdefault(who, _Track(time, time))
-                track.last = time
+        seen: list[int | None] = [int(number) for number in answers.numbers if number >= 0]
+        if None in answers.probabilities:
+            seen.append(None)
+        for person in seen:
+            self._tracks.setdefault(person, _Track(time, time)).last = time
         if answers.fresh:
             for who, probabilities in answers.probabilities.items():
                 track = self._tracks[who]

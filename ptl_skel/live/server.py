@@ -15,6 +15,7 @@ _BOUNDARY = "frame"
 _WAIT = 1.0  # seconds until it is looked at whether the stream is over
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ptl-skel live</title>
+<link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{margin:0;background:#14181e;color:#dfe3e8;font:16px system-ui,sans-serif}
 main{max-width:1100px;margin:auto;padding:12px}img{width:100%;display:block;background:#000}

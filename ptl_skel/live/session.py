@@ -147,10 +147,9 @@ class Session:
         with ExitStack() as stack:
             stack.callback(self._source.close)
             if self._outputs.video is not None:
-                path = self._outputs.video
-                self._video = stack.enter_context(
-                    GifWriter(path) if path.suffix.lower() == ".gif"
-                    else VideoWriter(path, self._source.fps))
+                path, gif = self._outputs.video, self._outputs.video.suffix.lower() == ".gif"
+                self._video = GifWriter(path) if gif else VideoWriter(path, self._source.fps)
+                stack.enter_context(self._video)
             if self._outputs.events is not None:
                 self._events = stack.enter_context(EventWriter(self._outputs.events))
             started, cpu = time.perf_counter(), time.process_time()

@@ -138,7 +138,6 @@ class GifWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._images: list[Pillow.Image] = []
-        self._palette: Pillow.Image | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -147,9 +146,14 @@ class GifWriter:
                  trace: TracebackType | None) -> None:
         if not self._images:
             return
+        # One palette for all images, so that what stays the same takes no bytes.
+        some = [np.asarray(each) for each in self._images[:: max(1, len(self._images) // 8)]]
+        palette = Pillow.fromarray(np.concatenate(some)).quantize(128)
+        first, *others = (each.quantize(palette=palette, dither=Pillow.Dither.NONE)
+                          for each in self._images)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._images[0].save(self._path, save_all=True, append_images=self._images[1:],
+            first.save(self._path, save_all=True, append_images=others,
                                  duration=1000 // _GIF_RATE, loop=0, optimize=True)
         except OSError as failed:
             raise UserError(f"--out {self._path} cannot be written: {failed.strerror or failed}"
@@ -160,9 +164,7 @@ class GifWriter:
         if time * _GIF_RATE < len(self._images):
             return
         whole = Pillow.fromarray(image)
-        if self._palette is None:  # one for all images, so that what stays the same costs nothing
-            self._palette = whole.quantize(128, Pillow.Quantize.MEDIANCUT)
-        self._images.append(whole.quantize(palette=self._palette, dither=Pillow.Dither.NONE))
+        self._images.append(whole.resize(self._images[0].size if self._images else whole.size))
 
 
 class EventWriter:
