@@ -2,9 +2,8 @@
 
 Pages with tests of their own, which run all their commands: data.md in
 tests/preprocessing/test_guide.py, video.md in tests/preprocessing/tools/test_video.py, export.md
-and streaming.md in tests/deploy, live.md in tests/live, statistics.md in
-tests/sweeps/test_statistics_page.py, index.md
-and ntu.md in tests/test_readme.py.
+and streaming.md in tests/deploy, live.md in tests/live/test_whole_way.py, statistics.md in
+tests/sweeps/test_statistics_page.py, index.md and ntu.md in tests/test_readme.py.
 """
 
 import functools
