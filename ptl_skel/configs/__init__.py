@@ -27,7 +27,8 @@ def suggest_shipped(name: str) -> str:
     wanted = Path(name)
     of_kind = shipped_names(wanted.parent.name)
     known = {Path(other).stem: other for other in of_kind or shipped_names()}
-    near = difflib.get_close_matches(wanted.stem, known, cutoff=0.52)  # penn, for penn_action
+    near = ([stem for stem in known if stem.startswith(wanted.stem)]  # penn, for penn_action
+            or difflib.get_close_matches(wanted.stem, known))
     if near:
         return f"did you mean {' or '.join(known[stem] for stem in near)}?"
     return f"shipped are {', '.join(of_kind)}" if of_kind else "check the path"

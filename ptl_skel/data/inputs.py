@@ -71,11 +71,6 @@ class InputMaker:
         if self.box == "follow" and (self._reaching == 3 or not self.representation.cropped):
             raise UserError("`data.box` follow is for heatmaps of 2D keypoints, which show a box; "
                             "leave it out")
-        augment = self.augment
-        if self._reaching == 3 and (augment.rotation or augment.scale or augment.shift):
-            raise UserError("`rotation`, `scale` and `shift` of `data.augment` change pixels, but "
-                            "the network sees 3D coordinates; --data.camera camera/rotate.yaml "
-                            "rotates those")
 
     @property
     def _reaching(self) -> int:
@@ -111,7 +106,7 @@ class InputMaker:
             keypoints, scores = self.camera.moving(keypoints, scores)
             frame_size = self.camera.frames(keypoints)
         if self._reaching == 3:
-            inputs = self.representation(keypoints, scores, size, dtype)
+            inputs = self.representation(self.augment.spatial(keypoints), scores, size, dtype)
             return _flip_some(inputs, self.representation.flip, self.augment.flip)
         keypoints, box = self._find_box(keypoints, scores, frame_size)
         keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)

@@ -169,9 +169,9 @@ class Augmentation:
         crop_area: Range of the area of a random crop, relative to the box; 1 and 1 for no crop.
         crop_aspect: Range of its width over its height.
         flip: Probability of a horizontal flip.
-        rotation: Largest rotation, degrees.
+        rotation: Largest rotation, degrees; of 3D coordinates about their third axis.
         scale: Largest change of size, for each axis; 0.1 is 90 to 110 %.
-        shift: Largest shift relative to the box.
+        shift: Largest shift relative to the box; without effect on 3D coordinates, as a crop is.
 
     Raises:
         UserError: A range or a probability is out of range.
@@ -215,6 +215,21 @@ class Augmentation:
         keypoints = crop_resize(keypoints, box, size)
         flipped = torch.rand(clips, device=box.device) < self.flip
         return flip(keypoints, size[1], layout, flipped), flip_scores(scores, layout, flipped)
+
+    def spatial(self, keypoints: Tensor) -> Tensor:
+        """3D coordinates ``(N, M, T, V, 3)``, rotated about the third axis, scaled along each.
+
+        Crop and shift would have no effect, as representations of 3D coordinates are relative to
+        the persons. Those exchange left and right in their own form, so `flip` is not applied here.
+        """
+        if not (self.rotation or self.scale):
+            return keypoints
+        clips, largest = len(keypoints), math.radians(self.rotation)
+        angle = _between(-largest, largest, (clips,), keypoints)
+        scale = _between(1 - self.scale, 1 + self.scale, (clips, 3), keypoints)
+        cos, sin, none, one = angle.cos(), angle.sin(), 0 * angle, 0 * angle + 1
+        turn = torch.stack([cos, sin, none, -sin, cos, none, none, none, one], -1).view(-1, 3, 3)
+        return (keypoints.flatten(1, 3) @ (turn * scale[:, None])).view_as(keypoints)
 
 
 def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:

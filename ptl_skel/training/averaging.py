@@ -42,6 +42,8 @@ class AveragedWeights(WeightAveraging):
             for kept, new in zip(averaged, current, strict=True):
                 kept.copy_(new)
             return
+        # Weights in half precision are averaged in single precision, as the copy was made before.
+        current = [new.to(kept.dtype) for kept, new in zip(averaged, current, strict=True)]
         torch._foreach_lerp_(averaged, current, newest_weight(self._latest_update_step, self.span))
 
 

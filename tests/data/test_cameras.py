@@ -11,6 +11,7 @@ from tiny import CONFIG, spatial_clips, write_clips
 from preprocessing.__main__ import main as preprocess
 from ptl_skel.data.cameras import Camera, persons_center
 from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.transforms import Augmentation
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Coordinates, JointHeatmaps
 from ptl_skel.storage import Clip, KeypointFile
@@ -229,7 +230,8 @@ class TestPlaces:
 
 class TestDataModule:
     def module(self, file, stage, representation=JointHeatmaps, **changes):
-        data = KeypointDataModule(file, representation, **{**CONFIG["data"], **changes})
+        data = KeypointDataModule(file, representation, **{
+            **CONFIG["data"], "augment": Augmentation(), **changes})
         data.trainer = trainer(stage)
         return data
 
@@ -285,6 +287,23 @@ class TestDataModule:
         flipped = data.maker.representation.flip(plain)
         for one, same, other in zip(made, plain, flipped, strict=True):
             assert torch.equal(one, same) != torch.equal(one, other)
+
+    def test_coordinates_in_3d_are_rotated_and_scaled(self):
+        keypoints = torch.randn(50, 2, 4, 5, 3)
+        assert Augmentation().spatial(keypoints) is keypoints
+        rotated = Augmentation(rotation=30).spatial(keypoints)
+        assert not torch.allclose(rotated, keypoints)
+        assert torch.equal(rotated[..., 2], keypoints[..., 2])
+        torch.testing.assert_close(rotated.norm(dim=-1), keypoints.norm(dim=-1))
+        angle = (torch.atan2(rotated[..., 1], rotated[..., 0])
+                 - torch.atan2(keypoints[..., 1], keypoints[..., 0])).flatten(1)
+        angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+        torch.testing.assert_close(angle, angle[:, :1].expand_as(angle), rtol=0, atol=1e-4)
+        assert 20 < math.degrees(float(angle.abs().max())) <= 30
+        scale = (Augmentation(scale=0.2).spatial(keypoints) / keypoints).flatten(1, 3)
+        torch.testing.assert_close(scale, scale[:, :1].expand_as(scale))
+        assert 0.8 <= float(scale.min()) < 0.85
+        assert 1.15 < float(scale.max()) <= 1.2
 
     @pytest.mark.parametrize(("changes", "message"), [
         ({}, "3D coordinates; heatmaps need 2D pixels: project them by a camera"),

@@ -50,7 +50,7 @@ class TestOfARun:
         assert result["data"] == {
             "file": str(tiny_file), "dataset": "tiny", "source": "tests", "protocol": "cross",
             "layout": "penn13", "num_classes": 3, "clips": {"train": 12, "val": 6, "test": 6},
-            "validation": "held-out subjects 8"}
+            "validation": "held-out subjects 8", "corruption": None}
         assert result["model"]["input_shape"] == [13, 8, 16, 16]
         weights = torch.load(finished_run / "checkpoints/last.ckpt")["state_dict"]
         learned = sum(value.numel() for name, value in weights.items()
