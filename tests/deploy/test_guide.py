@@ -19,10 +19,10 @@ GUIDE = (ROOT / "docs/export.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, finished_run, exported, tiny_file):
+def folder(tmp_path, monkeypatch, checkpoint, exported, tiny_file):
     """A run, a clip and the examples, as the guide expects them; an export is copied."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(finished_run, "runs/penn")
+    shutil.copytree(checkpoint.parent.parent, "runs/penn")
     shutil.copytree(ROOT / "examples", "examples")
     keypoints, scores = KeypointFile(tiny_file).frames(21)
     np.savez("clip.npz", keypoints=keypoints, scores=scores, frame_size=(240, 320))
