@@ -195,9 +195,9 @@ folder.mkdir(exist_ok=True)
 
     def test_whole_comparisons_come_first(self):
         trainings = list(plan())
-        assert [training.arm for training in trainings[:4]] == list(ARMS)
-        assert {training.seed for training in trainings[:32]} == {0}
-        assert len({training.name for training in trainings}) == len(trainings) == 160 + 96
+        assert [training.arm for training in trainings[:5]] == list(ARMS)
+        assert {training.seed for training in trainings[:40]} == {0}
+        assert len({training.name for training in trainings}) == len(trainings) == 200 + 96
 
     def test_what_is_finished_is_skipped_and_what_is_not_is_resumed(self, tmp_path, started):
         first, second, third = list(plan())[:3]
@@ -229,7 +229,7 @@ folder.mkdir(exist_ok=True)
         assert not started()
 
     def test_the_summary_by_hand(self, tmp_path):
-        for training, top1 in zip(list(plan())[:1] + list(plan())[32:33], (0.5, 0.7), strict=True):
+        for training, top1 in zip(list(plan())[:1] + list(plan())[40:41], (0.5, 0.7), strict=True):
             folder = tmp_path / training.name
             folder.mkdir()
             (folder / "result.json").write_text(json.dumps({

@@ -1,7 +1,7 @@
 """Trainings on one GPU, several at a time, in order of value, until the time is up.
 
-The four arms of the comparison on four data sets with five seeds each, seed by seed, so that a
-cut-off leaves whole comparisons; then published networks. Run again with the same ``--out``, it
+The arms of the comparison on four data sets with five seeds each, seed by seed, so that a cut-off
+leaves whole comparisons; then published networks. All with the default recipe. Run again with the same ``--out``, it
 skips what is finished and resumes what is not. Records lie in ``OUT/runs``; ``OUT/records.tar.gz``
 holds them without checkpoints, made anew after every training, for ``ptl-skel report``.
 """
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ARMS = ("reduced", "full3d", "r2plus1d", "narrow")
+ARMS = ("reduced", "full3d", "conv1d", "r2plus1d", "narrow")
 OTHERS = ("slowonly", "c3d_light", "x3d_shallow", "stgcnpp")
 SEEDS, SEEDS_OF_OTHERS = 5, 3
 RECORD = ("result.json", "config.yaml", "metrics.csv", "predictions.npz")
@@ -42,8 +42,8 @@ class DataSet:
 
 DATA = (DataSet("penn_action", ("official",), "penn_action"),
         DataSet("sbu", tuple(f"fold{fold}" for fold in range(1, 6)), "sbu"),
-        DataSet("nw_ucla", ("xview",), "penn_action"),
-        DataSet("msr_action3d", ("xsub",), "penn_action"))
+        DataSet("nw_ucla", ("xview",), "nw_ucla"),
+        DataSet("msr_action3d", ("xsub",), "msr_action3d"))
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,9 @@ class Runner:
             "--config", f"experiment/{training.data.experiment}.yaml",
             "--model.backbone", f"backbone/{training.arm}.yaml",
             "--data.file", str(self.files / f"{training.data.name}.h5"),
-            "--data.protocol", training.protocol, "--data.size", "56", "--data.eval_size", "56",
-            "--data.on_device", "true", "--trainer.precision", "bf16-mixed",
+            "--data.protocol", training.protocol, "--data.on_device", "true", "--trainer.precision", "bf16-mixed",
             "--trainer.enable_progress_bar", "false", "--wandb", "off",
             "--seed_everything", str(training.seed), "--run_dir", str(folder)]
-        if training.arm == "stgcnpp":
-            options += ["--data.representation", "representation/coordinates.yaml",
-                        "--data.augment.crop_area", "[1, 1]"]
         return [*options, *self.options]
 
     def _collect(self) -> None:
