@@ -26,7 +26,7 @@ FORMS = ("frame", "step")
 FRAMES = 64
 """Frames of each stream on which a file is compared with PyTorch."""
 STREAMS = 8
-"""Clips on which it is: alone, in pairs, and with persons of others."""
+"""Clips on which it is: by themselves, in pairs, and with persons of others."""
 
 
 def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, checkpoint: Path,

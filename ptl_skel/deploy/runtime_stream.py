@@ -50,7 +50,7 @@ class FollowBox:
         self._known = False
 
     def update(self, keypoints: Floats, scores: Floats) -> None:
-        """Goes on to the next frame.
+        """Moves on to the next frame.
 
         Args:
             keypoints: Pixels, ``(..., V, 2)``.
