@@ -58,10 +58,9 @@ endef
 
 demo: $(STAMP) ## the way of an NTU user on synthetic data: preprocess, fit and test three arms, compare
 	rm -rf demo
-	$(BIN)/ptl-skel preprocess synthetic demo/synthetic
+	$(BIN)/ptl-skel preprocess synthetic demo/synthetic --replications 1
 	$(BIN)/ptl-skel preprocess ntu demo/synthetic --out demo/synthetic.h5
 	$(foreach arm,$(ARMS),$(call FIT,$(arm)))
-	$(BIN)/ptl-skel test --ckpt_path demo/runs/reduced/checkpoints/best.ckpt
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.png
 	$(BIN)/ptl-skel show demo/synthetic.h5 --clip $(SHOWN) --out demo/skeleton.gif
 	$(BIN)/ptl-skel report demo/runs --baseline full3d --out demo/report

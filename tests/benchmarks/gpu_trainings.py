@@ -1,9 +1,10 @@
 """Trainings on one GPU, several at a time, in order of value, until the time is up.
 
 The arms of the comparison on four data sets with five seeds each, seed by seed, so that a cut-off
-leaves whole comparisons; then published networks. All with the default recipe. Run again with the same ``--out``, it
-skips what is finished and resumes what is not. Records lie in ``OUT/runs``; ``OUT/records.tar.gz``
-holds them without checkpoints, made anew after every training, for ``ptl-skel report``.
+leaves whole comparisons; then published networks. All with the default recipe. Run again with the
+same ``--out``, it skips what is finished and resumes what is not. Records lie in ``OUT/runs``;
+``OUT/records.tar.gz`` holds them without checkpoints, made anew after every training, for
+``ptl-skel report``.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ class Runner:
             "--config", f"experiment/{training.data.experiment}.yaml",
             "--model.backbone", f"backbone/{training.arm}.yaml",
             "--data.file", str(self.files / f"{training.data.name}.h5"),
-            "--data.protocol", training.protocol, "--data.on_device", "true", "--trainer.precision", "bf16-mixed",
+            "--data.protocol", training.protocol, "--data.on_device", "true",
+            "--trainer.precision", "bf16-mixed",
             "--trainer.enable_progress_bar", "false", "--wandb", "off",
             "--seed_everything", str(training.seed), "--run_dir", str(folder)]
         return [*options, *self.options]
