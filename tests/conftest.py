@@ -13,6 +13,9 @@ import torch
 from hypothesis import settings
 from tiny import CONFIG, spatial_clips, tiny_clips, write_clips
 
+# What tests start in other folders imports the packages of this checkout, as the tests do.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
 torch.set_num_threads(1)  # the tensors of tests are too small to share
 # A shell makes what it starts in the background deaf to Ctrl-C, and that is passed on to commands.
 signal.signal(signal.SIGINT, signal.default_int_handler)

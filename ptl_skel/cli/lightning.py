@@ -111,9 +111,12 @@ class SkeletonCLI(LightningCLI):
         """Sets the epochs where no setting limits the training."""
         trainer = self.settings.trainer
         if trainer.max_epochs is None and trainer.max_steps == -1 and trainer.max_time is None:
-            made = self.config_init.fit
-            trainer.max_epochs = made.trainer.max_epochs = made.length.epochs(
-                len(self.datamodule.part("train")))
+            made, clips = self.config_init.fit, len(self.datamodule.part("train"))
+            trainer.max_epochs = made.trainer.max_epochs = made.length.epochs(clips)
+            if "LOCAL_RANK" not in os.environ:
+                console.print(f"{trainer.max_epochs:,} epochs of {clips:,} clips; "
+                              "--trainer.max_epochs or --length.clips makes it shorter",
+                              soft_wrap=True)
 
     def _meet(self, folder: Path, text: str) -> None:
         """Waits for the other processes of the run; that they did not come is recorded, too."""

@@ -68,12 +68,30 @@ def _shorten(message: str) -> str:
     return f"`{name}` must be one of {types.replace('NoneType', 'null')}; got {value}"
 
 
+def _real_cause(message: str, error: BaseException | None) -> str:
+    """What is wrong in a config file, where jsonargparse reports that it was read twice.
+
+    It reads a file again whose content it could not use, and the second error hides the first.
+    """
+    if "Config file loop detected" not in message:
+        return message
+    while error is not None and "Config file loop detected" in str(error):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return message
+    name = re.search(r"Config file loop detected: (.+?) -> ", message)
+    cause = " ".join(str(error).split())
+    if "No module named" in cause:
+        cause += "; install it, or add its folder to PYTHONPATH"
+    return f"{name[1]}: {cause}" if name else cause
+
+
 class Parser(LightningArgumentParser):
     """A parser that raises a `UserError` instead of printing a page of usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises the message as a `UserError`."""
-        raise UserError(_shorten(message)) from ex
+        raise UserError(_shorten(_real_cause(message, ex))) from ex
 
     def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Any:
         """Parses a config file; a message about it names the file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,18 @@ def reject_unknown(command: str, others: Sequence[str]) -> None:
 
 
 def check_models(options: Any) -> None:
-    """Checks that one network is named.
+    """Checks that one network is named, and that there is what runs it.
 
     Raises:
-        UserError: None is, or two are.
+        UserError: None is, two are, or a package is missing.
     """
     if (options.model is None) == (options.ckpt_path is None):
         raise UserError("give either --model, a file of `ptl-skel export`, or --ckpt_path, a "
                         "checkpoint")
+    for package in ("onnxruntime", "av"):
+        if find_spec(package) is None:
+            raise UserError(f"videos are recognised with the package {package}: "
+                            "pip install 'ptl_skel[video]'")
 
 
 @contextmanager

@@ -22,13 +22,15 @@ def test_small_sets_are_passed_over_more_often(clips, epochs):
     (["--trainer.max_epochs", "1", "--length.passes", "4"], 1),
     (["--trainer.max_steps", "7", "--length.passes", "4"], 3)])
 def test_a_limit_of_the_trainer_comes_before_the_rule(tiny_file, tiny_config, tmp_path, monkeypatch,
-                                                      limit, epochs):
+                                                      capsys, limit, epochs):
     monkeypatch.chdir(tmp_path)
     config = yaml.safe_load(Path(tiny_config).read_text())
     config["trainer"]["max_epochs"] = None
     Path("config.yaml").write_text(yaml.safe_dump(config))
     main(["fit", "--config", "config.yaml", "--data.file", str(tiny_file), "--run_dir", "run",
           "--test_after_fit", "false", *limit])
+    said = f"{epochs} epochs of 12 clips; --trainer.max_epochs or --length.clips makes it shorter"
+    assert (said in capsys.readouterr().out) == ("--trainer" not in limit[0])
     assert max(row["epoch"] for row in read_metrics(Path("run"))) == epochs - 1
     trained = yaml.safe_load(Path("run/config.yaml").read_text())["trainer"]
     assert trained["max_epochs"] == (None if "--trainer.max_steps" in limit else epochs)

@@ -14,6 +14,7 @@ from commandline import BACKBONES, refusal
 
 from ptl_skel.cli.options import LEADING
 from ptl_skel.cli.verbs import VERBS, main
+from ptl_skel.configs import CONFIGS
 from ptl_skel.runs.record import read_result
 
 
@@ -23,6 +24,9 @@ class TestMistakes:
         (["--config", "experiment/penn.yaml"],
          "experiment/penn.yaml does not exist; did you mean experiment/penn_action.yaml or "),
         (["--config", "experiment/own.yaml"], "shipped are experiment/msr_action3d.yaml, "),
+        (["--model.backbone", "own.yaml"], "own.yaml: Problem with given class_path 'absent.Net': "
+         "No module named 'absent'; install it, or add its folder to PYTHONPATH"),
+        (["--model.backbone", "narrow.yaml"], "narrow.yaml: Option 'dept' is not accepted"),
         (["--config", "typo.yaml"], "trainer.max_epoch"),
         (["--config", "broken.yaml"], "broken.yaml: Problems parsing config"),
         (["--config", "list.yaml"], "list.yaml: Unexpected config"),
@@ -38,8 +42,6 @@ class TestMistakes:
           "--model.average", "0.1"], "`model.average` averages the weights as well"),
         (["--trainer.val_check_interval", "4"],
          "--trainer.val_check_interval 4 is more than the 3 batches of an epoch"),
-        (["--trainer.val_check_interval", "2", "--trainer.limit_train_batches", "1"],
-         "--trainer.val_check_interval 2 is more than the 1 batches of an epoch"),
         (["--model.backbone.init_args.in_channels", "5"],
          "`model.backbone.init_args.in_channels` is 5, but the inputs made of "),
         (["--data.file", "folder"], "folder is a folder; name the keypoint file in it"),
@@ -78,6 +80,9 @@ class TestMistakes:
         Path("typo.yaml").write_text("trainer: {max_epoch: 3}\n")
         Path("broken.yaml").write_text("trainer: [1,\n")
         Path("list.yaml").write_text("- 1\n")
+        Path("own.yaml").write_text("class_path: absent.Net\n")
+        Path("narrow.yaml").write_text((CONFIGS / "backbone/narrow.yaml").read_text()
+                                       + "  dept: 3\n")
         Path("binary.yaml").write_bytes(b"\xff\xfe\x00")
         Path("folder").mkdir()
         message = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,
