@@ -36,7 +36,8 @@ def explain_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str])
     Raises:
         UserError: The checkpoint does not fit the file, or works on 3D coordinates.
     """
-    model, data = load_trained(["--ckpt_path", str(checkpoint), "--data.file", str(file), *others])
+    model, data = load_trained(["--ckpt_path", str(checkpoint), "--data.file", str(file),
+                                "--data.protocol", "null", *others])
     return find_evidence(model, data, find_clip(data.file, clip))
 
 

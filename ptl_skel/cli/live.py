@@ -11,9 +11,8 @@ from rich.table import Table
 
 from ptl_skel.cli.recognition import (
     add_model_options,
-    check_models,
     exported_model,
-    reject_unknown,
+    parse_recognition,
 )
 from ptl_skel.command import CommandParser, console
 from ptl_skel.errors import UserError
@@ -30,9 +29,7 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Something cannot be opened, read or written.
     """
-    options, others = _parser().parse_known_args(args)
-    reject_unknown("live", others)
-    check_models(options)
+    options, others = parse_recognition(_parser(), "live", args)
     _check_outputs(options)
     with exported_model(options, others) as model:
         _run(options, model)

@@ -36,30 +36,27 @@ def add_model_options(parser: CommandParser) -> None:
         "below, the label is unknown; default: 0.5"))
 
 
-def reject_unknown(command: str, others: Sequence[str]) -> None:
-    """Refuses options that neither the command nor the data takes.
+def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
+                      ) -> tuple[Any, list[str]]:
+    """The options of a command with `add_model_options`, and those for the data of a checkpoint.
 
     Raises:
-        UserError: There is one.
+        UserError: An option is unknown, no network is named or two are, or a package is missing.
     """
+    options, others = parser.parse_known_args(args)
     for option in others:
         if option.startswith("-") and not option.startswith("--data."):
             raise UserError(f"unknown option {option}; `ptl-skel {command} --help` lists them")
-
-
-def check_models(options: Any) -> None:
-    """Checks that one network is named, and that there is what runs it.
-
-    Raises:
-        UserError: None is, two are, or a package is missing.
-    """
     if (options.model is None) == (options.ckpt_path is None):
         raise UserError("give either --model, a file of `ptl-skel export`, or --ckpt_path, a "
                         "checkpoint")
+    if options.model is not None and options.model.suffix == ".ckpt":
+        raise UserError(f"--model {options.model} is a checkpoint: give it as --ckpt_path")
     for package in ("onnxruntime", "av"):
         if find_spec(package) is None:
             raise UserError(f"videos are recognised with the package {package}: "
                             "pip install 'ptl_skel[video]'")
+    return options, others
 
 
 @contextmanager

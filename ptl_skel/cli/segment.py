@@ -12,9 +12,8 @@ from rich.table import Table
 
 from ptl_skel.cli.recognition import (
     add_model_options,
-    check_models,
     exported_model,
-    reject_unknown,
+    parse_recognition,
 )
 from ptl_skel.command import CommandParser, console
 from ptl_skel.errors import UserError
@@ -31,9 +30,7 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Something cannot be opened, read or written.
     """
-    options, others = _parser().parse_known_args(args)
-    reject_unknown("segment", others)
-    check_models(options)
+    options, others = parse_recognition(_parser(), "segment", args)
     if (options.out / "segments.csv").exists() and not options.overwrite:
         raise UserError(f"--out {options.out} has the segments of a video; --overwrite replaces "
                         "them")

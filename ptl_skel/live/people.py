@@ -78,7 +78,7 @@ class People:
         span: Seconds that an answer looks back at most; 0 where the network decides that.
 
     Raises:
-        UserError: There is no such file, it is not such a file or for 3D keypoints, or the joints
+        UserError: The file does not exist, was not exported, or is for 3D keypoints, or the joints
             of the pose estimator cannot become those of the network.
     """
 

@@ -20,7 +20,7 @@ from ptl_skel.live.server import PageServer
 from ptl_skel.live.writing import EventWriter, GifWriter, VideoWriter
 from ptl_skel.pose import PoseEstimator, Poses, find_poses
 from ptl_skel.pose.camera import Camera, is_camera
-from ptl_skel.pose.video import Frame, Image, Video
+from ptl_skel.pose.video import Frame, FrameSource, Image, Video
 
 _RATE = 30  # frames over which the rate on the page is taken
 
@@ -97,7 +97,7 @@ class Summary:
     stages: dict[str, tuple[float, float]]
 
 
-def open_source(source: str, patience: float, report: Callable[[str], None]) -> Video | Camera:
+def open_source(source: str, patience: float, report: Callable[[str], None]) -> FrameSource:
     """A camera, or a video file.
 
     Raises:
@@ -119,7 +119,7 @@ class Session:
         outputs: What is made of it.
     """
 
-    def __init__(self, source: Video | Camera, estimator: PoseEstimator, people: People,
+    def __init__(self, source: FrameSource, estimator: PoseEstimator, people: People,
                  labels: Labels, outputs: Outputs) -> None:
         self._source, self._estimator, self._people = source, estimator, people
         self._labels, self._outputs = labels, outputs

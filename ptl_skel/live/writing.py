@@ -121,8 +121,7 @@ class VideoWriter:
 
     def _failed(self, error: Exception) -> UserError:
         written = "; what was written until then can be played" if self._last >= 0 else ""
-        return UserError(f"--out {self._path} cannot be written: "
-                         f"{getattr(error, 'strerror', None) or error}{written}")
+        return UserError(f"{_not_written('--out', self._path, error)}{written}")
 
 
 class GifWriter:
@@ -154,10 +153,9 @@ class GifWriter:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             first.save(self._path, save_all=True, append_images=others,
-                                 duration=1000 // _GIF_RATE, loop=0, optimize=True)
+                       duration=1000 // _GIF_RATE, loop=0, optimize=True)
         except OSError as failed:
-            raise UserError(f"--out {self._path} cannot be written: {failed.strerror or failed}"
-                            ) from failed
+            raise UserError(_not_written("--out", self._path, failed)) from failed
 
     def write(self, image: Image, time: float) -> None:
         """Adds an image ``(H, W, 3)``; of each tenth of a second the first is kept."""
@@ -183,7 +181,7 @@ class EventWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = path.open("wb", buffering=0)
         except OSError as error:
-            raise self._failed(error) from error
+            raise UserError(_not_written("--json", self._path, error)) from error
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +199,8 @@ class EventWriter:
         try:
             self._file.write(json.dumps(event).encode() + b"\n")
         except OSError as error:
-            raise self._failed(error) from error
+            raise UserError(_not_written("--json", self._path, error)) from error
 
-    def _failed(self, error: OSError) -> UserError:
-        return UserError(f"--json {self._path} cannot be written: {error.strerror or error}")
+
+def _not_written(flag: str, path: Path, error: Exception) -> str:
+    return f"{flag} {path} cannot be written: {getattr(error, 'strerror', None) or error}"

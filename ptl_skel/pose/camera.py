@@ -6,13 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from ptl_skel.errors import UserError
-from ptl_skel.pose.video import Frame, find_pictures
+from ptl_skel.pose.video import Frame, FrameSource, find_pictures
 
 if TYPE_CHECKING:
-    from types import TracebackType
 
     import av
     from av.container import InputContainer
@@ -79,7 +78,7 @@ class CameraLostError(UserError):
     """A camera vanished and did not return in time."""
 
 
-class Camera:
+class Camera(FrameSource):
     """The frames of a camera as they come; use it in a ``with`` statement.
 
     If the camera vanishes it is opened again and again, after waits that grow from 0.5 to 8
@@ -110,13 +109,6 @@ class Camera:
         self.fps, self.num_damaged, self.num_returns = 0.0, 0, 0
         self._container: InputContainer | None = self._open()
         self._opened = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the frames, also from another thread; at the latest when reading times out."""

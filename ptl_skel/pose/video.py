@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -64,7 +66,34 @@ class Frame:
         return np.rot90(_to_image(self.decoded, side), self._quarters)
 
 
-class Video:
+class FrameSource(AbstractContextManager["FrameSource"]):
+    """Where frames come from: a video or a camera; a ``with`` statement closes it.
+
+    Attributes:
+        fps: Frames a second; 0 if it is not known.
+        num_damaged: Damaged packets that were skipped so far.
+    """
+
+    fps: float
+    num_damaged: int
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the frames."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames that follow."""
+
+
+class Video(FrameSource):
     """A video file, read frame by frame; use it in a ``with`` statement.
 
     Packets that are damaged are skipped and counted.
@@ -99,13 +128,6 @@ class Video:
         self.fps = float(self._stream.average_rate or 0)
         self.num_frames = self._stream.frames
         self.num_damaged = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the file."""

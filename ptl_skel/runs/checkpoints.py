@@ -67,7 +67,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever a damaged file makes of the reader
-        raise UserError(f"{path} is not a checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is not a checkpoint: it is damaged, or a file of another kind"
+                        ) from error
     record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
     if (not isinstance(record, dict) or not {"config", "layout", "class_names"} <= record.keys()
             or not {"state_dict", "epoch"} <= checkpoint.keys()):

@@ -5,11 +5,13 @@ import pytest
 import torch
 from commandline import refusal
 from matplotlib.image import imread
+from tiny import tiny_clips, write_clips
 
 from ptl_skel.cli.evidence import find_evidence
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.dataset import ClipDataset
+from ptl_skel.skeletons import LAYOUTS
 
 JOINT, SPAN = 4, 2
 
@@ -73,3 +75,15 @@ def test_the_picture_names_predicted_and_true_class(finished_run, tiny_file, tmp
 def test_mistakes_end_in_a_sentence(finished_run, tiny_file, capsys, args, named):
     assert named in refusal(capsys, "show", tiny_file, "--ckpt_path",
                             finished_run / "checkpoints" / "last.ckpt", *args)
+
+
+def test_a_file_needs_the_joints_of_the_network_but_no_split(finished_run, tmp_path, capsys):
+    last = finished_run / "checkpoints" / "last.ckpt"
+    write_clips(tmp_path / "unsplit.h5", tiny_clips(), splits={})
+    main(["show", str(tmp_path / "unsplit.h5"), "--ckpt_path", str(last), "--clip", "1", "--out",
+          str(tmp_path / "evidence.png")])
+    assert (tmp_path / "evidence.png").stat().st_size > 0
+    coco = LAYOUTS["coco17"]
+    other = write_clips(tmp_path / "other.h5", tiny_clips(coco), layout=coco)
+    assert "trained on the skeleton layout penn13" in refusal(
+        capsys, "show", other, "--ckpt_path", last, "--clip", "1")

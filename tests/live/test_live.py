@@ -294,6 +294,13 @@ def test_mistakes_end_in_a_sentence(exported, small_video, tmp_path, monkeypatch
                             *DANCER, *args)
 
 
+@pytest.mark.parametrize("command", [["live", "--source"], ["segment", "--out", "found"]])
+def test_a_checkpoint_is_not_an_exported_model(finished_run, small_video, capsys, command):
+    last = finished_run / "checkpoints" / "last.ckpt"
+    assert f"--model {last} is a checkpoint: give it as --ckpt_path" in refusal(
+        capsys, *command, small_video, "--model", last)
+
+
 def test_segments_of_a_video(exported, small_video, tmp_path, capsys):
     main(["segment", str(small_video), "--model", str(exported), *DANCER, "--min_probability",
           "0", "--shortest", "0", "--out", str(tmp_path / "found")])
