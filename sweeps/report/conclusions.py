@@ -33,5 +33,5 @@ def conclude(arms: Iterable[tuple[str, Difference, float]], baseline: str, margi
         numbers = (f"Δ {100 * difference.value:+.2f}, 95 % interval {100 * difference.low:+.2f} to "
                    f"{100 * difference.high:+.2f}, p {p_text(p)}")
         sentences.append(f"{claim} ({numbers})" if p < ALPHA else
-                         f"not shown: {claim} ({numbers})")
+                         f"it is not shown that {claim} ({numbers})")
     return sentences
