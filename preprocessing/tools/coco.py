@@ -232,8 +232,9 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
     """The number of the frame of each entry, by the first key that has a number in all of them."""
     for key in keys:
         values = [entry.get(key) for entry in entries]
-        if all(isinstance(value, int) for value in values):
-            return values  # type: ignore[return-value]
+        whole = [value for value in values if isinstance(value, int)]
+        if len(whole) == len(values):
+            return whole
         if not all(isinstance(value, int) or (isinstance(value, str) and _NUMBER.search(value))
                    for value in values):
             continue

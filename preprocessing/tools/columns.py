@@ -95,9 +95,11 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
     numbers = [re.fullmatch(r"(\D*)(\d+)", joint) for joint in joints]
     if not joints or len(joints) > _MAX_JOINTS:
         raise Unusable("it has no columns x and y of joints, as nose_x and nose_y or x0 and y0")
-    places = tuple(tuple(
-        tuple(found.get((person, joint, axis), -1) for axis in ("x", "y", "z", "score"))
-        for joint in joints) for person in persons)
+    def place(person: str, joint: str) -> tuple[int, int, int, int]:
+        x, y, z, score = (found.get((person, joint, axis), -1) for axis in ("x", "y", "z", "score"))
+        return x, y, z, score
+
+    places = tuple(tuple(place(person, joint) for joint in joints) for person in persons)
     for person, of_person in zip(persons, places, strict=True):
         for joint, (x, y, *_) in zip(joints, of_person, strict=True):
             if min(x, y) < 0:
@@ -105,7 +107,8 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
                                + (f" of {person!r}" if person else ""))
     names = tuple(joints)
     if all(numbers) and len({match[1] for match in numbers if match}) == 1:
-        order = sorted(range(len(joints)), key=lambda i: int(numbers[i][2]))  # type: ignore[index]
+        places_of = [int(match[2]) for match in numbers if match]
+        order = sorted(range(len(joints)), key=places_of.__getitem__)
         places = tuple(tuple(of_person[i] for i in order) for of_person in places)
         names = ()
-    return Columns(names, places, roles, header)  # type: ignore[arg-type]
+    return Columns(names, places, roles, header)
