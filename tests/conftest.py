@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,15 @@ def finished_run(tiny_file: Path, tiny_config: Path,
         cli.run("fit", ["--config", str(tiny_config), "--data.file", str(tiny_file),
                         "--run_dir", str(run_dir)])
     return run_dir
+
+
+@pytest.fixture
+def command_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder of its own, no time for latency, and a Ctrl-C that still works after Lightning."""
+    from ptl_skel.cli import outcome
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)

@@ -6,13 +6,11 @@ and streaming.md in tests/deploy, live.md in tests/live/test_whole_way.py, stati
 tests/sweeps/test_statistics_page.py, index.md and ntu.md in tests/test_readme.py.
 """
 
-import functools
 import itertools
 import os
 import re
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import tomllib
@@ -24,7 +22,6 @@ from pages import PAGES, README, ROOT, blocks, commands, run, write_titled
 
 from preprocessing import commands as preprocessing
 from ptl_skel.cli import lightning as cli
-from ptl_skel.cli import outcome
 from ptl_skel.cli.verbs import VERBS, main
 from ptl_skel.command import CommandParser
 from ptl_skel.runs.record import read_result
@@ -56,13 +53,8 @@ class Parsed(Exception):  # noqa: N818
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
-    """A folder of its own, no time for latency, and a Ctrl-C that still works after Lightning."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
+def surroundings(command_surroundings):
+    """See `command_surroundings`."""
 
 
 @pytest.fixture

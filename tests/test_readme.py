@@ -1,9 +1,7 @@
 """What the README and the pages a newcomer reads first say, done as they say."""
 
-import functools
 import pickle
 import re
-import signal
 import zipfile
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import pytest
 from pages import README, ROOT, blocks, commands, do, split_commands
 
 from ptl_skel.cli import lightning as cli
-from ptl_skel.cli import outcome
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_result
 from ptl_skel.storage import KeypointFile
@@ -21,14 +18,9 @@ GET_STARTED = ROOT / "docs/index.md"
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
-    """A folder of its own, no time for latency, and a Ctrl-C that still works after Lightning."""
-    monkeypatch.chdir(tmp_path)
+def surroundings(command_surroundings, monkeypatch):
+    """See `command_surroundings`."""
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 def test_it_is_short_and_its_links_lead_somewhere():

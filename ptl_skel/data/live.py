@@ -34,7 +34,7 @@ class LiveScore:
 
     Args:
         frame_rate: Frames of the videos a second, which keypoint files do not hold; for the
-            accuracy after so many seconds. None: there is no such score.
+            accuracy after so many seconds. None: not scored.
         stride: A causal network sees every `stride`-th frame.
         memory: Frames that an answer in a stream of joined clips takes into account: a window
             spans no more of them, and the mean of a causal network's outputs forgets earlier ones.

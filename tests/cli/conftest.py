@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import signal
-
 import pytest
 
-from ptl_skel.cli import outcome
 from ptl_skel.cli.verbs import main
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch):
-    """A folder of its own, no time for latency, and a Ctrl-C that still works after Lightning."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
+def surroundings(command_surroundings):
+    """See `command_surroundings`."""
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_the_page_shows_frames(videos, tmp_path, capsys):
 
 
 def test_the_guide_does_what_it_says(videos, tmp_path, monkeypatch, shared):
-    """Every command of docs/video.md, but for fetching the model."""
+    """Every command of docs/video.md except the one that fetches the model."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cache" / "ptl_skel").mkdir(parents=True)
     (tmp_path / "cache" / "ptl_skel" / "movenet_multipose.onnx").symlink_to(
