@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -189,6 +190,9 @@ class SkeletonCLI(LightningCLI):
                 self.record.update(
                     model=outcome.measure_cost(self.model, self.datamodule, device))
             super()._run_subcommand(subcommand)
+        # Left to the exit of a process, the threads of its group sometimes abort it.
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
     def before_fit(self) -> None:
         """Adds the loggers; warns where bfloat16 makes training slower, not faster."""
