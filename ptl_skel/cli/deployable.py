@@ -19,6 +19,7 @@ from ptl_skel.data.dataset import ClipDataset, KeypointBatch
 from ptl_skel.deploy.export import Arrays, largest_difference
 from ptl_skel.deploy.graph import Recognition, Views
 from ptl_skel.errors import UserError
+from ptl_skel.runs.checkpoints import CALIBRATION, read_record
 from ptl_skel.runs.environment import versions
 from ptl_skel.runs.record import read_result
 from ptl_skel.training.module import ActionRecognizer
@@ -74,6 +75,8 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
     except UserError:  # the checkpoint was moved out of the folder of its run
         record = {}
     training |= {name: record.get(name) for name in ("git_commit", "seed", "command")}
+    trained = read_record(checkpoint) or {}
+    calibration = {name: trained[name] for name in (CALIBRATION,) if name in trained}
     maker = data.maker
     return {
         "format": FORMAT, "ptl_skel": versions()["ptl_skel"], "class_names": list(data.class_names),
@@ -81,7 +84,7 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
         "clip_len": views.clip_len, "num_clips": views.num_clips, "flip": views.flip,
         "sampling": "uniform", "size": [maker.eval_size, maker.eval_size],
         "representation": type(maker.representation).__name__, "precision": precision,
-        "training": training}
+        "training": training, **calibration}
 
 
 def choose_clips(data: KeypointDataModule, number: int) -> NDArray[np.int64]:

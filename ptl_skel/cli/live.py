@@ -12,6 +12,7 @@ from rich.table import Table
 from ptl_skel.cli.recognition import (
     add_model_options,
     exported_model,
+    make_threshold,
     parse_recognition,
 )
 from ptl_skel.command import CommandParser, console
@@ -38,17 +39,16 @@ def main(args: Sequence[str]) -> None:
 def _run(options: Any, model: Path) -> None:
     from contextlib import ExitStack
 
-    from ptl_skel.live.labels import Labels, Threshold
+    from ptl_skel.live.labels import Labels
     from ptl_skel.live.people import People, Settings
     from ptl_skel.live.server import PageServer
     from ptl_skel.live.session import Outputs, Session, open_source
     from ptl_skel.pose import make_estimator
 
     settings = Settings(options.window, options.stride, together=options.together)
-    threshold = Threshold(options.min_probability)
     estimator = make_estimator(options.estimator, options.pose_model)
     people = People(model, estimator.layout, settings)
-    labels = Labels(people.class_names, threshold, options.smoothing)
+    labels = Labels(people.class_names, make_threshold(options, people), options.smoothing)
     with ExitStack() as stack:
         source = open_source(options.source, options.patience, _report)
         stack.callback(source.close)

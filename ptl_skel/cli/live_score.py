@@ -39,9 +39,10 @@ CHUNK = 64
 """Frames of a stream that are rendered at a time."""
 
 Times = NDArray[np.int64]
-Classes = NDArray[np.int64]
-Answer = Callable[[Sequence[Track], Sequence[Times]], list[Classes]]
-"""Tracks, and for each the numbers of frames seen, to the classes answered then."""
+Floats = NDArray[np.float32]
+Answer = Callable[[Sequence[Track], Sequence[Times]], list[Floats]]
+"""Tracks, and for each the numbers of frames seen, to the probabilities answered then, ``(n, K)``
+of each."""
 
 
 @torch.inference_mode()
@@ -65,10 +66,9 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     clips = data.part("test")
     length = data.file.num_frames[clips].astype(np.int64)
     label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64))).numpy()
-    by_length = np.argsort(length, kind="stable")
 
-    def ask(numbers: Sequence[int], times: list[Times]) -> list[Classes]:
-        return _in_groups(alone, lambda i: read_track(data, clips[i]), by_length, length, times)
+    def ask(numbers: Sequence[int], times: list[Times]) -> list[NDArray[np.int64]]:
+        return [each.argmax(1) for each in answer_clips(alone, data, clips, times)]
 
     scores = score_moments(ask, label, moments(length, settings.frame_rate))
     streams = choose_streams(len(clips))
@@ -77,8 +77,17 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     answers = _in_groups(
         joined, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
         np.argsort(total, kind="stable"), total, times)
-    return scores | score_stream(answers, times, [length[each] for each in streams],
+    classes = [each.argmax(1) for each in answers]
+    return scores | score_stream(classes, times, [length[each] for each in streams],
                                  [label[each] for each in streams])
+
+
+def answer_clips(answer: Answer, data: KeypointDataModule, clips: NDArray[np.int64],
+                 times: Sequence[Times]) -> list[Floats]:
+    """What is answered on clips of the file, each by itself; see `Answer`."""
+    length = data.file.num_frames[clips].astype(np.int64)
+    return _in_groups(answer, lambda i: read_track(data, clips[i]),
+                      np.argsort(length, kind="stable"), length, times)
 
 
 def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
@@ -94,8 +103,8 @@ def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, 
 
 
 def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory: int,
-                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Classes]:
-    """The classes of networks that are asked anew at each moment; see `Answer`."""
+                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
+    """What networks answer that are asked anew at each moment; see `Answer`."""
     device = next(model.parameters()).device
     answers = []
     for track, seen in zip(tracks, times, strict=True):
@@ -109,14 +118,14 @@ def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory:
                 scores=track.scores[:, frames].transpose(0, 1),
                 frame_size=track.frame_size.expand(len(some), 2)).to(device)
             inputs = data.maker.evaluate(windows, torch.float32, several=False)
-            found.append(model(inputs).argmax(1).cpu().numpy())
+            found.append(model(inputs).softmax(1).cpu().numpy())
         answers.append(np.concatenate(found))
     return answers
 
 
 def answer_as_streams(stream: Stream, data: KeypointDataModule, stride: int,
-                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Classes]:
-    """The classes of a causal network that sees every `stride`-th frame; see `Answer`."""
+                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
+    """What a causal network answers that sees every `stride`-th frame; see `Answer`."""
     device = stream.linear.weight.device
     keypoints, scores = (_pad([getattr(track, name)[:, ::stride] for track in tracks]).to(device)
                          for name in ("keypoints", "scores"))
@@ -130,9 +139,9 @@ def answer_as_streams(stream: Stream, data: KeypointDataModule, stride: int,
         inputs = data.maker.representation(keypoints[:, :, part], scores[:, :, part],
                                            (data.maker.eval_size, data.maker.eval_size))
         probabilities, *states = stream(inputs, *states)
-        found.append(probabilities.argmax(-1).cpu().numpy())
-    classes = np.concatenate(found, 1)
-    return [row[(seen - 1) // stride] for row, seen in zip(classes, times, strict=True)]
+        found.append(probabilities.cpu().numpy())
+    every = np.concatenate(found, 1)
+    return [row[(seen - 1) // stride] for row, seen in zip(every, times, strict=True)]
 
 
 def read_track(data: KeypointDataModule, clip: int) -> Track:
@@ -143,9 +152,9 @@ def read_track(data: KeypointDataModule, clip: int) -> Track:
 
 
 def _in_groups(answer: Answer, read: Callable[[int], Track], order: NDArray[np.int64],
-               length: NDArray[np.int64], times: Sequence[Times]) -> list[Classes]:
+               length: NDArray[np.int64], times: Sequence[Times]) -> list[Floats]:
     """Answers on all tracks; those of similar length are read and answered together."""
-    found: dict[int, Classes] = {}
+    found: dict[int, Floats] = {}
     for group in _groups(order, length):
         answers = answer([read(i) for i in group], [times[i] for i in group])
         found |= dict(zip(group, answers, strict=True))

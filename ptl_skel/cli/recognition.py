@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptl_skel.command import CommandParser, console
 from ptl_skel.errors import UserError
+
+if TYPE_CHECKING:
+    from ptl_skel.live.labels import Threshold
+    from ptl_skel.live.people import People
 
 
 def add_model_options(parser: CommandParser) -> None:
@@ -32,8 +36,8 @@ def add_model_options(parser: CommandParser) -> None:
         "of the causal network's training"))
     looks.add_argument("--together", action="store_true", help=(
         "one label for all persons in the scene, for actions of two; else one for each person"))
-    looks.add_argument("--min_probability", type=float, default=0.5, metavar="P", help=(
-        "below, the label is unknown; default: 0.5"))
+    looks.add_argument("--min_probability", type=float, metavar="P", help=(
+        "below, the label is unknown; default: that of `ptl-skel calibrate`, or 0.5"))
 
 
 def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
@@ -57,6 +61,18 @@ def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
             raise UserError(f"videos are recognised with the package {package}: "
                             "pip install 'ptl_skel[video]'")
     return options, others
+
+
+def make_threshold(options: Any, people: People) -> Threshold:
+    """When a label is claimed: by the option, or else as the network says.
+
+    Raises:
+        UserError: The option is not in 0..1.
+    """
+    from ptl_skel.live.labels import Threshold
+
+    given = options.min_probability
+    return Threshold(people.min_probability if given is None else given)
 
 
 @contextmanager

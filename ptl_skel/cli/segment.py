@@ -13,6 +13,7 @@ from rich.table import Table
 from ptl_skel.cli.recognition import (
     add_model_options,
     exported_model,
+    make_threshold,
     parse_recognition,
 )
 from ptl_skel.command import CommandParser, console
@@ -39,7 +40,6 @@ def main(args: Sequence[str]) -> None:
 
 
 def _segment(options: Any, model: Path) -> None:
-    from ptl_skel.live.labels import Threshold
     from ptl_skel.live.people import People, Settings
     from ptl_skel.live.pipeline import Pipeline, Stage
     from ptl_skel.live.segments import Rules, Tracks
@@ -47,9 +47,9 @@ def _segment(options: Any, model: Path) -> None:
     from ptl_skel.pose.video import Frame, Video
 
     settings = Settings(options.window, options.stride, together=options.together)
-    rules = Rules(Threshold(options.min_probability), options.gap, options.shortest)
     estimator = make_estimator(options.estimator, options.pose_model)
     people = People(model, estimator.layout, settings)
+    rules = Rules(make_threshold(options, people), options.gap, options.shortest)
     tracks = Tracks(people.span)
     side, seconds = estimator.preferred_side, 0.0
 

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from ptl_skel.cli.parser import check_config_files, expand_shipped, value_of
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import RECORD, read_checkpoint, read_record
+from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint, read_record
 from ptl_skel.training.module import ActionRecognizer
 from ptl_skel.training.weights import load_weights
 
@@ -34,6 +34,9 @@ def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str,
         raise UserError("a checkpoint holds its weights: leave out --ckpt_path or --init_from")
     if path is not None and path != "last":
         checkpoint = read_checkpoint(Path(path))
+        if verb == "fit" and CALIBRATION in checkpoint[RECORD]:
+            raise UserError(f"{path} is calibrated; a run continues from the checkpoint that it "
+                            "was made of")
         return ["--config", _settings_of(verb, Path(path), checkpoint), *arguments], checkpoint
     if verb != "fit" and weights is None and not {"-h", "--help"}.intersection(args):
         raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run, or "

@@ -39,6 +39,8 @@ VERBS = {
     "test": Verb("test a checkpoint", "ptl_skel.cli.lightning", "test"),
     "predict": Verb("write class probabilities of all clips of a keypoint file",
                     "ptl_skel.cli.lightning", "predict"),
+    "calibrate": Verb("probabilities that are as often right as they say",
+                      "ptl_skel.cli.calibrate"),
     "robustness": Verb("test runs on keypoints that are missing, displaced or unsure",
                        "ptl_skel.cli.robustness"),
     "profile": Verb("parameters, GMACs and latency of backbones", "ptl_skel.cli.profile"),

@@ -14,6 +14,8 @@ from ptl_skel.errors import UserError
 
 Floats = NDArray[np.float32]
 
+MIN_PROBABILITY = 0.5
+"""From which on a label is claimed where a calibration has not found another one."""
 KEEP = 0.7
 """A label is kept down to this share of the probability that it took to claim it."""
 _HISTORY = 3  # earlier labels that are shown
@@ -31,7 +33,7 @@ class Threshold:
         UserError: It is not in 0..1.
     """
 
-    probability: float = 0.5
+    probability: float = MIN_PROBABILITY
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ptl_skel.deploy.runtime import Recognizer, Window
 from ptl_skel.deploy.runtime_stream import Stream
 from ptl_skel.errors import UserError
+from ptl_skel.live.labels import MIN_PROBABILITY
 from ptl_skel.pose import PersonTracker, Poses
 from ptl_skel.skeletons import SkeletonLayout, map_joints
 
@@ -75,6 +76,7 @@ class People:
     Attributes:
         class_names: Of the K probabilities.
         layout: Joints of the network.
+        min_probability: From which on a label is to be claimed: that of the calibration, or 0.5.
         span: Seconds that an answer looks back at most; 0 where the network decides that.
 
     Raises:
@@ -89,6 +91,8 @@ class People:
         self.class_names = recognizer.class_names
         self.layout = SkeletonLayout.from_mapping(recognizer.metadata["layout"])
         self._joints = list(map_joints(layout, self.layout))
+        calibrated = recognizer.metadata.get("calibration", {}).get("min_probability")
+        self.min_probability: float = MIN_PROBABILITY if calibrated is None else calibrated
         causal = "stream" in recognizer.metadata
         self._recognize: Window | Stream
         if causal:

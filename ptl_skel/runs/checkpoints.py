@@ -15,6 +15,8 @@ from ptl_skel.skeletons import SkeletonLayout
 
 RECORD = "ptl_skel"
 """Key of a checkpoint under which its config, layout and classes lie."""
+CALIBRATION = "calibration"
+"""Key of that record under which the facts of a calibration lie, where there was one."""
 
 
 class Describe(Callback):

@@ -1,0 +1,146 @@
+"""``ptl-skel calibrate``: probabilities of a network that are as often right as they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor
+
+from ptl_skel.atomic import replacing
+from ptl_skel.cli.lightning import load_trained
+from ptl_skel.cli.live_score import WHOLE, answer_clips, make_answer
+from ptl_skel.command import CommandParser, console
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.live import SHARES, LiveScore, moments
+from ptl_skel.errors import UserError
+from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint
+from ptl_skel.training.calibration import (
+    apply_temperature,
+    calibration_error,
+    choose_threshold,
+    error_on_other_half,
+    fit_temperature,
+)
+from ptl_skel.training.module import ActionRecognizer
+
+
+def main(args: Sequence[str]) -> None:
+    """Writes a checkpoint whose probabilities are calibrated on the validation part.
+
+    Raises:
+        UserError: There is no validation part, or the checkpoint cannot be used.
+    """
+    options, others = _parser().parse_known_args(args)
+    for option in others:
+        if option.startswith("-") and not option.startswith("--data."):
+            raise UserError(f"unknown option {option}; `ptl-skel calibrate --help` lists them")
+    out = options.out or options.ckpt_path.with_name("calibrated.ckpt")
+    if out.exists() and not options.overwrite:
+        raise UserError(f"{out} exists; --overwrite replaces it, --out names another file")
+    if not 0 < options.precision <= 1:
+        raise UserError(f"--precision must be above 0 and at most 1, got {options.precision}")
+    checkpoint = read_checkpoint(options.ckpt_path)
+    if CALIBRATION in checkpoint[RECORD]:
+        raise UserError(f"{options.ckpt_path} is calibrated already")
+    model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
+    if not len(data.parts["val"]):
+        raise UserError(
+            f"there is no clip to calibrate on: protocol {data.protocol!r} of {data.file.path} has "
+            "no validation part, and nothing was held out. Train with --data.val_fraction 0.2; or "
+            "name other clips with --data.file and --data.protocol")
+    logits, label, clip = collect_answers(model, data)
+    facts, rows = _calibrate(logits, label, clip, options.precision)
+    apply_temperature(model, facts["temperature"])
+    checkpoint["state_dict"] = model.state_dict()
+    checkpoint[RECORD] = {**checkpoint[RECORD], CALIBRATION: facts}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as temporary:
+            torch.save(checkpoint, temporary)
+    except (OSError, RuntimeError) as error:  # torch raises both when a disk is full
+        raise UserError(f"{out} cannot be written: {error}") from error
+    table = Table(title=escape(str(out)), show_header=False)
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+
+
+@torch.inference_mode()
+def collect_answers(model: ActionRecognizer, data: KeypointDataModule
+                    ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """What a network answers on validation clips.
+
+    A network that was trained to answer before an action is over is asked after each fifth of a
+    clip, any other one at its end.
+
+    Returns:
+        Log-probabilities ``(N, K)``, true classes ``(N,)`` and the number of the clip, ``(N,)``.
+    """
+    clips = data.part("val")
+    length = data.file.num_frames[clips].astype(np.int64)
+    shares = list(moments(length, None).values())
+    asked = np.stack(shares if data.sampling != "uniform" else shares[-1:], 1)
+    settings = data.live_score or LiveScore()
+    answer = make_answer(model, data, settings.stride, WHOLE, torch.device("cpu"))
+    answers = answer_clips(answer, data, clips, list(asked))
+    label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64)))
+    probabilities = torch.from_numpy(np.concatenate(answers))
+    smallest = torch.finfo(probabilities.dtype).tiny
+    return (probabilities.clamp_min(smallest).log(), label.repeat_interleave(asked.shape[1]),
+            np.repeat(np.arange(len(clips)), asked.shape[1]))
+
+
+def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision: float
+               ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """What is kept of a calibration, and rows of the table.
+
+    Raises:
+        UserError: All answers, or those of half the clips, are right.
+    """
+    temperature = fit_temperature(logits, label)
+    before = calibration_error(logits.softmax(1), label)
+    after = error_on_other_half(logits, label, torch.from_numpy(clip % 2 == 0))
+    probability, found = (logits / temperature).softmax(1).max(1)
+    right = found == label
+    chosen = choose_threshold(probability, right, precision)
+    clips = int(clip[-1]) + 1
+    facts = {"temperature": temperature, "precision": precision,
+             "min_probability": None if chosen is None else chosen[0],
+             "clips": clips, "error_before": before, "error_after": after}
+    asked = len(label) // clips
+    when = f", asked after {', '.join(map(str, SHARES))} %" if asked > 1 else ""
+    advice = ("no probability has that precision" if chosen is None else
+              f"{chosen[0]:.2f} claims {100 * chosen[1]:.1f} % of the answers")
+    return facts, [
+        ("validation", f"{clips:,} clips{when}"),
+        ("right answers", f"{100 * right.double().mean():.1f} %"),
+        ("temperature", f"{temperature:.3f}"),
+        ("calibration error", f"{100 * before:.1f} %, calibrated {100 * after:.1f} %"),
+        (f"{100 * precision:g} % right from", advice)]
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="ptl-skel calibrate", allow_abbrev=False, description="Divides the logits of a "
+        "trained network by a temperature that is fitted on its validation part, so that its "
+        "probabilities are as often right as they say, and finds the probability from which on a "
+        "share of its answers is right. Classes, and thus accuracies, stay as they are. The new "
+        "checkpoint is used like the old one, except that training does not continue from it.",
+        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, e.g. "
+        "--data.file and --data.protocol for other clips.")
+    parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
+                        help="checkpoint of a run with a validation part (--data.val_fraction)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=(
+        "checkpoint to write; default: calibrated.ckpt beside --ckpt_path"))
+    parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
+    parser.add_argument("--precision", type=float, default=0.95, metavar="SHARE", help=(
+        "of the answers that `ptl-skel live` and `segment` claim, so many shall be right; sets "
+        "their --min_probability; default: 0.95"))
+    return parser

@@ -1,0 +1,101 @@
+"""Calibration: a probability of 0.8 should be right in 80 of 100 cases.
+
+Reference:
+    Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from ptl_skel.errors import UserError
+from ptl_skel.training.module import ActionRecognizer
+
+BINS = 15
+"""Of the calibration error, as in the paper."""
+_LARGEST = 20.0  # temperature that is tried; its inverse is the smallest one
+
+
+def fit_temperature(logits: Tensor, label: Tensor) -> float:
+    """The temperature that logits are to be divided by: the likelihood of the labels is highest.
+
+    Args:
+        logits: ``(N, K)``; log-probabilities do as well.
+        label: ``(N,)``.
+
+    Raises:
+        UserError: All answers are right, so that the best temperature would be 0.
+    """
+    if bool((logits.argmax(1) == label).all()):
+        raise UserError(f"all {len(label)} answers are right, which does not show how sure the "
+                        "network may be; calibrate on more clips, or on other ones")
+    logits = logits.double()
+    found = minimize_scalar(
+        lambda log: F.cross_entropy(logits / math.exp(log), label).item(),
+        bounds=(-math.log(_LARGEST), math.log(_LARGEST)), method="bounded")
+    return math.exp(found.x)
+
+
+def calibration_error(probabilities: Tensor, label: Tensor) -> float:
+    """Expected calibration error: mean difference of probability and accuracy, in 0..1.
+
+    Args:
+        probabilities: ``(N, K)``.
+        label: ``(N,)``.
+    """
+    return multiclass_calibration_error(
+        probabilities, label, probabilities.shape[1], n_bins=BINS).item()
+
+
+def error_on_other_half(logits: Tensor, label: Tensor, half: Tensor) -> float:
+    """The calibration error of each half by the temperature that the other half gives.
+
+    Args:
+        logits: ``(N, K)``.
+        label: ``(N,)``.
+        half: Which half each belongs to, ``(N,)``, boolean.
+
+    Raises:
+        UserError: All answers of a half are right.
+    """
+    calibrated = torch.empty_like(logits)
+    for side in (half, ~half):
+        calibrated[side] = (logits[side] / fit_temperature(logits[~side], label[~side])).softmax(1)
+    return calibration_error(calibrated, label)
+
+
+def choose_threshold(probability: Tensor, right: Tensor, precision: float
+                     ) -> tuple[float, float] | None:
+    """The smallest probability from which on the answers are right in the share `precision`.
+
+    Args:
+        probability: Of each answer, ``(N,)``.
+        right: Whether it is right, ``(N,)``.
+        precision: In 0..1.
+
+    Returns:
+        The probability, and the share of the answers that have at least this one; None where no
+        probability reaches that precision.
+    """
+    order = probability.argsort(descending=True)
+    share = right[order].double().cumsum(0) / torch.arange(1, len(order) + 1)
+    reached = (share >= precision).nonzero().flatten()
+    if not len(reached):
+        return None
+    threshold = probability[order[reached[-1]]]
+    return threshold.item(), (probability >= threshold).double().mean().item()
+
+
+@torch.no_grad()
+def apply_temperature(model: ActionRecognizer, temperature: float) -> None:
+    """Divides the logits of a network by a temperature, in its last layer."""
+    linear = list(model.classifier.modules())[-1]
+    assert isinstance(linear, nn.Linear)
+    linear.weight.div_(temperature)
+    linear.bias.div_(temperature)

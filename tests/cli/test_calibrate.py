@@ -1,0 +1,107 @@
+"""Calibrated checkpoints: probabilities as often right as they say, and the threshold of labels."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from commandline import refusal
+
+from ptl_skel.cli.calibrate import collect_answers
+from ptl_skel.cli.lightning import load_trained
+from ptl_skel.cli.verbs import main
+from ptl_skel.runs.checkpoints import CALIBRATION, read_record
+from ptl_skel.training.calibration import (
+    calibration_error,
+    choose_threshold,
+    error_on_other_half,
+    fit_temperature,
+)
+
+HELD_OUT = ["--data.val_fraction", "0.5"]
+
+
+@pytest.fixture(scope="module")
+def run(tiny_file, tiny_config, tmp_path_factory):
+    """A run of the tiny network with validation clips, of which it gets some wrong."""
+    folder = tmp_path_factory.mktemp("calibrate") / "run"
+    main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir",
+          str(folder), "--trainer.max_epochs", "1", *HELD_OUT])
+    return folder / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="module")
+def calibrated(run):
+    """What the command makes of it."""
+    main(["calibrate", "--ckpt_path", str(run), "--precision", "0.01"])
+    return run.with_name("calibrated.ckpt")
+
+
+class TestCheckpoint:
+    def test_its_probabilities_are_the_best_that_a_temperature_gives(self, run, calibrated):
+        logits, label, _ = collect_answers(*load_trained(["--ckpt_path", str(run)]))
+        answers, _, _ = collect_answers(*load_trained(["--ckpt_path", str(calibrated)]))
+        facts = read_record(calibrated)[CALIBRATION]
+        expected = (logits / facts["temperature"]).log_softmax(1)
+        torch.testing.assert_close(answers, expected, atol=1e-4, rtol=1e-4)
+        assert torch.equal(answers.argmax(1), logits.argmax(1))
+        fitted = F.nll_loss(answers, label)
+        for factor in (0.9, 1.1):
+            assert F.cross_entropy(answers * factor, label) >= fitted - 1e-6
+        assert facts["clips"] == len(label)
+
+    def test_the_exported_file_and_live_take_its_threshold(self, calibrated, tmp_path):
+        onnx = pytest.importorskip("onnx")
+        pytest.importorskip("onnxscript")
+        from ptl_skel.live.people import People, Settings
+        from ptl_skel.skeletons import SkeletonLayout
+
+        main(["export", "--ckpt_path", str(calibrated), "--out", str(tmp_path / "model.onnx")])
+        loaded = onnx.load(tmp_path / "model.onnx")
+        texts = [json.loads(each.value) for each in loaded.metadata_props
+                 if each.value.startswith("{")]
+        facts = read_record(calibrated)[CALIBRATION]
+        assert any(text.get("calibration") == facts for text in texts)
+        layout = SkeletonLayout.from_mapping(
+            next(text for text in texts if "layout" in text)["layout"])
+        people = People(tmp_path / "model.onnx", layout, Settings())
+        assert people.min_probability == facts["min_probability"] is not None
+
+    def test_training_does_not_continue_from_it(self, calibrated, capsys):
+        assert "is calibrated" in refusal(capsys, "fit", "--ckpt_path", calibrated)
+
+    def test_it_is_not_calibrated_twice_nor_overwritten(self, run, calibrated, capsys):
+        other = run.with_name("other.ckpt")
+        assert "calibrated already" in refusal(
+            capsys, "calibrate", "--ckpt_path", calibrated, "--out", other)
+        assert "--overwrite" in refusal(capsys, "calibrate", "--ckpt_path", run)
+        assert not other.exists()
+
+    def test_without_validation_clips_it_says_what_to_do(self, run, tmp_path, capsys):
+        out = tmp_path / "out.ckpt"
+        assert "--data.val_fraction 0.2" in refusal(
+            capsys, "calibrate", "--ckpt_path", run, "--out", out, "--data.val_fraction", "0")
+        assert not out.exists()
+
+    def test_unknown_options_are_named(self, run, capsys):
+        assert "--data_file" in refusal(capsys, "calibrate", "--ckpt_path", run, "--data_file", "x",
+                                        "--out", "x.ckpt")
+
+
+class TestTemperature:
+    def test_it_is_found_again(self):
+        """Labels that are sampled from probabilities show by how much logits are too large."""
+        generator = torch.Generator().manual_seed(0)
+        logits = torch.randn(20_000, 6, generator=generator) * 2
+        label = torch.multinomial(logits.softmax(1), 1, generator=generator).squeeze(1)
+        assert fit_temperature(logits * 3, label) == pytest.approx(3, rel=0.05)
+        too_sure = calibration_error((logits * 3).softmax(1), label)
+        half = torch.arange(len(label)) % 2 == 0
+        assert error_on_other_half(logits * 3, label, half) < 0.02 < too_sure
+
+    def test_the_threshold_has_the_precision(self):
+        probability = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5])
+        right = torch.tensor([True, True, False, True, False])
+        assert choose_threshold(probability, right, 0.75) == pytest.approx((0.6, 0.8))
+        assert choose_threshold(probability, right, 1.0) == pytest.approx((0.8, 0.4))
+        assert choose_threshold(probability, ~right, 1.0) is None
