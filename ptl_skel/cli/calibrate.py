@@ -35,12 +35,9 @@ def main(args: Sequence[str]) -> None:
     """Writes a checkpoint whose probabilities are calibrated on the validation part.
 
     Raises:
-        UserError: There is no validation part, or the checkpoint cannot be used.
+        UserError: The run held no clips out for validation, or the checkpoint cannot be used.
     """
-    options, others = _parser().parse_known_args(args)
-    for option in others:
-        if option.startswith("-") and not option.startswith("--data."):
-            raise UserError(f"unknown option {option}; `ptl-skel calibrate --help` lists them")
+    options = _parser().parse_args(args)
     out = options.out or options.ckpt_path.with_name("calibrated.ckpt")
     if out.exists() and not options.overwrite:
         raise UserError(f"{out} exists; --overwrite replaces it, --out names another file")
@@ -49,12 +46,16 @@ def main(args: Sequence[str]) -> None:
     checkpoint = read_checkpoint(options.ckpt_path)
     if CALIBRATION in checkpoint[RECORD]:
         raise UserError(f"{options.ckpt_path} is calibrated already")
-    model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
-    if not len(data.parts["val"]):
+    model, data = load_trained(
+        ["--ckpt_path", str(options.ckpt_path),
+         *([] if options.file is None else ["--data.file", str(options.file)])])
+    if not data.has_validation:
         raise UserError(
-            f"there is no clip to calibrate on: protocol {data.protocol!r} of {data.file.path} has "
-            "no validation part, and nothing was held out. Train with --data.val_fraction 0.2; or "
-            "name other clips with --data.file and --data.protocol")
+            f"{options.ckpt_path} was trained without validation clips, and those it was trained "
+            "on cannot show how sure it may be; train with --data.val_fraction 0.2")
+    if data.validation == "test part":
+        raise UserError(f"{options.ckpt_path} was validated on the test part, which is not for "
+                        "choices; train with --data.val_on_test false --data.val_fraction 0.2")
     logits, label, clip = collect_answers(model, data)
     facts, rows = _calibrate(logits, label, clip, options.precision)
     apply_temperature(model, facts["temperature"])
@@ -116,7 +117,7 @@ def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision
              "clips": clips, "error_before": before, "error_after": after}
     asked = len(label) // clips
     when = f", asked after {', '.join(map(str, SHARES))} %" if asked > 1 else ""
-    advice = ("no probability has that precision" if chosen is None else
+    advice = ("not reached, so `live` and `segment` keep theirs" if chosen is None else
               f"{chosen[0]:.2f} claims {100 * chosen[1]:.1f} % of the answers")
     return facts, [
         ("validation", f"{clips:,} clips{when}"),
@@ -132,11 +133,11 @@ def _parser() -> CommandParser:
         "trained network by a temperature that is fitted on its validation part, so that its "
         "probabilities are as often right as they say, and finds the probability from which on a "
         "share of its answers is right. Classes, and thus accuracies, stay as they are. The new "
-        "checkpoint is used like the old one, except that training does not continue from it.",
-        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, e.g. "
-        "--data.file and --data.protocol for other clips.")
+        "checkpoint is used like the old one, except that training does not continue from it.")
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
                         help="checkpoint of a run with a validation part (--data.val_fraction)")
+    parser.add_argument("--data.file", dest="file", type=Path, metavar="FILE", help=(
+        "the keypoint file, where it has moved since the training"))
     parser.add_argument("--out", type=Path, metavar="FILE", help=(
         "checkpoint to write; default: calibrated.ckpt beside --ckpt_path"))
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")

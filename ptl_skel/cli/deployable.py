@@ -75,8 +75,6 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
     except UserError:  # the checkpoint was moved out of the folder of its run
         record = {}
     training |= {name: record.get(name) for name in ("git_commit", "seed", "command")}
-    trained = read_record(checkpoint) or {}
-    calibration = {name: trained[name] for name in (CALIBRATION,) if name in trained}
     maker = data.maker
     return {
         "format": FORMAT, "ptl_skel": versions()["ptl_skel"], "class_names": list(data.class_names),
@@ -84,7 +82,7 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
         "clip_len": views.clip_len, "num_clips": views.num_clips, "flip": views.flip,
         "sampling": "uniform", "size": [maker.eval_size, maker.eval_size],
         "representation": type(maker.representation).__name__, "precision": precision,
-        "training": training, **calibration}
+        "training": training, CALIBRATION: (read_record(checkpoint) or {}).get(CALIBRATION)}
 
 
 def choose_clips(data: KeypointDataModule, number: int) -> NDArray[np.int64]:

@@ -35,8 +35,8 @@ def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str,
     if path is not None and path != "last":
         checkpoint = read_checkpoint(Path(path))
         if verb == "fit" and CALIBRATION in checkpoint[RECORD]:
-            raise UserError(f"{path} is calibrated; a run continues from the checkpoint that it "
-                            "was made of")
+            raise UserError(f"{path} is calibrated; continue from the checkpoint that "
+                            "`ptl-skel calibrate` made it from")
         return ["--config", _settings_of(verb, Path(path), checkpoint), *arguments], checkpoint
     if verb != "fit" and weights is None and not {"-h", "--help"}.intersection(args):
         raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run, or "

@@ -91,8 +91,8 @@ class People:
         self.class_names = recognizer.class_names
         self.layout = SkeletonLayout.from_mapping(recognizer.metadata["layout"])
         self._joints = list(map_joints(layout, self.layout))
-        calibrated = recognizer.metadata.get("calibration", {}).get("min_probability")
-        self.min_probability: float = MIN_PROBABILITY if calibrated is None else calibrated
+        calibration = recognizer.metadata.get("calibration") or {}
+        self.min_probability: float = calibration.get("min_probability") or MIN_PROBABILITY
         causal = "stream" in recognizer.metadata
         self._recognize: Window | Stream
         if causal:

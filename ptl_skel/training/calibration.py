@@ -83,13 +83,14 @@ def choose_threshold(probability: Tensor, right: Tensor, precision: float
         The probability, and the share of the answers that have at least this one; None where no
         probability reaches that precision.
     """
-    order = probability.argsort(descending=True)
-    share = right[order].double().cumsum(0) / torch.arange(1, len(order) + 1)
-    reached = (share >= precision).nonzero().flatten()
+    ordered, order = probability.sort(descending=True)
+    answers = torch.arange(1, len(order) + 1)
+    share = right[order].double().cumsum(0) / answers
+    last = ordered != torch.cat((ordered[1:], ordered.new_full((1,), -1)))  # equal ones go together
+    reached = ((share >= precision) & last).nonzero().flatten()
     if not len(reached):
         return None
-    threshold = probability[order[reached[-1]]]
-    return threshold.item(), (probability >= threshold).double().mean().item()
+    return ordered[reached[-1]].item(), answers[reached[-1]].item() / len(order)
 
 
 @torch.no_grad()

@@ -1,6 +1,8 @@
 """Calibrated checkpoints: probabilities as often right as they say, and the threshold of labels."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -53,6 +55,8 @@ class TestCheckpoint:
     def test_the_exported_file_and_live_take_its_threshold(self, calibrated, tmp_path):
         onnx = pytest.importorskip("onnx")
         pytest.importorskip("onnxscript")
+        from ptl_skel.cli.recognition import make_threshold
+        from ptl_skel.live.labels import MIN_PROBABILITY
         from ptl_skel.live.people import People, Settings
         from ptl_skel.skeletons import SkeletonLayout
 
@@ -65,7 +69,10 @@ class TestCheckpoint:
         layout = SkeletonLayout.from_mapping(
             next(text for text in texts if "layout" in text)["layout"])
         people = People(tmp_path / "model.onnx", layout, Settings())
-        assert people.min_probability == facts["min_probability"] is not None
+        assert people.min_probability == facts["min_probability"] != MIN_PROBABILITY
+        for given, expected in ((None, facts["min_probability"]), (0.9, 0.9)):
+            options = SimpleNamespace(min_probability=given)
+            assert make_threshold(options, people).probability == expected
 
     def test_training_does_not_continue_from_it(self, calibrated, capsys):
         assert "is calibrated" in refusal(capsys, "fit", "--ckpt_path", calibrated)
@@ -77,15 +84,29 @@ class TestCheckpoint:
         assert "--overwrite" in refusal(capsys, "calibrate", "--ckpt_path", run)
         assert not other.exists()
 
-    def test_without_validation_clips_it_says_what_to_do(self, run, tmp_path, capsys):
-        out = tmp_path / "out.ckpt"
-        assert "--data.val_fraction 0.2" in refusal(
-            capsys, "calibrate", "--ckpt_path", run, "--out", out, "--data.val_fraction", "0")
-        assert not out.exists()
+    @pytest.mark.parametrize(("trained", "way_out"), [
+        (["--data.val_fraction", "0"], "--data.val_fraction 0.2"),
+        (["--data.val_on_test", "true"], "--data.val_on_test false")])
+    def test_only_clips_held_out_of_training_and_test_do(self, trained, way_out, tiny_file,
+                                                         tiny_config, tmp_path, capsys):
+        main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir",
+              str(tmp_path / "run"), "--trainer.max_epochs", "1", *trained])
+        checkpoint = tmp_path / "run/checkpoints/last.ckpt"
+        assert way_out in refusal(capsys, "calibrate", "--ckpt_path", checkpoint)
+        assert not checkpoint.with_name("calibrated.ckpt").exists()
 
-    def test_unknown_options_are_named(self, run, capsys):
-        assert "--data_file" in refusal(capsys, "calibrate", "--ckpt_path", run, "--data_file", "x",
-                                        "--out", "x.ckpt")
+    @pytest.mark.parametrize("option", ["val_fraction", "val_seed", "val_on_test", "protocol"])
+    def test_which_clips_were_held_out_cannot_be_changed(self, option, run, tmp_path, capsys):
+        assert f"--data.{option}" in refusal(capsys, "calibrate", "--ckpt_path", run, "--out",
+                                             tmp_path / "out.ckpt", f"--data.{option}", "1")
+
+    def test_the_keypoint_file_may_have_moved(self, run, calibrated, tiny_file, tmp_path):
+        moved = tmp_path / "moved.h5"
+        shutil.copy(tiny_file, moved)
+        main(["calibrate", "--ckpt_path", str(run), "--out", str(tmp_path / "out.ckpt"),
+              "--data.file", str(moved), "--precision", "0.01"])
+        assert (read_record(tmp_path / "out.ckpt")[CALIBRATION]
+                == read_record(calibrated)[CALIBRATION])
 
 
 class TestTemperature:
@@ -105,3 +126,8 @@ class TestTemperature:
         assert choose_threshold(probability, right, 0.75) == pytest.approx((0.6, 0.8))
         assert choose_threshold(probability, right, 1.0) == pytest.approx((0.8, 0.4))
         assert choose_threshold(probability, ~right, 1.0) is None
+
+    def test_equal_probabilities_are_claimed_together(self):
+        probability = torch.tensor([0.9, 0.8, 0.8, 0.8])
+        right = torch.tensor([True, True, False, False])
+        assert choose_threshold(probability, right, 1.0) == pytest.approx((0.9, 0.25))
