@@ -34,6 +34,18 @@ class CommandParser(argparse.ArgumentParser):
         """Raises the message as a `UserError`."""
         raise UserError(f"{message}; `{self.prog} --help` lists the options")
 
+    def parse_with_data(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The options of this parser, and those of ``ptl-skel test`` that begin with ``--data.``.
+
+        Raises:
+            UserError: Any other option is unknown.
+        """
+        options, others = self.parse_known_args(args)
+        for option in others:
+            if option.startswith("-") and not option.startswith("--data."):
+                raise UserError(f"unknown option {option}; `{self.prog} --help` lists them")
+        return options, others
+
 
 def run_command(command: Callable[[Sequence[str]], int | None],
                 args: Sequence[str] | None = None) -> int:

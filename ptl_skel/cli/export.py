@@ -52,10 +52,7 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Something cannot be exported, or the file does not compute what the network does.
     """
-    options, others = _parser().parse_known_args(args)
-    for option in others:
-        if option.startswith("-") and not option.startswith("--data."):
-            raise UserError(f"unknown option {option}; `ptl-skel export --help` lists them")
+    options, others = _parser().parse_with_data(args)
     out: Path = options.out
     if out.suffix != ".onnx":
         raise UserError(f"--out must end in .onnx, got {out}")

@@ -47,10 +47,7 @@ def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
     Raises:
         UserError: An option is unknown, no network is named or two are, or a package is missing.
     """
-    options, others = parser.parse_known_args(args)
-    for option in others:
-        if option.startswith("-") and not option.startswith("--data."):
-            raise UserError(f"unknown option {option}; `ptl-skel {command} --help` lists them")
+    options, others = parser.parse_with_data(args)
     if (options.model is None) == (options.ckpt_path is None):
         raise UserError("give either --model, a file of `ptl-skel export`, or --ckpt_path, a "
                         "checkpoint")

@@ -24,10 +24,9 @@ def main(args: Sequence[str]) -> None:
         UserError: A file or a clip that does not exist, or an option that is out of range.
     """
     parser = _parser()
-    options, others = parser.parse_known_args(args)
-    for option in others:
-        if options.ckpt_path is None or not option.startswith("--data."):
-            raise UserError(f"unknown option {option}; `ptl-skel show --help` lists them")
+    options, others = parser.parse_with_data(args)
+    if others and options.ckpt_path is None:
+        raise UserError(f"{others[0]} needs --ckpt_path, the run whose data it changes")
     if options.layout is not None:
         _show_layout(options.layout, options.out)
         return

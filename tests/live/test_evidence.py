@@ -87,3 +87,12 @@ def test_a_file_needs_the_joints_of_the_network_but_no_split(finished_run, tmp_p
     other = write_clips(tmp_path / "other.h5", tiny_clips(coco), layout=coco)
     assert "trained on the skeleton layout penn13" in refusal(
         capsys, "show", other, "--ckpt_path", last, "--clip", "1")
+
+
+def test_options_of_the_data_take_their_values(finished_run, tiny_file, tmp_path, capsys):
+    out = tmp_path / "seen.png"
+    main(["show", str(tiny_file), "--clip", "1", "--out", str(out), "--ckpt_path",
+          str(finished_run / "checkpoints/last.ckpt"), "--data.batch_size", "4"])
+    assert out.is_file()
+    assert "--data.batch_size needs --ckpt_path" in refusal(
+        capsys, "show", tiny_file, "--clip", "1", "--data.batch_size", "4")
