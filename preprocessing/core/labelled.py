@@ -51,7 +51,7 @@ class LabelledSource:
         return replace(header, class_names=self._labels.class_names) if self._has_labels else header
 
     @property
-    def files(self) -> Iterator[Path]:
+    def files(self) -> Iterable[Path]:
         """Those of the source, and the CSV file."""
         yield from self._source.files
         yield self._path

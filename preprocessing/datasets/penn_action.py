@@ -105,6 +105,7 @@ class PennActionSource:
     def _load(self, key: str) -> dict[str, Any]:
         data = read_bytes(self.root / f"{key}.mat")
         try:
+            # The stubs know only paths.
             content = loadmat(io.BytesIO(data), variable_names=_NAMES)  # type: ignore[arg-type]
         except Exception as error:  # a damaged file can raise anything
             raise Unusable(f"it cannot be read as a .mat file ({error or type(error).__name__})"

@@ -11,7 +11,7 @@ Adding a tool, say one called toypose:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -115,7 +115,7 @@ class PoseSource(ABC, Generic[T]):
         return {}
 
     @property
-    def files(self) -> Iterator[Path]:
+    def files(self) -> Iterable[Path]:
         """The files of all clips, and that of the labels."""
         for place in self._clips.values():
             if not isinstance(place, Unusable):

@@ -76,7 +76,7 @@ class VideoPose3DSource(PoseSource[Place]):
                      archive.sizes.get(place.subject), LAYOUTS[name].joints if name else ())
 
     @property
-    def files(self) -> Iterable[Path]:  # type: ignore[override]
+    def files(self) -> Iterable[Path]:
         """The archive, and the file of labels."""
         return (self.root, *([] if self._label_file is None else [self._label_file]))
 

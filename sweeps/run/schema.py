@@ -100,6 +100,7 @@ class Parameter(Part):
 class Metric(Part):
     """What runs are compared by; the default goal is W&B's."""
 
+    # The names have one home; a type checker cannot follow a computed Literal, pydantic does.
     name: Literal[EVERY_EPOCH + AT_THE_END]  # type: ignore[valid-type]
     goal: Literal["maximize", "minimize"] = "minimize"
 

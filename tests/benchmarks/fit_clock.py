@@ -72,6 +72,7 @@ class FitClock(Callback):
 
 def endless_batches(trainer: Trainer, device: torch.device) -> Iterator[Any]:
     """What the network reads, made as the trainer makes it."""
+    # Lightning sets it without declaring it.
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     loader = data.train_dataloader()
     while True:

@@ -79,7 +79,7 @@ class Traffic(TorchDispatchMode):
     """Counts what operators read and write."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no type here
         self.numbers = 0
         self.other_bytes = 0
 

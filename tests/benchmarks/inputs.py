@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import torch
 from floors import Work
@@ -64,7 +65,7 @@ def data_module(bench: Bench, file: Path, batch: int, *, on_device: bool = True,
     data = KeypointDataModule(
         file, LimbHeatmaps if limbs else JointHeatmaps, "all", bench.frames, bench.size,
         bench.size, batch, val_fraction=0.0, on_device=on_device, num_workers=workers)
-    data.trainer = Stage()  # type: ignore[assignment]
+    data.trainer = cast(Any, Stage())
     return data
 
 
@@ -80,12 +81,12 @@ def input_path(bench: Bench) -> None:
             shipped = data.transfer_batch_to_device(
                 next(iter(data.train_dataloader())), bench.device, 0)
 
-            def fetch(data: KeypointDataModule = data, shipped: object = shipped) -> object:
+            def fetch(data: KeypointDataModule = data, shipped: Any = shipped) -> object:
                 assert data.resident is not None
-                return data.resident.fetch(shipped, bench.frames, 0)  # type: ignore[arg-type]
+                return data.resident.fetch(shipped, bench.frames, 0)
 
-            def whole(data: KeypointDataModule = data, shipped: object = shipped) -> Tensor:
-                made = data.on_after_batch_transfer(shipped, 0)  # type: ignore[arg-type]
+            def whole(data: KeypointDataModule = data, shipped: Any = shipped) -> Tensor:
+                made = data.on_after_batch_transfer(shipped, 0)
                 inputs: Tensor = made["inputs"]
                 return inputs
 

@@ -108,6 +108,7 @@ def shipped_step(bench: Bench, name: str, batch: int, *, fused: bool = False,
 def plain_step(bench: Bench, name: str, batch: int, dtype: str = "tf32") -> Step:
     """PYSKL's form: Conv3d in the default memory format, single precision."""
     network = as_conv3d(load(name)).to(bench.device)
+    # torch declares no overload that takes only a memory format.
     network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return Step(network, volume(bench, name, batch, dtype).contiguous(), dtype)
 
@@ -117,12 +118,10 @@ def best_batch(bench: Bench, make: Callable[[int], Step], sizes: tuple[int, ...]
     reached: dict[int, float] = {}
     for size in bench.batches(*sizes):
         try:
-            step = make(size)
-            reached[size] = size / bench.glance(step)
+            reached[size] = size / bench.glance(make(size))
         except torch.OutOfMemoryError:
             break
         finally:
-            step = None  # type: ignore[assignment]
             bench.free()
     if not reached:
         raise RuntimeError(f"not even a batch of {sizes[0]} fits")
