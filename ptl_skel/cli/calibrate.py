@@ -20,6 +20,7 @@ from ptl_skel.command import CommandParser, console
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.live import SHARES, LiveScore, moments
 from ptl_skel.errors import UserError
+from ptl_skel.live.labels import MIN_PROBABILITY
 from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint
 from ptl_skel.training.calibration import (
     apply_temperature,
@@ -117,7 +118,7 @@ def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision
              "clips": clips, "error_before": before, "error_after": after}
     asked = len(label) // clips
     when = f", asked after {', '.join(map(str, SHARES))} %" if asked > 1 else ""
-    advice = ("not reached, so `live` and `segment` keep theirs" if chosen is None else
+    advice = (f"not reached; `live` and `segment` use {MIN_PROBABILITY}" if chosen is None else
               f"{chosen[0]:.2f} claims {100 * chosen[1]:.1f} % of the answers")
     return facts, [
         ("validation", f"{clips:,} clips{when}"),
