@@ -39,6 +39,7 @@ LAYERS = {
     "cost": {"cost", "errors"},
     "deploy": {"deploy", "representations", "data.transforms", "data.cameras", "errors"},
     "deploy.__init__": set(),
+    "deploy.past": {"backbones.layers"},
     "deploy.streaming": {"deploy", "backbones.layers", "cost.folding", "representations", "errors"},
     "deploy.runtime": set(),
     "deploy.runtime_stream": {"deploy.runtime"},

@@ -40,22 +40,24 @@ def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, 
     settings = data.live_score or LiveScore()
     chunk, states = graph.stream.chunk, graph.stream.start(2)
     joints = data.layout.num_joints
-    names = ["state_mean", "state_seen",
-             *(f"state_past{number}" for number in range(len(states) - 2))]
+    outputs = ["new_mean", "new_seen", *(f"new_past{number}" for number in range(len(states) - 2))]
+    links = [{"input": f"{outputs[number].removeprefix('new_')}_{delay}",
+              "output": outputs[number], "delay": delay} for number, delay in graph.stream.links]
+    names = [str(link["input"]) for link in links]
     inputs = {"keypoints": torch.rand(2, 3, chunk, joints, 2),
-              "scores": torch.rand(2, 3, chunk, joints), **dict(zip(names, states, strict=True))}
+              "scores": torch.rand(2, 3, chunk, joints),
+              **dict(zip(names, graph.stream.select(states), strict=True))}
     dynamic = {"keypoints": [0, 1], "scores": [0, 1], **{name: [0] for name in names}}
     metadata = describe(checkpoint, data, Views(chunk)) | {
         "sampling": data.sampling,
         "stream": {"form": form, "chunk": chunk, "stride": settings.stride,
-                   "memory": settings.memory, "settle": graph.stream.settle, "states": names}}
-    write_onnx(graph, inputs, ["probabilities", *(f"new_{name}" for name in names)], dynamic,
-               metadata, path)
+                   "memory": settings.memory, "settle": graph.stream.settle, "states": links}}
+    write_onnx(graph, inputs, ["probabilities", *outputs], dynamic, metadata, path)
     difference = largest_difference(path, stream_batches(graph, data, names))
     kilobytes = sum(state[0].numel() for state in states) * 4 / 1000
     return difference, [
         ("inputs", f"keypoints (N, M, {chunk}, {joints}, 2), scores (N, M, {chunk}, {joints}), "
-                   f"{len(names)} states"),
+                   f"{len(names)} of earlier chunks"),
         ("states", f"{kilobytes:.0f} kB a person"),
         ("difference from PyTorch", f"at most {difference:.1e}, {STREAMS} streams of {FRAMES} "
                                     "frames")]
@@ -81,23 +83,24 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
 @torch.inference_mode()
 def stream_batches(graph: StreamFromKeypoints, data: KeypointDataModule, names: list[str]
                    ) -> Iterator[tuple[Arrays, list[Any]]]:
-    """Chunks of real clips with the states before and after, several sizes of batches."""
-    clips = choose_clips(data, STREAMS)
-    chunk = graph.stream.chunk
+    """Chunks of real clips, and what the whole states before and after hold; several batches."""
+    clips, stream = choose_clips(data, STREAMS), graph.stream
+    chunk = stream.chunk
     for group in np.array_split(clips, [1, 3]):
         rows = [_relative(data, clip) for clip in group]
         keypoints, scores = (torch.stack([row[part] for row in rows]) for part in (0, 1))
-        states = graph.stream.start(len(group))
+        states = stream.start(len(group))
         for first in range(0, FRAMES - chunk + 1, chunk):
             part = slice(first, first + chunk)
             values = [keypoints[:, :, part], scores[:, :, part]]
             if first % (2 * chunk):  # every second chunk with more persons
                 values = [torch.cat([each, each.roll(1, 0)], 1) for each in values]
-            probabilities, *new = graph(*values, *states)
-            feed = dict(zip(["keypoints", "scores", *names], [*values, *states], strict=True))
+            feed = dict(zip(["keypoints", "scores", *names], [*values, *stream.select(states)],
+                            strict=True))
+            probabilities, *states = stream(graph.render(*values), *states)
             yield ({name: each.numpy() for name, each in feed.items()},
-                   [each.numpy() for each in (probabilities, *new)])
-            states = new
+                   [each.numpy() for each in (probabilities[:, -1],
+                                              *stream.select(states, newest=True))])
 
 
 def _relative(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ptl_skel.deploy.rewrite import drop_traces, join_activations
+from ptl_skel.deploy.rewrite import drop_traces, drop_views, join_activations
 from ptl_skel.errors import UserError
 
 OPSET = 20
@@ -84,6 +84,7 @@ def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequenc
     model = program.model_proto
     drop_traces(model)
     join_activations(model)
+    drop_views(model)
     add_metadata(model, metadata)
     onnx.checker.check_model(model)
     onnx.save(model, path)

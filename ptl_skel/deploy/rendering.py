@@ -88,15 +88,15 @@ class DenseJoints(DenseForm):
 
     def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
         """Heatmaps ``(N, V, T, H, W)``."""
-        keypoints, scores = _frames_first(keypoints, scores)
+        keypoints, scores = _persons_last(keypoints, scores)
         visible = (scores >= MIN_SCORE) & is_finite(scores) & is_finite(keypoints).all(-1)
         outside = 8 * (sum(self.size) + self.sigma)
         centers = torch.where(visible[..., None], keypoints, -outside).clamp(-outside, outside)
         down = self._values(centers[..., 1], self.rows)
         down = down * torch.where(visible, scores, 0.0)[..., None]
         across = self._values(centers[..., 0], self.columns)
-        maps = down[..., :, None] * across[..., None, :]  # (N, T, M, V, H, W)
-        return maps.amax(2).transpose(1, 2)
+        maps = down[..., :, None] * across[..., None, :]  # (N, T, V, M, H, W)
+        return maps.amax(3).transpose(1, 2)
 
     def _values(self, center: Tensor, pixels: Tensor) -> Tensor:
         """Values of ``(P,)`` pixels along one axis around ``(...)`` centres, ``(..., P)``."""
@@ -126,14 +126,14 @@ class DenseLimbs(DenseForm):
 
     def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
         """Heatmaps ``(N, L, T, H, W)``."""
-        keypoints, scores = _frames_first(keypoints, scores)
+        keypoints, scores = _persons_last(keypoints, scores)
         visible = (scores >= MIN_SCORE) & is_finite(scores) & is_finite(keypoints).all(-1)
         points = torch.where(visible[..., None], keypoints, 0.0).clamp(-FARTHEST, FARTHEST)
         strengths = torch.where(visible, scores, 0.0)
-        start = points.index_select(3, self.starts)
-        line = points.index_select(3, self.ends) - start
-        first = strengths.index_select(3, self.starts)
-        strength = first.minimum(strengths.index_select(3, self.ends))
+        start = points.index_select(2, self.starts)
+        line = points.index_select(2, self.ends) - start
+        first = strengths.index_select(2, self.starts)
+        strength = first.minimum(strengths.index_select(2, self.ends))
         length = (line * line).sum(-1)
         long = length >= 1
         strength = torch.where(long | (strength == 0), strength, first)
@@ -141,14 +141,14 @@ class DenseLimbs(DenseForm):
 
         across, in_columns = self._offsets(start[..., 0], line[..., 0], self.columns)
         down, in_rows = self._offsets(start[..., 1], line[..., 1], self.rows)
-        across, down = across[..., None, :], down[..., :, None]  # (N, T, M, L, 1, W), (..., H, 1)
+        across, down = across[..., None, :], down[..., :, None]  # (N, T, L, M, 1, W), (..., H, 1)
         x, y = line[..., 0, None, None], line[..., 1, None, None]
         scale = (1 / length.clamp(min=1))[..., None, None]
         along = (across * (x * scale) + down * (y * scale)).clamp(0, 1)
         off_x, off_y = across - along * x, down - along * y
         values = torch.exp((off_x * off_x + off_y * off_y) * (-0.5 / self.sigma**2))
         inside = in_columns[..., None, :] & in_rows[..., :, None]
-        return (values * strength[..., None, None] * inside).amax(2).transpose(1, 2)
+        return (values * strength[..., None, None] * inside).amax(3).transpose(1, 2)
 
     def _offsets(self, start: Tensor, line: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Along one axis: pixels relative to the start, and which lie in the box; ``(..., P)``."""
@@ -193,9 +193,13 @@ class DenseCoordinates(DenseForm):
         return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
 
 
-def _frames_first(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames before persons: the maximum over persons then reads maps that lie in the cache."""
-    return keypoints.transpose(1, 2), scores.transpose(1, 2)
+def _persons_last(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """``(N, M, T, V, ...)`` to ``(N, T, V, M, ...)``.
+
+    The maximum over persons then reads maps that lie in the cache, and ONNX Runtime computes it
+    with vector instructions even where N and T are 1.
+    """
+    return keypoints.permute(0, 2, 3, 1, 4), scores.permute(0, 2, 3, 1)
 
 
 def _subtract(minuend: Tensor, subtrahend: Tensor) -> Tensor:

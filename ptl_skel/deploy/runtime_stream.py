@@ -13,6 +13,7 @@ who is not seen for `patience` seconds is forgotten.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,8 @@ FOLLOWING = 0.1
 """Share of the way to the persons that its centre goes in a frame."""
 SHRINKING = 0.05
 """Share of the way to a smaller size that it goes in a frame; it grows at once."""
+COUNTED = ("new_mean", "new_seen")
+"""Outputs of a file that count answers: 0 when a stream begins."""
 
 
 class FollowBox:
@@ -77,10 +80,13 @@ class FollowBox:
 
 @dataclass
 class _Track:
-    """What is kept of a person, or of a group that is recognised together."""
+    """What is kept of a person, or of a group that is recognised together.
+
+    `past` holds the last rows of each output of the network that is an input of later frames.
+    """
 
     box: FollowBox
-    states: list[Floats]
+    past: dict[str, deque[Floats]]
     seen: float
     frames: list[tuple[Floats, Floats]] = field(default_factory=list)
     probabilities: Floats | None = None
@@ -117,9 +123,9 @@ class Stream:
         self.chunk: int = described["chunk"]
         self.patience = patience
         self.together = together
-        inputs = recognizer.session.get_inputs()
-        self._names = [each.name for each in inputs]
-        self._empty = self._settle([each.shape[1:] for each in inputs[2:]], described["settle"])
+        self._links: list[dict[str, Any]] = described["states"]
+        self._outputs = [each.name for each in recognizer.session.get_outputs()]
+        self._empty = self._settle(described["settle"])
         self.reset()
 
     def reset(self) -> None:
@@ -162,7 +168,7 @@ class Stream:
                         if name in groups or time - track.seen <= self.patience}
         for name in groups:
             if name not in self._tracks and taken:
-                self._tracks[name] = _Track(FollowBox(size), self._empty, time)
+                self._tracks[name] = _Track(FollowBox(size), _copy(self._empty), time)
             if name in self._tracks:
                 self._tracks[name].seen = time
         if taken:
@@ -187,15 +193,21 @@ class Stream:
         weights[~present] = 0
         return points, weights
 
-    def _settle(self, shapes: Sequence[Sequence[int]], frames: int) -> list[Floats]:
-        """States of a stream that begins: what the network keeps of frames without anyone."""
-        states = [np.zeros((1, *shape), np.float32) for shape in shapes]
-        joints = 1, 1, self.chunk, len(self.recognizer.joint_names)
-        nobody = [np.zeros((*joints, 2), np.float32), np.zeros(joints, np.float32)]
+    def _settle(self, frames: int) -> dict[str, deque[Floats]]:
+        """What is kept of a stream that begins: what the network makes of frames without anyone."""
+        shapes = {each.name: each.shape[1:] for each in self.recognizer.session.get_inputs()}
+        track = _Track(FollowBox((1, 1)), {}, 0)
+        for link in self._links:
+            longest = max(each["delay"] for each in self._links if each["output"] == link["output"])
+            zeros = np.zeros((1, *shapes[link["input"]]), np.float32)
+            track.past[link["output"]] = deque([zeros] * longest, longest)
+        begun = _copy(track.past)
+        joints = len(self.recognizer.joint_names)
+        nobody = np.zeros((1, joints, 2), np.float32), np.zeros((1, joints), np.float32)
         for _ in range(frames // self.chunk):
-            _, *states = self.recognizer.session.run(
-                None, dict(zip(self._names, [*nobody, *states], strict=True)))
-        return [np.zeros_like(state) for state in states[:2]] + states[2:]  # no output counts yet
+            track.frames = [nobody] * self.chunk
+            self._run([track])
+        return track.past | {name: begun[name] for name in COUNTED}
 
     def _take(self, groups: Mapping[Hashable, list[tuple[Floats, Floats]]]) -> None:
         """Gives a frame to each track, and runs those whose chunk is full."""
@@ -211,16 +223,22 @@ class Stream:
             self._run(ready)
 
     def _run(self, tracks: Sequence[_Track]) -> None:
-        feed: list[Any] = [_stack([[frame[part] for frame in track.frames] for track in tracks])
-                           for part in (0, 1)]
-        feed += [np.concatenate(rows) for rows in zip(*(track.states for track in tracks),
-                                                      strict=True)]
-        probabilities, *states = self.recognizer.session.run(
-            None, dict(zip(self._names, feed, strict=True)))
+        feed = {name: _stack([[frame[part] for frame in track.frames] for track in tracks])
+                for part, name in enumerate(("keypoints", "scores"))}
+        for link in self._links:
+            rows = [track.past[link["output"]][-link["delay"]] for track in tracks]
+            feed[link["input"]] = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        outputs = dict(zip(self._outputs, self.recognizer.session.run(None, feed), strict=True))
+        probabilities = outputs.pop("probabilities")
         for row, track in enumerate(tracks):
             track.probabilities = probabilities[row]
-            track.states = [state[row : row + 1] for state in states]
+            for name, values in outputs.items():
+                track.past[name].append(values[row : row + 1])
             track.frames = []
+
+
+def _copy(past: Mapping[str, deque[Floats]]) -> dict[str, deque[Floats]]:
+    return {name: rows.copy() for name, rows in past.items()}
 
 
 def _stack(frames: Sequence[Sequence[Floats]]) -> Floats:

@@ -19,15 +19,16 @@ Reference:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ptl_skel.backbones.layers import EveryFrame, TemporalConv, is_causal
+from ptl_skel.backbones.layers import TemporalConv, is_causal
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.deploy.graph import drop_missing
+from ptl_skel.deploy.past import Past, keep_past, watch_convolutions
 from ptl_skel.deploy.rendering import make_dense
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
@@ -54,6 +55,8 @@ class Stream(nn.Module):
         chunk: `forward` takes multiples of this number of frames: 1 in the frame form, else
             `period`.
         settle: Frames after which a state does not depend on what was before; whole chunks.
+        links: What `forward_chunk` takes besides inputs: the number of a state, and by how many
+            chunks what it gives of that state is delayed.
 
     Raises:
         UserError: The network is not causal, or does more over time than convolve.
@@ -81,9 +84,11 @@ class Stream(nn.Module):
             raise UserError(f"the network cannot run on a stream: {error}") from error
         with torch.no_grad():
             backbone, head = folded
-            expected, shapes = _watch_convolutions(backbone, frames)
-        self._past = _Past()
-        self._shapes = _with_past(backbone, shapes, self._past, every_frame)
+            expected, shapes = watch_convolutions(backbone, frames)
+        self._past = Past()
+        convs_with_past = keep_past(backbone, shapes, self._past, every_frame)
+        self._shapes = [conv.state for conv in convs_with_past]
+        self._delays = [conv.delays for conv in convs_with_past]
         self.backbone, self.linear = backbone, cast(nn.Linear, cast(nn.Sequential, head)[-1])
         past, made = self.zeros(1)[2:], []
         with torch.no_grad():
@@ -104,6 +109,8 @@ class Stream(nn.Module):
             _, past = self._run(frames.new_zeros(1, channels, self.settle, height, width), past)
         for number, state in enumerate(past):
             self.register_buffer(f"empty{number}", state)
+        self.links = [(0, 1), (1, 1), *((number, delay) for number, delays in
+                                        enumerate(self._delays, 2) for delay in delays or (1,))]
 
     def start(self, streams: int) -> list[Tensor]:
         """States of streams that begin after an empty scene; see `zeros` for their order."""
@@ -124,26 +131,57 @@ class Stream(nn.Module):
             inputs: The next frames of N streams, ``(N, C, T, H, W)``, T a multiple of `chunk`.
             states: Of these streams, in the order of `start`.
         """
-        mean, seen, *past = states
-        features, past = self._run(inputs, past)
+        features, past = self._run(inputs, list(states[2:]))
+        return (*self._answer(features, *states[:2]), *past)
+
+    def forward_chunk(self, inputs: Tensor, *delayed: Tensor) -> tuple[Tensor, ...]:
+        """The same for one chunk, without moving what the network keeps but does not see.
+
+        In the frame form, a layer of dilation d sees what it got d, 2 d, ... frames ago, and keeps
+        all frames between. Whoever calls this keeps them, and nothing is copied in each frame.
+
+        Args:
+            inputs: The next chunk of N streams, ``(N, C, chunk, H, W)``.
+            delayed: One tensor for each of `links`; `select` takes them out of states.
+
+        Returns:
+            Probabilities, and of each state what is new: in the step form all of it, in the frame
+            form the newest frame, ``(N, C, H, W)``.
+        """
+        features, new = self._run(inputs, list(delayed[2:]), whole=False)
+        return (*self._answer(features, *delayed[:2]), *new)
+
+    def select(self, states: Sequence[Tensor], newest: bool = False) -> list[Tensor]:
+        """What `forward_chunk` takes of the states before a chunk, or gives of those after it."""
+        found = list(states[:2])
+        for state, delays in zip(states[2:], self._delays, strict=True):
+            if delays:  # frames are the second axis
+                found += [state[:, -delay] for delay in ((1,) if newest else delays)]
+            else:
+                found.append(state)
+        return found
+
+    def _answer(self, features: Tensor, mean: Tensor, seen: Tensor
+                ) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities after each output, and the new mean and number of outputs."""
         means = []
         for output in features.mean((3, 4)).unbind(2):
             seen = (seen + 1).clamp(max=self.outputs)
             mean = mean + (output - mean) / seen[:, None]
             means.append(mean)
-        probabilities = self.linear(torch.stack(means, 1)).softmax(-1)
-        return (probabilities, mean, seen, *past)
+        return self.linear(torch.stack(means, 1)).softmax(-1), mean, seen
 
-    def _run(self, inputs: Tensor, past: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, inputs: Tensor, past: list[Tensor], whole: bool = True
+             ) -> tuple[Tensor, list[Tensor]]:
         """Features ``(N, C, T', H, W)``, and what the layers keep."""
-        self._past.before, self._past.after = list(past), []
+        self._past.before, self._past.after, self._past.whole = list(past), [], whole
         features = self.backbone(inputs)
         after, self._past.after = self._past.after, []
         return features, after
 
 
 class StreamFromKeypoints(nn.Module):
-    """The next frames of streams as keypoints, to probabilities and new states; for export.
+    """The next chunk of streams as keypoints, to probabilities and what is new; for export.
 
     Args:
         stream: The network.
@@ -157,136 +195,28 @@ class StreamFromKeypoints(nn.Module):
                  size: tuple[int, int]) -> None:
         super().__init__()
         self.stream = stream
-        self.render = make_dense(representation, size)
+        self.dense = make_dense(representation, size)
         self.register_buffer("extent", torch.tensor([size[1], size[0]], dtype=torch.float32))
 
-    def forward(self, keypoints: Tensor, scores: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities ``(N, K)`` after these frames, and the new states.
+    def forward(self, keypoints: Tensor, scores: Tensor, *delayed: Tensor) -> tuple[Tensor, ...]:
+        """Probabilities ``(N, K)`` after these frames, and what is new of the states.
 
         Args:
-            keypoints: Relative to the box of each frame, which is 0 to 1: ``(N, M, P, V, 2)`` for
-                the `chunk` P of the stream. A joint that is not finite is missing.
-            scores: ``(N, M, P, V)``.
-            states: See `Stream`.
+            keypoints: Of `chunk` frames; see `render`.
+            scores: The same.
+            delayed: See `Stream.forward_chunk`.
         """
-        keypoints, scores = drop_missing(keypoints, scores)
-        inputs = self.render(keypoints * self.extent, scores)
-        probabilities, *new = self.stream(inputs, *states)
+        probabilities, *new = self.stream.forward_chunk(self.render(keypoints, scores), *delayed)
         return (probabilities[:, -1], *new)
 
+    def render(self, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """Inputs of the network, ``(N, C, P, H, W)``.
 
-class _Past:
-    """What the convolutions of a network keep of earlier frames, in the order in which they run."""
-
-    before: list[Tensor]
-    after: list[Tensor]
-
-
-class _StepConv(nn.Module):
-    """A causal convolution over time that starts with the frames it has kept, not with zeros.
-
-    Args:
-        conv: The convolution.
-        shape: Of its inputs.
-        past: Where kept frames come from and go to.
-    """
-
-    def __init__(self, conv: TemporalConv, shape: torch.Size, past: _Past) -> None:
-        super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
-        self.stride = conv.stride[0]
-        self.kept = conv.past
-        self.state = conv.in_channels, self.kept, math.prod(shape[3:])
-        self.past = past
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``(N, C, T, H, W)`` to ``(N, out_channels, T', H, W)``."""
-        size = inputs.shape[3:]
-        frames = inputs.flatten(3)
-        if self.kept:
-            frames = torch.cat([self.past.before.pop(0), frames], 2)
-            self.past.after.append(frames[:, :, frames.shape[2] - self.kept :])
-        outputs = F.conv2d(frames, self.weight.squeeze(4), self.bias, (self.stride, 1))
-        return outputs.view(*outputs.shape[:3], *size)
-
-
-class _FrameConv(nn.Module):
-    """The same with a dilation instead of a stride: an output at every frame.
-
-    The frames that an output is made of become channels of a 1x1 convolution; so a single frame
-    costs a matrix product.
-
-    Args:
-        conv: The convolution.
-        shape: Of its inputs.
-        past: Where kept frames come from and go to.
-        dilation: Frames between those that it sees.
-    """
-
-    def __init__(self, conv: TemporalConv, shape: torch.Size, past: _Past, dilation: int) -> None:
-        super().__init__()
-        taps = conv.weight.detach().squeeze((3, 4)).transpose(1, 2)  # (out_channels, k, C)
-        self.weight = nn.Parameter(taps.flatten(1)[..., None, None])
-        self.bias = conv.bias
-        self.dilation = dilation
-        self.kept = (conv.kernel_size[0] - 1) * dilation
-        self.state = self.kept, conv.in_channels, *shape[3:]
-        self.past = past
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``(N, C, T, H, W)`` to ``(N, out_channels, T, H, W)``."""
-        frames = inputs.transpose(1, 2)
-        new = frames.shape[1]
-        if self.kept:
-            frames = torch.cat([self.past.before.pop(0), frames], 1)
-            self.past.after.append(frames[:, new:])
-        if new == 1:  # as in an export: one operation
-            seen = frames[:, :: self.dilation].flatten(1, 2)[:, None]
-        else:
-            seen = torch.cat([frames[:, start : start + new]
-                              for start in range(0, self.kept + 1, self.dilation)], 2)
-        outputs = F.conv2d(seen.flatten(0, 1), self.weight, self.bias)
-        return outputs.view(-1, new, *outputs.shape[1:]).transpose(1, 2)
-
-
-def _watch_convolutions(backbone: nn.Module, frames: Tensor
-                        ) -> tuple[Tensor, dict[TemporalConv, torch.Size]]:
-    """Features of a clip, and the shapes that reach the convolutions over time, in their order."""
-    shapes: dict[TemporalConv, torch.Size] = {}
-
-    def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, TemporalConv)
-        shapes[module] = args[0].shape
-
-    hooks = [module.register_forward_pre_hook(note) for module in backbone.modules()
-             if isinstance(module, TemporalConv)]
-    features = backbone(frames)
-    for hook in hooks:
-        hook.remove()
-    return features, shapes
-
-
-def _with_past(backbone: nn.Module, shapes: dict[TemporalConv, torch.Size], past: _Past,
-               every_frame: bool) -> list[tuple[int, ...]]:
-    """Changes a backbone in place: its layers over time keep the past, or skip no frame.
-
-    Args:
-        backbone: The network.
-        shapes: What reaches its convolutions over time, in the order in which they run.
-        past: Where kept frames come from and go to.
-        every_frame: Makes the frame form.
-
-    Returns:
-        The shapes of the states of a stream, in the order in which they are used.
-    """
-    frames = max(shape[2] for shape in shapes.values())
-    convs: dict[nn.Module, _StepConv | _FrameConv] = {
-        conv: _FrameConv(conv, shape, past, frames // shape[2]) if every_frame
-        else _StepConv(conv, shape, past) for conv, shape in shapes.items()}
-    for parent in list(backbone.modules()):
-        for name, child in parent.named_children():
-            if child in convs:
-                setattr(parent, name, convs[child])
-            elif isinstance(child, EveryFrame) and every_frame:
-                setattr(parent, name, EveryFrame(1))
-    return [conv.state for conv in convs.values() if conv.kept]
+        Args:
+            keypoints: Relative to the box of each frame, which is 0 to 1: ``(N, M, P, V, 2)``. A
+                joint that is not finite is missing.
+            scores: ``(N, M, P, V)``.
+        """
+        keypoints, scores = drop_missing(keypoints, scores)
+        inputs: Tensor = self.dense(keypoints * self.extent, scores)
+        return inputs

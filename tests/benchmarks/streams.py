@@ -78,7 +78,8 @@ def make_calls(backbone: str, size: int, folder: Path
         graph = StreamFromKeypoints(stream, representation, (size, size)).eval()
         joints = 2, 3, stream.chunk, layout.num_joints
         calls[name] = (make_call(graph, [torch.rand(*joints, 2), torch.rand(joints),
-                                         *stream.start(2)], folder / f"{name}.onnx"), stream.chunk)
+                                         *stream.select(stream.start(2))],
+                                 folder / f"{name}.onnx"), stream.chunk)
     return calls
 
 
@@ -100,9 +101,10 @@ def make_call(graph: torch.nn.Module, example: list[torch.Tensor], path: Path
     """Runs the exported graph on one person."""
     inputs = {f"input{number}": each for number, each in enumerate(example)}
     dynamic = {name: [0, 1] if number < 2 else [0] for number, name in enumerate(inputs)}
-    outputs = ["probabilities", *(f"output{number}" for number in range(2, len(inputs)))]
-    write_onnx(graph, inputs, outputs if isinstance(graph, StreamFromKeypoints) else outputs[:1],
-               dynamic, {}, path)
+    outputs = ["probabilities"]
+    if isinstance(graph, StreamFromKeypoints):
+        outputs += [f"output{number}" for number in range(len(graph.stream.start(1)))]
+    write_onnx(graph, inputs, outputs, dynamic, {}, path)
     session = open_session(path)
     feed = {name: each[:1].numpy() for name, each in inputs.items()}
     feed |= {name: np.ascontiguousarray(feed[name][:, :1]) for name in ("input0", "input1")}

@@ -106,6 +106,21 @@ class TestNetwork:
         torch.testing.assert_close(features[:, :, step.period - 1 :: step.period], made[0](inputs),
                                    rtol=1e-4, atol=1e-4)
 
+    @torch.inference_mode()
+    def test_a_chunk_sees_only_what_it_needs_of_the_past(self, case):
+        _, step, frame, inputs, _ = case
+        for stream in (step, frame):
+            states = stream.start(2)
+            for chunk in inputs.split(stream.chunk, 2):
+                seen = stream.select(states)
+                assert len(seen) == len(stream.links)
+                probabilities, *new = stream.forward_chunk(chunk, *seen)
+                expected, *states = stream(chunk, *states)
+                made = [probabilities, *new]
+                wanted = [expected, *stream.select(states, newest=True)]
+                for one, other in zip(made, wanted, strict=True):
+                    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
     def test_streams_are_rows_that_may_be_stacked_and_split(self, case):
         _, step, _, inputs, expected = case
         half = FRAMES // 2 // step.chunk * step.chunk
@@ -284,12 +299,11 @@ class TestExport:
                                    if name == "a" or time < 50}, (240, 320))
         keypoints, scores = (torch.from_numpy(each)[None, None] for each in people["a"])
         boxes = follow_box(keypoints, scores, torch.tensor([[240.0, 320.0]]))
-        keypoints, states = relative_to(keypoints, boxes), graph.stream.start(1)
         with torch.inference_mode():
-            for first in range(0, 64, graph.stream.chunk):
-                part = slice(first, first + graph.stream.chunk)
-                expected, *states = graph(keypoints[:, :, part], scores[:, :, part], *states)
-        np.testing.assert_allclose(stream.recognize()["a"], expected[0].numpy(), rtol=0, atol=1e-6)
+            inputs = graph.render(relative_to(keypoints, boxes), scores)
+            expected, *_ = graph.stream(inputs, *graph.stream.start(1))
+        np.testing.assert_allclose(stream.recognize()["a"], expected[0, -1].numpy(), rtol=0,
+                                   atol=1e-6)
 
     @pytest.mark.parametrize("arguments", [["--data.box", "clip"], ["--int8"]])
     def test_what_cannot_be_is_refused(self, checkpoint, tmp_path, capsys, arguments):
@@ -334,15 +348,20 @@ class TestStream:
 
     def test_thousands_of_frames_take_no_more_memory(self, stream):
         def held():
-            return sum(state.nbytes for track in stream._tracks.values()
-                       for state in track.states) + sys.getsizeof(stream._tracks)
+            return sum(row.nbytes for track in stream._tracks.values()
+                       for rows in track.past.values() for row in rows) + sys.getsizeof(
+                           stream._tracks)
+
+        def shapes():
+            return {name: [row.shape for row in rows]
+                    for name, rows in stream._tracks["a"].past.items()}
 
         self.show(stream, 50)
-        before, shapes = held(), [state.shape for state in stream._tracks["a"].states]
+        before, first = held(), shapes()
         for number in range(40):  # with 3000 frames, and a new person every 75th
             self.show(stream, 75, start=100 * (number + 1), people=["a", f"person {number}"])
         assert len(stream._tracks) == 2
-        assert [state.shape for state in stream._tracks["a"].states] == shapes
+        assert shapes() == first
         assert held() == 2 * before - sys.getsizeof(stream._tracks)
         assert np.isfinite(stream.recognize()["a"]).all()
 
