@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
 from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,11 +24,15 @@ from ptl_skel.command import CommandParser, console
 from ptl_skel.configs import shipped, suggest_shipped
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
-from ptl_skel.cost.latency import measure_in_turn
+from ptl_skel.cost.latency import Latency, measure_in_turn
 from ptl_skel.deploy.export import require_packages
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.runs.environment import machine
+from ptl_skel.runs.record import EXPORTED, RESULT
 from ptl_skel.training.module import classifier
+
+if TYPE_CHECKING:
+    from ptl_skel.deploy.runtime import Recognizer
 
 COLUMNS = ("network", "params", "GMACs", "size", "p50 ms", "p95 ms", "CPU ms")
 MAX_SECONDS = 3600
@@ -43,6 +49,7 @@ class Candidate:
         gmacs: Its multiply-accumulates, billions.
         size: Of its file.
         call: Recognises one clip.
+        file: Where it was exported to.
     """
 
     name: str
@@ -50,6 +57,12 @@ class Candidate:
     gmacs: str
     size: str
     call: Callable[[], object]
+    file: Path | None = None
+
+    def row(self, latency: Latency) -> tuple[str, ...]:
+        """Its cells under `COLUMNS`."""
+        return (self.name, self.params, self.gmacs, self.size,
+                *(f"{ms:.2f}" for ms in (latency.p50_ms, latency.p95_ms, latency.cpu_ms)))
 
 
 def main(args: Sequence[str]) -> None:
@@ -77,14 +90,13 @@ def main(args: Sequence[str]) -> None:
     candidates += [_of_file(path) for path in options.exported]
     with torch.inference_mode():
         found = measure_in_turn([each.call for each in candidates], options.seconds)
-    rows = [(each.name, each.params, each.gmacs, each.size,
-             *(f"{ms:.2f}" for ms in (latency.p50_ms, latency.p95_ms, latency.cpu_ms)))
-            for each, latency in zip(candidates, found, strict=True)]
+    rows = [each.row(latency) for each, latency in zip(candidates, found, strict=True)]
     title = _title(options, device)
     table = Table(*COLUMNS, title=title)
     for row in rows:
         table.add_row(*row)
     console.print(table)
+    _record(candidates, found)
     if options.out is not None:
         lines = [title, "", *(f"| {' | '.join(row)} |" for row in (
             COLUMNS, ["---"] * len(COLUMNS), *rows))]
@@ -94,6 +106,30 @@ def main(args: Sequence[str]) -> None:
         except OSError as error:
             raise UserError(f"--out {options.out} cannot be written: "
                             f"{error.strerror or error}") from error
+
+
+def _record(candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
+    """Adds what was measured to the runs in whose folders files lie, for `ptl-skel report`.
+
+    Raises:
+        UserError: The folder of a run cannot be written to.
+    """
+    folders = dict.fromkeys(each.file.parent for each in candidates
+                            if each.file and (each.file.parent / RESULT).is_file())
+    for folder in folders:
+        networks = [{"name": each.name, "params": each.params, "gmacs": each.gmacs,
+                     "size": each.size, **asdict(latency)}
+                    for each, latency in zip(candidates, found, strict=True)
+                    if each.file is None or each.file.parent == folder]
+        record = {"cpu": machine()["cpu"], "threads": torch.get_num_threads(),
+                  "networks": networks}
+        try:
+            write_text(folder / EXPORTED, json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"{folder / EXPORTED} cannot be written: "
+                            f"{error.strerror or error}") from error
+        console.print(f"recorded for reports: {folder / EXPORTED}", markup=False, highlight=False,
+                      soft_wrap=True)
 
 
 def _title(options: Namespace, device: torch.device) -> str:
@@ -135,7 +171,7 @@ def _of_backbone(name: str, options: Namespace, device: torch.device) -> list[Ca
 
 
 def _of_file(path: Path) -> Candidate:
-    """An exported network on the CPU, for one clip of one person.
+    """An exported network on the CPU, for one clip of one person, or the next frames of a stream.
 
     Raises:
         UserError: It was not written by `ptl-skel export`, or a package is missing.
@@ -148,12 +184,33 @@ def _of_file(path: Path) -> Candidate:
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
     joints, coordinates = len(recognizer.joint_names), recognizer.coordinates
+    size = f"{path.stat().st_size / 1e6:.2f} MB"
+    if "stream" in recognizer.metadata:
+        frames = recognizer.metadata["stream"]["chunk"]
+        return Candidate(f"{path.name} (a person's next {frames} frame{'s' * (frames > 1)})", "",
+                         "", size, _stream_caller(recognizer), path)
     clip = 200 * np.random.default_rng(0).random(
         (1, 1, recognizer.num_frames, joints, coordinates), np.float32)
     scores = np.ones(clip.shape[:-1], np.float32)
     shape = _product([joints, recognizer.num_frames, *recognizer.metadata["size"]])
-    return Candidate(f"{path.name} ({shape})", "", "", f"{path.stat().st_size / 1e6:.2f} MB",
-                     lambda: recognizer.run(clip, scores, [(480, 640)]))
+    return Candidate(f"{path.name} ({shape})", "", "", size,
+                     lambda: recognizer.run(clip, scores, [(480, 640)]), path)
+
+
+def _stream_caller(recognizer: Recognizer) -> Callable[[], object]:
+    """Recognises the next frames of a person in a stream, as many as an answer needs."""
+    from ptl_skel.deploy.runtime_stream import Stream
+
+    stream, times = Stream(recognizer, stride=1), itertools.count()
+    person = 200 * np.random.default_rng(0).random((len(recognizer.joint_names), 2), np.float32)
+    scores = np.ones(len(person), np.float32)
+
+    def call() -> object:
+        for _ in range(stream.chunk):
+            stream.add(next(times), {0: (person, scores)}, (480, 640))
+        return stream.recognize()
+
+    return call
 
 
 def _product(numbers: Sequence[int]) -> str:
@@ -164,12 +221,14 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel profile", description="Parameters, GMACs (multiply-accumulates of one "
         "clip, in billions) and latency of networks, for one clip at a time: median, 95th "
-        "percentile, and median of the processor time. All are measured in turn.")
+        "percentile, and median of the processor time. All are measured in turn. Files for streams "
+        "are measured for as many frames as they take at a time.")
     parser.add_argument("backbones", nargs="*", metavar="BACKBONE", help=(
         "YAML file of a backbone, own or shipped, e.g. backbone/reduced.yaml; measured from the "
         "inputs of the network on"))
-    parser.add_argument("--exported", nargs="+", type=Path, default=[], metavar="MODEL.onnx",
-                        help="files of `ptl-skel export`; measured from keypoints on, on the CPU")
+    parser.add_argument("--exported", nargs="+", type=Path, default=[], metavar="MODEL.onnx", help=(
+        "files of `ptl-skel export`; measured from keypoints on, on the CPU. If a file lies in the "
+        f"folder of a run, the numbers are recorded there, as {EXPORTED}, and reports show them"))
     parser.add_argument("--input", nargs=4, type=int, default=(17, 32, 56, 56),
                         metavar=("C", "T", "H", "W"), help="default: 17 32 56 56")
     parser.add_argument("--classes", type=int, default=60, help="outputs of the head; default: 60")

@@ -30,6 +30,7 @@ SCHEMA_VERSION = 1
 CONFIG = "config.yaml"
 RESULT = "result.json"
 ERROR = "error.txt"
+EXPORTED = "exported.json"
 
 
 def write_result(run_dir: Path, result: Mapping[str, Any]) -> None:

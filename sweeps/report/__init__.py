@@ -56,9 +56,11 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
     comparison = compare_arms(read_study(paths, baseline, folds), margin)
     study = comparison.study
     _print(comparison.rows, [*comparison.conclusions, *comparison.notes], study.gaps())
-    if live := tables.live_rows(comparison.summaries):
-        console.print("\nlive recognition:", *tables.terminal(live, console), sep="\n",
-                      markup=False, highlight=False)
+    for title, rows in (("live recognition", tables.live_rows(comparison.summaries)),
+                        ("exported models", tables.exported_rows(study))):
+        if rows:
+            console.print(f"\n{title}:", *tables.terminal(rows, console), sep="\n", markup=False,
+                          highlight=False)
     out = out or _common_parent(study) / "report"
     plots = [plot for group in comparison.groups for plot in group.plots]
     head = [f"# {comparison.title}", *descriptions(paths)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import read_result
+from ptl_skel.runs.record import EXPORTED, read_result
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -83,6 +83,29 @@ def read_corrupted(run: Path) -> dict[tuple[str, float], float]:
             place = str(corruption["kind"]), float(corruption["level"])
             found[place] = float(result["metrics"]["test/top1"])
     return found
+
+
+def read_exported(run: Path) -> list[dict[str, str]]:
+    """What exported forms of a run cost: rows of a table; see `ptl-skel profile --exported`.
+
+    Raises:
+        UserError: The record is damaged.
+    """
+    file = run / EXPORTED
+    if not file.is_file():
+        return []
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        threads = int(record["threads"])
+        where = f"{record['cpu']}, {threads} thread{'s' if threads > 1 else ''}"
+        return [{"network": str(each["name"]), "params": str(each["params"]),
+                 "GMACs": str(each["gmacs"]), "size": str(each["size"]),
+                 "p50": f"{float(each['p50_ms']):.2f} ms", "p95": f"{float(each['p95_ms']):.2f} ms",
+                 "CPU": f"{float(each['cpu_ms']):.2f} ms", "measured on": where}
+                for each in record["networks"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} is damaged: {error!r}; `ptl-skel profile --exported` writes it "
+                        "anew") from error
 
 
 def natural_order(value: object) -> list[tuple[int, str]]:

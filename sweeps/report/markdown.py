@@ -12,6 +12,7 @@ from .summary import Summary, summarise
 from .tables import (
     Row,
     class_rows,
+    exported_rows,
     live_rows,
     markdown_table,
     notes_on,
@@ -83,6 +84,11 @@ def section(comparison: Comparison, pictures: str | None, level: str = "##") -> 
                   "joined clips, also the share of actions that are found, and the median delay."]
     if robustness := robustness_rows(study):
         parts += [f"{level} Accuracy on corrupted keypoints, %", markdown_table(robustness)]
+    if exported := exported_rows(study):
+        parts += [f"{level} Exported models", markdown_table(exported),
+                  "One clip at a time, measured in turn: files from keypoints on, with rendering; "
+                  "others from the inputs of the network on. Median and 95th percentile by the "
+                  "clock, and median of the processor time."]
     if gaps := study.gaps():
         parts += [f"{level} Failed and missing", bullets(gaps)]
     if study.baseline is not None and len(study.arms) > 1:

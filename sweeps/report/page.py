@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 from .markdown import Comparison
 from .plots import Group
 from .study import Study
-from .tables import Row, live_rows
+from .tables import Row, exported_rows, live_rows
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -48,7 +48,7 @@ PAGE = Template("""<!DOCTYPE html>
 <body>
 <h1>$title</h1>
 <section><div class="scroll"><table>$table</table></div><ul>$notes</ul></section>
-$live
+$tables
 $gaps
 $plots
 <section id="commands"><h2>Commands</h2>$commands</section>
@@ -74,7 +74,8 @@ document.querySelectorAll(".plots").forEach((section, number) => {
 def page(comparison: Comparison) -> str:
     """The text of the page."""
     study, rows = comparison.study, comparison.rows
-    live = live_rows(comparison.summaries)
+    tables = {"Live recognition": live_rows(comparison.summaries),
+              "Exported models": exported_rows(study)}
     figures = json.dumps([[json.loads(plot.figure.to_json()) for plot in group.plots]
                           for group in comparison.groups], separators=(",", ":"))
     gaps = study.gaps()
@@ -82,8 +83,9 @@ def page(comparison: Comparison) -> str:
         title=html.escape(comparison.title),
         plotly=get_plotlyjs(),
         table=_table(rows),
-        live='<section><h2>Live recognition</h2><div class="scroll"><table>'
-        f"{_table(live)}</table></div></section>" if live else "",
+        tables="".join(
+            f'<section><h2>{title}</h2><div class="scroll"><table>{_table(each)}</table></div>'
+            "</section>" for title, each in tables.items() if each),
         notes=_items([*comparison.conclusions, *comparison.notes]),
         gaps=f'<section class="gaps"><h2>Failed and missing</h2><ul>{_items(gaps)}</ul></section>'
         if gaps else "",

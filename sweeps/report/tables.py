@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ptl_skel.metrics import DELAY, LIVE
 
+from .folders import read_exported
 from .statistics import Difference
 from .study import Study
 from .summary import (
@@ -288,6 +289,12 @@ def robustness_rows(study: Study) -> list[Row]:
     return [{"arm": name, **{f"{kind} {level:g}": f"{100 * values[kind, level]:.2f}"
                              if (kind, level) in values else "-" for kind, level in places}}
             for name, values in found.items() if places]
+
+
+def exported_rows(study: Study) -> list[Row]:
+    """What exported forms of runs cost, beside the networks that were measured with them."""
+    return [{"arm": arm.name, "run": study.cell_name(run.cell), **row}
+            for arm in study.arms for run in arm.runs for row in read_exported(run.folder)]
 
 
 def class_rows(study: Study) -> list[Row]:

@@ -358,6 +358,39 @@ def test_profile(exported, capsys):
         assert row[4] in said
 
 
+def test_reports_show_what_exported_files_of_a_run_cost(exported, finished_run, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    for name in ("model.onnx", "other.onnx"):
+        shutil.copy(exported, run / name)
+    shutil.copy(exported, tmp_path / "elsewhere.onnx")
+    main(["profile", "backbone/narrow.yaml", "--input", "13", "8", "16", "16", "--exported",
+          str(run / "model.onnx"), str(run / "other.onnx"), str(tmp_path / "elsewhere.onnx"),
+          "--seconds", "0", "--threads", "1"])
+    assert f"recorded for reports: {run / 'exported.json'}" in capsys.readouterr().out
+    record = json.loads((run / "exported.json").read_text())
+    assert record["threads"] == 1
+    assert [each["name"] for each in record["networks"]] == [
+        "narrow", "narrow, folded", "model.onnx (13x8x16x16)", "other.onnx (13x8x16x16)"]
+    assert not (tmp_path / "exported.json").exists()
+
+    main(["report", str(run), "--out", str(tmp_path / "report")])
+    assert "exported models:" in capsys.readouterr().out
+    written = (tmp_path / "report/report.md").read_text().split("## Exported models")[1]
+    files = [[cell.strip() for cell in line.split("|")] for line in written.splitlines()
+             if "model.onnx" in line]
+    cost = record["networks"][2]
+    assert files[0][3:-2] == ["model.onnx (13x8x16x16)", "", "", cost["size"],
+                              *(f"{cost[name]:.2f} ms" for name in ("p50_ms", "p95_ms", "cpu_ms"))]
+    assert files[0][-2].endswith(", 1 thread")
+    page = (tmp_path / "report/report.html").read_text()
+    assert "<h2>Exported models</h2>" in page
+    assert f"<td>{cost['p50_ms']:.2f} ms</td>" in page
+
+    (run / "exported.json").write_text('{"threads": 1}')
+    assert "exported.json is damaged" in refusal(capsys, "report", run)
+
+
 def test_profile_of_what_is_no_export(capsys, monkeypatch):
     Path("text.onnx").write_text("no network")
     assert "is not an ONNX file" in refusal(capsys, "profile", "--exported", "text.onnx")

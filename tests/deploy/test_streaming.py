@@ -317,6 +317,12 @@ class TestExport:
                        "--out", tmp_path / "a.onnx", "--stream")
         assert "a stream needs a causal network" in said
 
+    def test_profile_measures_the_next_frames_of_a_person(self, exported, capsys):
+        path, form = exported
+        main(["profile", "--exported", str(path), "--seconds", "0", "--threads", "1"])
+        name = {"frame": "next 1 frame)", "step": "next 4 frames)"}[form]
+        assert name in " ".join(capsys.readouterr().out.split())
+
     def test_without_stream_the_box_is_refused(self, checkpoint, tmp_path, capsys):
         said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", tmp_path / "a.onnx")
         assert "export --stream" in said
