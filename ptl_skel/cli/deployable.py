@@ -51,6 +51,19 @@ def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition
     return Recognition(classifier, maker.representation, size, views).eval()
 
 
+def refuse_not_finite(model: ActionRecognizer, checkpoint: Path) -> None:
+    """Checks the weights of a network.
+
+    Raises:
+        UserError: One is not a finite number.
+    """
+    for name, values in model.state_dict().items():
+        if not values.isfinite().all():
+            raise UserError(f"{checkpoint}: {name} holds values that are not finite numbers, so "
+                            "the training diverged; export a checkpoint of before, or train anew "
+                            "with a lower learning rate")
+
+
 def example(graph: Recognition, data: KeypointDataModule
             ) -> tuple[dict[str, Tensor], list[str], dict[str, list[int]]]:
     """Inputs to export a graph with, names of its outputs, and dimensions that are dynamic."""

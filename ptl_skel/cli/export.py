@@ -19,6 +19,7 @@ from ptl_skel.cli.deployable import (
     example,
     feed_of,
     make_graph,
+    refuse_not_finite,
 )
 from ptl_skel.cli.export_stream import FORMS, write_stream
 from ptl_skel.cli.lightning import load_trained
@@ -64,6 +65,7 @@ def main(args: Sequence[str]) -> None:
         raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
     require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
+    refuse_not_finite(model, options.ckpt_path)
     if options.stream:
         _export_stream(model, data, options)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -120,9 +121,13 @@ def drop_views(model: Any) -> None:
     for node in nodes:
         for names in (node.input, node.output):
             names[:] = [renamed.get(name, name) for name in names]
-    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    kept = [copy.deepcopy(node) for node in nodes]  # deleted nodes of a graph lose their content
     del graph.node[:], graph.value_info[:]
     graph.node.extend(kept)
+    used = {name for node in kept for name in node.input} | {each.name for each in graph.output}
+    constants = [copy.deepcopy(each) for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
 
 
 def _keeps_order(node: Any, shapes: Mapping[str, Sequence[int]]) -> bool:

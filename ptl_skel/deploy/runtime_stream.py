@@ -165,7 +165,7 @@ class Stream:
         if self.together:
             groups = {None: list(known.values())} if known else {}
         self._tracks = {name: track for name, track in self._tracks.items()
-                        if name in groups or time - track.seen <= self.patience}
+                        if time - track.seen <= self.patience}
         for name in groups:
             if name not in self._tracks and taken:
                 self._tracks[name] = _Track(FollowBox(size), _copy(self._empty), time)

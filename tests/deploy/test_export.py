@@ -322,6 +322,12 @@ def test_a_checkpoint_that_cannot_be_used(checkpoint, capsys):
     torch.save(old, "old.ckpt")
     assert "removed_option" in refusal(
         capsys, "export", "--ckpt_path", "old.ckpt", "--out", "a.onnx")
+    diverged = torch.load(checkpoint)
+    next(iter(diverged["state_dict"].values())).fill_(np.nan)
+    torch.save(diverged, "diverged.ckpt")
+    said = refusal(capsys, "export", "--ckpt_path", "diverged.ckpt", "--out", "a.onnx")
+    assert "diverged.ckpt: classifier" in said
+    assert "the training diverged" in said
     del old["ptl_skel"]
     torch.save(old, "older.ckpt")
     assert "was not written by `ptl-skel fit`" in refusal(

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,10 @@ def test_commands_and_programs(folder, monkeypatch, capsys):
     assert ran == ["install", "export", "export", "examples/edge.py", "profile"]
     assert Path("cost.md").read_text().count("\n") == 2 + 2 + 4
     programs = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-    assert len(programs) == 2
+    assert len(programs) == 3
     for program in programs:
+        if "import openvino" in program and find_spec("openvino") is None:
+            continue
         exec(compile(program, "export.md", "exec"), {})
     assert "sideways" in capsys.readouterr().out
 

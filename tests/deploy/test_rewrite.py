@@ -51,6 +51,8 @@ def test_values_stay(name):
     drop_views(model)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == left
+    read = {value for node in model.graph.node for value in node.input}
+    assert {each.name for each in model.graph.initializer} <= read
     random = np.random.default_rng(0)
     for sizes in ({"N": 1, "M": 1}, {"N": 3, "M": 2}):
         feed = {each.name: random.normal(size=[
