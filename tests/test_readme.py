@@ -42,7 +42,10 @@ def test_get_started(capsys):
     assert read_result(Path("runs/mine"))["status"] == "finished"
     assert read_predictions(Path("runs/mine/predict")).clip == tuple(KeypointFile("new.h5").ids)
     assert Path("clip.gif").stat().st_size > 10_000
-    assert re.findall(r"^video11 (?:jump|walk) 0\.\d+$", capsys.readouterr().out, re.MULTILINE)
+    lines = Path("runs/mine/predict/predictions.csv").read_text("utf-8").splitlines()
+    assert lines[0] == "clip,class,probability"
+    assert re.fullmatch(r"video11,(?:jump|walk),[01]\.\d{4}", lines[-1])
+    assert "video00" in capsys.readouterr().out
 
 
 def test_the_two_commands_of_the_readme_are_those_of_get_started():

@@ -89,12 +89,14 @@ class SkeletonCLI(LightningCLI):
             self._settle_length()
         config = self._get(self.config_init, "trainer")
         text = self.parser_text()
-        self.record = RunRecord(setup.facts_of_run(self.command, self.settings, self.datamodule))
+        backbone_file = setup.name_backbone(self.command, self.settings, self.checkpoint)
+        self.record = RunRecord(setup.facts_of_run(self.command, self.settings, self.datamodule,
+                                                   backbone_file))
         checkpoints = keep_checkpoints(self.datamodule.has_validation) if fitting else []
         callbacks: list[Callback] = [*as_list(config["callbacks"]), self.record]
         if fitting:
             callbacks += [Describe(yaml.safe_load(text), self.datamodule.layout,
-                                   self.datamodule.class_names), *checkpoints]
+                                   self.datamodule.class_names, backbone_file), *checkpoints]
         trainer = setup.make_trainer({**config, **kwargs}, callbacks, checkpointing=fitting)
         self.ranks = Ranks(trainer)
         folder = setup.name_folder(str(self.subcommand), self.settings, self.datamodule,
@@ -240,7 +242,11 @@ class SkeletonCLI(LightningCLI):
                                  write=self.ranks.is_first)
         self._finish(**facts)
 
-    after_predict = after_validate
+    def after_predict(self) -> None:
+        """Also writes and shows a table of the predicted classes."""
+        self.after_validate()
+        if self.ranks.is_first:
+            console.print(outcome.tabulate_predictions(self.run_dir))
 
     def _finish(self, **facts: Any) -> None:
         self.record.finish(**facts)

@@ -17,11 +17,21 @@ from ptl_skel.command import console
 from ptl_skel.cost.complexity import bfloat16_slowdown, measure
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.metrics import DELAY, F1, LOSS
-from ptl_skel.runs.predictions import Predictions, write_predictions
+from ptl_skel.runs.predictions import (
+    Predictions,
+    answers,
+    read_predictions,
+    write_predictions,
+    write_table,
+)
 from ptl_skel.training.module import ActionRecognizer, class_scores
 
 WORST = 3
 """So many of the classes with the lowest F1 score a summary names."""
+
+
+SHOWN = 10
+"""So many predictions are printed."""
 
 
 def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torch.device,
@@ -40,6 +50,23 @@ def save_predictions(run_dir: Path, model: ActionRecognizer, data: KeypointDataM
         write_predictions(run_dir / "predictions.npz", Predictions(
             tuple(data.file.ids[i] for i in clip.tolist()), label.cpu().numpy(),
             probabilities.cpu().numpy(), data.class_names))
+
+
+def tabulate_predictions(run_dir: Path) -> Table:
+    """Writes the predictions of a run as a table, ``predictions.csv``, and returns its beginning.
+
+    Args:
+        run_dir: Folder of the run, which has written its ``predictions.npz``.
+    """
+    predictions = read_predictions(run_dir)
+    write_table(run_dir / "predictions.csv", predictions)
+    found = answers(predictions)
+    table = Table("clip", "class", "probability", title=escape(str(run_dir / "predictions.csv")))
+    for clip, name, probability in found[:SHOWN]:
+        table.add_row(escape(clip), escape(name), f"{probability:.4f}")
+    if len(found) > SHOWN:
+        table.add_row(f"and {len(found) - SHOWN:,} more", "", "")
+    return table
 
 
 def score_classes(model: ActionRecognizer, data: KeypointDataModule) -> list[dict[str, Any]]:

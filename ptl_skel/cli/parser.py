@@ -29,6 +29,9 @@ IGNORED_BY_RUNS = {
 
 DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
 """What base.yaml has."""
+KINDS = {"--config": "experiment", "--model.backbone": "backbone",
+         "--data.representation": "representation", "--data.camera": "camera"}
+"""Flags that take a YAML file, and the folder of the shipped ones."""
 REQUIRED = {
     "--data.file": "a keypoint file, made by `ptl-skel preprocess`",
     "--model.backbone": "e.g. --model.backbone backbone/reduced.yaml, or your own YAML file; "
@@ -136,6 +139,17 @@ def check_config_files(arguments: Sequence[str]) -> None:
     for flag, value in _flags(arguments):
         if flag != "--run_dir" and value.endswith((".yaml", ".yml")) and not Path(value).exists():
             raise MissingFileError(f"{flag} {value} does not exist; {suggest_shipped(value)}")
+        if flag in KINDS and _lacks_ending(value):
+            own = f"{value}.yaml"
+            near = (f"did you mean {own}?" if Path(own).is_file()
+                    else suggest_shipped(f"{KINDS[flag]}/{Path(own).name}"))
+            raise MissingFileError(f"{flag} {value} is not a YAML file; {near}")
+
+
+def _lacks_ending(value: str) -> bool:
+    """Whether a value may stand for a YAML file; names of classes have dots or capital letters."""
+    return (re.fullmatch(r"[a-z0-9_/-]+", value) is not None and value != "null"
+            and not Path(value).is_file())
 
 
 def add_run_arguments(parser: LightningArgumentParser) -> None:

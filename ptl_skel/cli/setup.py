@@ -63,18 +63,38 @@ def _settings_of(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
     return json.dumps(config)
 
 
-def facts_of_run(command: str, settings: Any, data: KeypointDataModule) -> dict[str, Any]:
+def name_backbone(command: str, settings: Any, checkpoint: Mapping[str, Any] | None) -> str | None:
+    """The YAML file that has the backbone of a run; None where there is none or flags change it."""
+    if "--model.backbone." in command:
+        return None
+    path = vars(settings.model.backbone).get("__path__")  # set by jsonargparse
+    if path is not None:
+        return str(path)
+    return None if checkpoint is None else checkpoint[RECORD].get("backbone_file")
+
+
+def facts_of_run(command: str, settings: Any, data: KeypointDataModule,
+                 backbone_file: str | None) -> dict[str, Any]:
     """What the record of a run holds before it begins."""
     header = data.file.header
     return {
         "command": command, "init_from": settings.init_from, "seed": settings.seed_everything,
-        "backbone": settings.model.backbone.class_path,
+        "backbone": settings.model.backbone.class_path, "backbone_file": backbone_file,
         "data": {"file": str(data.file.path), "dataset": header.dataset, "source": header.source,
                  "protocol": data.protocol, "layout": data.layout.name,
                  "num_classes": data.num_classes,
                  "clips": {part: len(clips) for part, clips in data.parts.items()},
                  "validation": data.validation,
                  "corruption": None if data.corrupt is None else asdict(data.corrupt)}}
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's, which counts epochs from 0, counting from 1 as records do."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        last = self.trainer.max_epochs
+        of = "" if last in (None, -1) else f"/{last}"
+        return f"{f'Epoch {current_epoch + 1}{of}':{len(self.validation_description)}}"
 
 
 def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
@@ -90,7 +110,7 @@ def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
         UserError: Settings that do not fit each other or this machine.
     """
     if config["enable_progress_bar"] is not False:
-        callbacks = [*callbacks, RichProgressBar(leave=False)]
+        callbacks = [*callbacks, ProgressBar(leave=False)]
     try:
         return Trainer(**{**config, "callbacks": callbacks, "logger": False,
                           "enable_checkpointing": checkpointing,

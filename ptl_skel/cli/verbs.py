@@ -6,6 +6,7 @@ Adding a verb: 1. write ``main(args) -> int | None`` in a module of its own, wit
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -80,7 +81,10 @@ def _dispatch(args: Sequence[str]) -> int | None:
         return 0
     name, *rest = args
     if name not in VERBS:
-        raise UserError(f"unknown verb {name!r}; `ptl-skel --help` lists them")
+        near = difflib.get_close_matches(name, [*VERBS, "train"], 1)
+        way_out = ("`ptl-skel --help` lists them" if not near else "`ptl-skel fit` trains"
+                   if near == ["train"] else f"did you mean `ptl-skel {near[0]}`?")
+        raise UserError(f"unknown verb {name!r}; {way_out}")
     return _function(VERBS[name])(rest)
 
 

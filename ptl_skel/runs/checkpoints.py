@@ -26,12 +26,13 @@ class Describe(Callback):
         config: All settings of the run except the checkpoint to resume from.
         layout: The joints of its data.
         class_names: The classes of its data.
+        backbone_file: The YAML file that the backbone was read from, if it was.
     """
 
     def __init__(self, config: Mapping[str, Any], layout: SkeletonLayout,
-                 class_names: Sequence[str]) -> None:
+                 class_names: Sequence[str], backbone_file: str | None = None) -> None:
         self.record = {"config": dict(config), "layout": layout.to_json(),
-                       "class_names": list(class_names)}
+                       "class_names": list(class_names), "backbone_file": backbone_file}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule,
                            checkpoint: dict[str, Any]) -> None:

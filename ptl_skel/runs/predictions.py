@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -38,6 +39,23 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             file, clip=np.array(predictions.clip), label=predictions.label,
             probabilities=predictions.probabilities,
             class_names=np.array(predictions.class_names))
+
+
+def write_table(path: Path, predictions: Predictions) -> None:
+    """Writes ``predictions.csv``: a line for each clip with its most probable class."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(("clip", "class", "probability"))
+        rows.writerows((clip, name, f"{probability:.4f}")
+                       for clip, name, probability in answers(predictions))
+
+
+def answers(predictions: Predictions) -> list[tuple[str, str, float]]:
+    """Of each clip its id, its most probable class, and the probability of that."""
+    best = predictions.probabilities.argmax(1)
+    return [(clip, predictions.class_names[number], float(probabilities[number]))
+            for clip, number, probabilities
+            in zip(predictions.clip, best, predictions.probabilities, strict=True)]
 
 
 def read_predictions(run: Path) -> Predictions:

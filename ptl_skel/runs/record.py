@@ -7,6 +7,7 @@
     checkpoints/      last.ckpt, and best.ckpt where there is validation
     result.json       what ran where, what it cost, how it ended, its metrics, scores of classes
     predictions.npz   class probabilities of each clip of the test
+    predictions.csv   of `ptl-skel predict`: the most probable class of each clip
     error.txt         the traceback of a run that failed
 
 A run whose training loss stopped being a number has the epoch of that, counted from 1, as

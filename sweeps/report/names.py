@@ -41,12 +41,18 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def name_arms(arms: Sequence[Settings]) -> list[tuple[str, str]]:
+def name_arms(arms: Sequence[Settings], files: Sequence[str | None] = (),
+              ) -> list[tuple[str, str]]:
     """Name of each arm, and what else differs between them in words.
 
-    The name is the backbone if that is unique for each arm, else all that differs.
+    The name is the backbone if that is unique for each arm, else all that differs. A backbone that
+    is not shipped is called by its file.
+
+    Args:
+        arms: Settings of each arm.
+        files: Of each arm the file of its backbone, None where that is not known.
     """
-    named, differing = _differing(arms)
+    named, differing = _differing(_with_files(arms, files) if files else arms)
     backbone = [key for key in differing if key.startswith(BACKBONE)]
     for keys in (backbone, differing):
         names = [_words(arm, keys) or str(arm.get(BACKBONE)) for arm in named]
@@ -55,6 +61,21 @@ def name_arms(arms: Sequence[Settings]) -> list[tuple[str, str]]:
             return [(name, _words(arm, rest)) for name, arm in zip(names, named, strict=True)]
     return [(name if names.count(name) == 1 else f"{name} #{number}", "")
             for number, name in enumerate(names, 1)]
+
+
+def _with_files(arms: Sequence[Settings], files: Sequence[str | None]) -> list[Settings]:
+    """The arms, with own backbones by the names of their files where these are unambiguous."""
+    shipped = {name for name, _ in _shipped(SHIPPED[BACKBONE], BACKBONE)}
+    stems = [None if file is None else PurePath(file).stem.replace(".", "_") for file in files]
+    parts = [_part(arm, BACKBONE) for arm in arms]
+    contents: dict[str, list[Settings]] = {}
+    for stem, part in zip(stems, parts, strict=True):
+        if stem is not None and part not in contents.setdefault(stem, []):
+            contents[stem].append(part)
+    return [arm if stem is None or stem in shipped or len(contents[stem]) > 1
+            else {key: stem if key == BACKBONE else value for key, value in arm.items()
+                  if key not in part or key == BACKBONE}
+            for arm, stem, part in zip(arms, stems, parts, strict=True)]
 
 
 def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:

@@ -30,6 +30,7 @@ class Run:
     Attributes:
         folder: Of the run.
         settings: What makes its arm.
+        backbone_file: The YAML file that its backbone was read from; None where it is not known.
         seed: Its seed.
         dataset: Name of its data set.
         protocol: Name of its split; with folds, of its fold.
@@ -55,6 +56,7 @@ class Run:
 
     folder: Path
     settings: Settings
+    backbone_file: str | None
     seed: int
     dataset: str
     protocol: str
@@ -188,7 +190,9 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
-    names = name_arms([group[0].settings for group in groups.values()])
+    names = name_arms([group[0].settings for group in groups.values()],
+                      [next((run.backbone_file for run in group if run.backbone_file), None)
+                       for group in groups.values()])
     arms = [_arm(name, unnamed, group)
             for (name, unnamed), group in zip(names, groups.values(), strict=True)]
     with_test = [arm for arm in arms if arm.runs]
@@ -295,7 +299,8 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
     top1, mean_class = (float(result["metrics"][f"test/{name}"] if status == "tested" else "nan")
                         for name in ("top1", "mean_class"))
     return Run(
-        folder, settings, int(result["seed"]), str(data["dataset"]), str(data["protocol"]), status,
+        folder, settings, result.get("backbone_file"), int(result["seed"]), str(data["dataset"]),
+        str(data["protocol"]), status,
         str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
         float(model["gmacs"]), float(model["latency_ms"]),
         f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),

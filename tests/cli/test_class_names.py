@@ -1,5 +1,6 @@
 """Classes go by name: a model meets files that list them in another order, or only some of them."""
 
+import csv
 import functools
 import json
 from pathlib import Path
@@ -63,6 +64,19 @@ class TestCheckpoint:
         assert found.class_names == CLASSES
         assert [CLASSES[label] for label in found.label] == [
             clip.rsplit(" ", 2)[0] for clip in found.clip]
+
+    def test_predictions_are_a_table_as_well(self, best, tiny_file, capsys):
+        main(["predict", "--ckpt_path", best, "--data.file", str(tiny_file), "--run_dir", "run",
+              *QUIET])
+        found = read_predictions(Path("run"))
+        with Path("run/predictions.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        assert rows == [["clip", "class", "probability"]] + [
+            [clip, CLASSES[one.argmax()], f"{one.max():.4f}"]
+            for clip, one in zip(found.clip, found.probabilities, strict=True)]
+        printed = capsys.readouterr().out
+        assert all(word in printed for word in (*rows[0], *rows[1], *rows[10], "and 14 more"))
+        assert rows[11][0] not in printed
 
     def test_training_goes_on_with_the_classes_of_the_checkpoint(self, finished_run, tmp_path):
         file = reordered(tmp_path / "other.h5", CLASSES[::-1])

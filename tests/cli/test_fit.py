@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from commandline import QUIET, curve, same_weights, weights
+from rich.progress import Progress
 from stopping import LastEpochs
 from tiny import CONFIG, tiny_clips, write_clips
 
@@ -31,6 +32,35 @@ class TestFit:
         results = read_result(Path("other")), read_result(finished_run)
         assert [result["seed"] for result in results] == [1, 0]
         assert results[0]["data"] == results[1]["data"]
+
+    def test_epochs_are_counted_from_1(self, tiny_file, tiny_config, monkeypatch):
+        shown = []
+        for name in ("add_task", "reset"):
+            original = getattr(Progress, name)
+
+            def note(self, *args, original=original, **kwargs):
+                shown.extend(word for word in (*args, *kwargs.values()) if isinstance(word, str))
+                return original(self, *args, **kwargs)
+            monkeypatch.setattr(Progress, name, note)
+        main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir",
+              "run", "--trainer.enable_progress_bar", "true"])
+        epochs = [text.strip() for text in shown if text.startswith("Epoch")]
+        assert epochs == ["Epoch 1/2", "Epoch 2/2"]
+
+    def test_the_file_of_its_backbone_is_recorded(self, fit):
+        """Unless flags change what is in it; also of a run that continues, and of its test."""
+        fit("--run_dir", "given")
+        Path("own.yaml").write_text(yaml.safe_dump(CONFIG["model"]["backbone"]))
+        fit("--model.backbone", "own.yaml", "--run_dir", "run", "--trainer.max_epochs", "1")
+        fit("--model.backbone", "own.yaml", "--model.backbone.init_args.stem_width", "8",
+            "--run_dir", "changed")
+        Path("own.yaml").unlink()
+        last = "run/checkpoints/last.ckpt"
+        main(["fit", "--ckpt_path", last, "--trainer.max_epochs", "2"])
+        main(["test", "--ckpt_path", last, *QUIET])
+        assert {folder: read_result(Path(folder))["backbone_file"]
+                for folder in ("given", "run", "run/test", "changed")} == {
+            "given": None, "run": "own.yaml", "run/test": "own.yaml", "changed": None}
 
     def test_a_folder_that_is_taken_gets_a_number(self, fit):
         for _ in range(3):

@@ -55,6 +55,13 @@ class TestMistakes:
         (["--model.backbone", "backbone/absent.yaml"],
          "--model.backbone backbone/absent.yaml does not exist; shipped are backbone/c3d_light"),
         (["--model.backbone=backbone/redcued.yaml"], "did you mean backbone/reduced.yaml"),
+        (["--model.backbone", "reduced"],
+         "--model.backbone reduced is not a YAML file; did you mean backbone/reduced.yaml?"),
+        (["--model.backbone=backbone/redcued"], "did you mean backbone/reduced.yaml or "),
+        (["--model.backbone", "own"], "did you mean own.yaml?"),
+        (["--model.backbone", "unheard"], "shipped are backbone/c3d_light"),
+        (["--config", "penn_action"], "did you mean experiment/penn_action.yaml or "),
+        (["--data.camera", "sid"], "did you mean camera/side.yaml?"),
         (["--model.backbone.init_args.widths", "[4]"], "must have an entry for each stage"),
         (["--model.backbone.init_args.kernel", "[2, 3]"], "kernel sizes must be odd"),
         (["--model.backbone.init_args.stem_kernel", "[3]"], "stem_kernel"),
@@ -169,7 +176,16 @@ class TestMistakes:
         said = refusal(capsys, "fit", "--data.file", tiny_file)
         assert said.startswith("--model.backbone is missing: e.g. --model.backbone backbone/red")
         assert all(f"backbone/{name}.yaml" in said for name in BACKBONES)
-        assert "unknown verb 'fitt'" in refusal(capsys, "fitt")
+
+    @pytest.mark.parametrize(("verb", "said"), [
+        ("unheard", "unknown verb 'unheard'; `ptl-skel --help` lists them"),
+        ("trian", "unknown verb 'trian'; `ptl-skel fit` trains"),
+        ("fitt", "unknown verb 'fitt'; did you mean `ptl-skel fit`?"),
+        ("train", "`ptl-skel fit` trains"),
+        ("preproces", "did you mean `ptl-skel preprocess`?"),
+    ])
+    def test_a_verb_that_does_not_exist(self, capsys, verb, said):
+        assert said in refusal(capsys, verb)
 
     @pytest.mark.parametrize("verb", ["test", "validate", "predict"])
     def test_a_verb_without_a_checkpoint(self, capsys, verb):

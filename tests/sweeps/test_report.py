@@ -60,6 +60,26 @@ def report(*args: object) -> None:
     main(["report", *map(str, args)])
 
 
+@pytest.mark.parametrize(("files", "names"), [
+    (("nets/small.yaml", "nets/wide.v2.yaml"), ("small", "wide_v2")),
+    (("a/net.yaml", "b/net.yaml"), ("width=4", "width=8")),  # one name, two contents
+    ((None, "nets/wide.yaml"), ("Net", "wide")),  # an older record
+    (("mine/full3d.yaml", "mine/wide.yaml"), ("Net", "wide")),  # the name of another network
+])
+def test_own_backbones_are_called_by_their_files(
+        make_run: MakeRun, tmp_path: Path, files: tuple[str | None, str],
+        names: tuple[str, str]) -> None:
+    for number, (file, width) in enumerate(zip(files, (4, 8), strict=True)):
+        own = {"class_path": "mine.Net", "init_args": {"width": width}}
+        for seed in range(2):
+            run = make_run(f"{number}-{seed}", config=config_of(model__backbone=own), seed=seed)
+            edit_result(run, lambda result, file=file: result.update(backbone_file=file))
+    report(tmp_path / "runs", "--baseline", names[1])
+    with (tmp_path / "runs/report/arms.csv").open(newline="") as stored:
+        assert {row["arm"] for row in csv.DictReader(stored)} == set(names)
+
+
+
 def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     with pytest.raises(SystemExit) as exit_info:
         report(*args)
