@@ -56,3 +56,16 @@ def read_slowly(content, columns=range(12)):
             bodies.append(Body(body_id, joints))
         frames.append(bodies)
     return frames
+
+
+NAME = "S001C001P001R001A001"
+CONTENT = file_text([[body(at=(t / 10, 0, 3))] for t in range(3)])
+
+
+def write(root, *names, content=CONTENT):
+    """Writes files of these names and of one content below a folder, which it returns."""
+    for name in names:
+        path = root / f"{name}.skeleton"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root

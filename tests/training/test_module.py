@@ -128,14 +128,7 @@ class TestClipPredictions:
         assert predictions.gather()[2].dtype == torch.float32
 
     def test_processes_join_their_clips(self, tmp_path):
-        context = multiprocessing.get_context("fork")
-        processes = [context.Process(target=predict_share, args=(rank, tmp_path))
-                     for rank in range(2)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(300)
-            assert process.exitcode == 0
+        in_two_processes(predict_share, tmp_path)
         for rank in range(2):
             clip, label, probabilities = torch.load(tmp_path / str(rank))
             assert clip.tolist() == list(range(5))
@@ -145,6 +138,17 @@ class TestClipPredictions:
 
 def logits_of(clip):
     return torch.stack([clip, clip.square() % 5, 3 - clip], 1).float()
+
+
+def in_two_processes(work, folder):
+    """Runs ``work(rank, folder)`` in two processes."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=work, args=(rank, folder)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+        assert process.exitcode == 0
 
 
 def predict_share(rank, folder):
@@ -459,14 +463,7 @@ class TestClassifier:
                 if weight.stride() != weight.grad.stride()] == []
 
     def test_processes_train_without_a_warning(self, tmp_path):
-        context = multiprocessing.get_context("fork")
-        processes = [context.Process(target=train_share, args=(rank, tmp_path))
-                     for rank in range(2)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(300)
-            assert process.exitcode == 0
+        in_two_processes(train_share, tmp_path)
         assert [torch.load(tmp_path / str(rank)) for rank in range(2)] == [[], []]
 
     @pytest.mark.parametrize(("arguments", "message"), [

@@ -12,24 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from skeleton_files import body, file_text
+from skeleton_files import CONTENT, NAME, body, file_text, write
 
 from preprocessing.__main__ import main
 from preprocessing.datasets.ntu.facts import MISSING_SAMPLES, OFFICIAL_COUNTS, TRAIN_SUBJECTS_120
 from preprocessing.datasets.ntu.protocols import complete, find_edition, parse_name
 from preprocessing.datasets.ntu.source import NtuSource
 from ptl_skel.storage import KeypointFile, valid_clip
-
-NAME = "S001C001P001R001A001"
-CONTENT = file_text([[body(at=(t / 10, 0, 3))] for t in range(3)])
-
-
-def write(root, *names, content=CONTENT):
-    for name in names:
-        path = root / f"{name}.skeleton"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
 
 
 def there(source):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from skeleton_files import body, file_text
+from skeleton_files import CONTENT, NAME, body, file_text, write
 
 from preprocessing.__main__ import main
 from preprocessing.core import runner
@@ -17,17 +17,6 @@ from preprocessing.datasets.ntu.files import SkeletonFiles
 from preprocessing.datasets.ntu.source import NtuSource
 from preprocessing.datasets.ntu.text import MAX_BYTES
 from ptl_skel.storage import KeypointFile
-
-NAME = "S001C001P001R001A001"
-CONTENT = file_text([[body(at=(t / 10, 0, 3))] for t in range(3)])
-
-
-def write(root, *names, content=CONTENT):
-    for name in names:
-        path = root / f"{name}.skeleton"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return root
 
 
 def archive(path, members, method=zipfile.ZIP_DEFLATED):
