@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ptl_skel.errors import MissingFileError, UserError
 
 _KINDS = "biufSU"  # booleans, integers, floats, texts
+_VERSION = 1  # of what describes an array; NumPy has written no other
 
 
 class _Dtype:
@@ -40,7 +41,9 @@ class _Array:
         self.array: NDArray[Any] = np.empty(0)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, is_fortran, data = state
+        version, shape, dtype, is_fortran, data = state
+        if version != _VERSION:
+            raise pickle.UnpicklingError(f"arrays of the version {version} are not known")
         self.array = _array(data, dtype, shape, "F" if is_fortran else "C")
 
 

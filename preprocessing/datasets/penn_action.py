@@ -8,6 +8,8 @@ Reference:
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,7 +22,7 @@ from ptl_skel.errors import MissingFileError
 from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import Clip, Header
 
-from ..core.files import read_bytes
+from ..core.files import MAX_BYTES, read_bytes
 from ..core.source import Unusable
 
 CLASS_NAMES = (
@@ -30,6 +32,7 @@ CLASS_NAMES = (
 )
 _NUM_JOINTS = LAYOUTS["penn13"].num_joints
 _NAMES = ("action", "train", "dimensions", "visibility", "x", "y")
+_COMPRESSED = 15  # the kind of a part of a .mat file
 _OCCLUDED = 0.5
 _CORNER = 2.0
 """Invisible joints nearer to the corner than this many pixels were not annotated. The largest
@@ -104,6 +107,7 @@ class PennActionSource:
 
     def _load(self, key: str) -> dict[str, Any]:
         data = read_bytes(self.root / f"{key}.mat")
+        _check_sums(data)
         try:
             # The stubs know only paths.
             content = loadmat(io.BytesIO(data), variable_names=_NAMES)  # type: ignore[arg-type]
@@ -118,6 +122,34 @@ class PennActionSource:
                 or not np.isfinite(dimensions.ravel()[:2]).all()):
             raise Unusable("`dimensions` does not give height and width")
         return content
+
+
+def _check_sums(data: bytes) -> None:
+    """Checks that a .mat file is compressed, and its sums: damaged numbers can crash SciPy.
+
+    Two parts of real files lack their ends, and with them their sums; what they hold is whole.
+
+    Raises:
+        Unusable: It is not, or a part of it is damaged.
+    """
+    tag = {b"IM": "<II", b"MI": ">II"}.get(data[126:128])
+    if tag is None:
+        raise Unusable("it is not a .mat file of version 5")
+    at = 128
+    while at < len(data):
+        try:
+            kind, size = struct.unpack_from(tag, data, at)
+            part = zlib.decompressobj()
+            if kind == _COMPRESSED:
+                part.decompress(data[at + 8 : at + 8 + size], MAX_BYTES)
+        except (struct.error, zlib.error) as error:
+            raise Unusable(f"it is damaged ({error})") from error
+        if kind != _COMPRESSED:
+            raise Unusable("it is not compressed, as the files of Penn Action are; with SciPy, "
+                           "`savemat(..., do_compression=True)` writes such files")
+        if part.unconsumed_tail:
+            raise Unusable(f"it holds more than the {MAX_BYTES:,} bytes that a clip can take")
+        at += 8 + size
 
 
 def _are_numbers(values: Any) -> TypeGuard[NDArray[Any]]:

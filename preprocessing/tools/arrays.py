@@ -101,7 +101,7 @@ def read_npz(path: Path) -> Poses:
     """
     file = io.BytesIO(read_bytes(path))
     arrays = ({"keypoints": read_npy(file, path.name)} if path.suffix.lower() == ".npy" else
-              _open(file, ("keypoints", "scores", "height", "width")))
+              _open(file, ("keypoints", "scores", "height", "width", "label")))
     if "keypoints" not in arrays:
         raise Unusable("it has no array `keypoints`" + _others(path))
     keypoints = arrays["keypoints"]

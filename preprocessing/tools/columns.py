@@ -68,8 +68,10 @@ def read_header(lines: Sequence[Sequence[str]]) -> Columns:
     if "bodyparts" in rows and "coords" in rows:
         parts, axes = (lines[rows[name]] for name in ("bodyparts", "coords"))
         owners = lines[rows["individuals"]] if "individuals" in rows else [""] * len(parts)
+        if not len(parts) == len(axes) == len(owners):
+            raise Unusable("the lines of its header have different numbers of values")
         found = {(owner.strip(), part.strip(), _AXES.get(axis.strip().lower(), "")): i
-                 for i, (owner, part, axis) in enumerate(zip(owners, parts, axes, strict=False))
+                 for i, (owner, part, axis) in enumerate(zip(owners, parts, axes, strict=True))
                  if i and owner.strip() != "single"}  # what DeepLabCut finds once in a frame
         return _columns(found, {"frame": 0}, sum(name in rows for name in _HEADER))
     names = [name.strip() for name in lines[0]] if lines else []

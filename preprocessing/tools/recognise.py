@@ -76,7 +76,7 @@ def _source_of(path: Path) -> str:
              ".npz": _of_archive, ".zip": _of_archive}
     try:
         return reads[suffix](path) if suffix in reads else _SUFFIXES.get(suffix, "")
-    except Unusable:
+    except (Unusable, csv.Error):
         return ""
 
 
@@ -122,7 +122,7 @@ def _of_text(path: Path) -> str:
 
 def _of_npy(path: Path) -> str:
     array = read_npy(io.BytesIO(read_bytes(path)), path.name)
-    if array.dtype.kind not in "iuf" or not array.size:
+    if array.dtype.kind not in "iuf" or not array.ndim or not array.size:
         return ""
     is_row = array.shape[-1] in ROWS and array.ndim <= 2
     finite = array[..., :2][np.isfinite(array[..., :2])]

@@ -57,7 +57,7 @@ def label_file() -> bytes:
     raw = io.BytesIO()
     savemat(raw, {"action": "squat", "train": 1, "dimensions": [120, 160, 99],
                   "visibility": np.ones((99, 13)), "x": np.full((99, 13), 30.0),
-                  "y": np.full((99, 13), 40.0)})
+                  "y": np.full((99, 13), 40.0)}, do_compression=True)
     return raw.getvalue()
 
 

@@ -1,17 +1,45 @@
-"""The short form of the benchmark `fuzz`: mutated inputs are read or refused."""
+"""The short form of the benchmark `fuzz`: mutated inputs are refused, or read rightly."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
-from benchmarks.fuzz import formats, fuzz
+from fuzz import fuzz, read, try_input
+from fuzz_inputs import formats
+from fuzz_parsers import compare
 
 FORMATS = formats()
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_mutated_inputs_are_read_or_refused(name, tmp_path):
+def test_mutated_inputs_are_refused_or_read_rightly(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        good, bad = fuzz(name, FORMATS[name], 60, 0, tmp_path / "failures")
-    assert bad == 0
-    assert 0 < good < 60
+        found = fuzz(name, FORMATS[name], range(60), 0, tmp_path / "failures")
+    assert found["failed"] == 0, "\n".join(map(str, (tmp_path / "failures").iterdir()))
+    assert 0 < found["read"] < 60
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_unchanged_inputs_are_read_rightly(name, tmp_path):
+    given = FORMATS[name]
+    path = tmp_path / given.name
+    path.write_bytes(given.dump(given.content) if given.dump else given.content.encode())
+    assert try_input(given, path) == "read"
+
+
+def test_a_file_that_is_read_wrongly_fails(tmp_path):
+    given = FORMATS["COCO results"]
+    path = tmp_path / given.name
+    path.write_bytes(given.dump(given.content))
+    header, (clip,) = read(given, path)
+    parsed = given.parse(path)
+    assert compare([clip], header, parsed) == ""
+    moved, hidden = clip.keypoints.copy(), clip.scores.copy()
+    moved[0, 1, 3, 0] += 0.1
+    hidden[0, 1, 3] = 0
+    for wrong in (replace(clip, keypoints=moved), replace(clip, scores=hidden),
+                  replace(clip, keypoints=clip.keypoints[:, ::-1]),
+                  replace(clip, keypoints=clip.keypoints[:, :2], scores=clip.scores[:, :2]),
+                  replace(clip, keypoints=clip.keypoints[..., ::-1]), replace(clip, id="two")):
+        assert compare([wrong], header, parsed)

@@ -131,7 +131,8 @@ def _write_data_sets():
                                              "score": [0.5] * 18}]} for i in range(12)]})
     savemat("labels_mat/0001.mat", {
         "action": "squat", "train": 1, "dimensions": [480, 640, 12],
-        "visibility": np.ones((12, 13)), "x": POSES[0, :, :13, 0], "y": POSES[0, :, :13, 1]})
+        "visibility": np.ones((12, 13)), "x": POSES[0, :, :13, 0], "y": POSES[0, :, :13, 1]},
+        do_compression=True)
 
 
 @pytest.mark.parametrize("command", FORMATS)

@@ -33,7 +33,7 @@ def archive(folder):
 def penn_action(folder):
     savemat(folder / "0001.mat", {"action": "squat", "train": 1, "dimensions": [480, 640, 3],
                                   "visibility": np.ones((3, 13)), "x": np.full((3, 13), 30.0),
-                                  "y": np.full((3, 13), 40.0)})
+                                  "y": np.full((3, 13), 40.0)}, do_compression=True)
 
 
 def pyskl(folder):

@@ -23,7 +23,7 @@ def label(frames=3, **changes):
 
 def put(folder: Path, name: str, content) -> Path:
     raw = io.BytesIO()
-    savemat(raw, content)
+    savemat(raw, content, do_compression=True)
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.mat").write_bytes(raw.getvalue())
     return folder
@@ -91,7 +91,7 @@ def test_flawed_files_are_refused(tmp_path, changes, message):
 def test_truncated_files_are_refused(tmp_path, keep):
     path = put(tmp_path, "0001", label()) / "0001.mat"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"cannot be read as a \.mat file|is missing"):
+    with pytest.raises(ValueError, match=r" a \.mat file|is missing|is damaged|bytes"):
         PennActionSource(tmp_path).read("0001")
 
 
