@@ -33,8 +33,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fuzz_compare import compare
 from fuzz_inputs import Format, formats
-from fuzz_parsers import compare
 
 from preprocessing.core.plausibility import check_clip
 from preprocessing.core.source import Unusable

@@ -16,6 +16,7 @@ from typing import Any
 import fuzz_parsers as parsers
 import h5py
 import numpy as np
+from fuzz_compare import Parsed
 from fuzz_parsers import SIZE, Parse
 from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
@@ -89,7 +90,7 @@ def formats(shared: Path | None = None) -> dict[str, Format]:
                for frame in range(3)]
     arrays = functools.partial(Format, odd=tuple(ODD_IN_ARRAYS))
     table = functools.partial(WideSource, frame_size=SIZE)
-    clips = {clip: parsers.Parsed([(frame, np.reshape(flats[frame], (17, 3)))
+    clips = {clip: Parsed([(frame, np.reshape(flats[frame], (17, 3)))
                                    for frame in range(3)]) for clip in ("one", "two")}
     return {
         "COCO results": _json("one.json", results, CocoSource, parsers.parse_coco),

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from fuzz import fuzz, read, try_input
+from fuzz_compare import compare
 from fuzz_inputs import formats
-from fuzz_parsers import compare
 
 FORMATS = formats()
 
