@@ -26,6 +26,8 @@ _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
 _OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides exchanged
 _CROWD = 9  # persons
+EXCHANGED = "height and width are exchanged"
+"""How the reason ends for which such a clip is skipped."""
 _PERCENT = 100  # as some tools give scores
 _EMPTY, _LONG = 0.1, 50  # share of frames that show somebody, in clips of so many frames
 
@@ -132,12 +134,28 @@ def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> None:
                        f"in -{_SHARE} to {_SHARE}; multiply x by the width of the frame and y by "
                        "the height")
     height, width = frame_size
-    outside, exchanged = (((places < 0) | (places > size)).any(1).mean()
-                          for size in ((width, height), (height, width)))
+    outside, exchanged = _shares_outside(places, frame_size)
     if outside > _OUTSIDE and exchanged < _INSIDE:
         raise Unusable(f"{outside:.0%} of its joints lie outside the frame of height {height} and "
                        f"width {width}, but would lie inside one of height {width} and width "
-                       f"{height}: height and width are exchanged")
+                       f"{height}: {EXCHANGED}")
+
+
+def fits_only_as_given(clip: Clip) -> bool:
+    """Whether a clip shows that the sides of its frame are not exchanged."""
+    places = clip.keypoints[(clip.scores > 0) & np.isfinite(clip.keypoints).all(-1)]
+    places = places[places.any(1)].astype(np.float64)
+    if not len(places):
+        return False
+    outside, exchanged = _shares_outside(places, clip.frame_size)
+    return outside < _INSIDE and exchanged > _OUTSIDE
+
+
+def _shares_outside(places: Floats, frame_size: tuple[int, int]) -> tuple[float, float]:
+    """Share of joints ``(N, 2)`` outside the frame, and outside one with its sides exchanged."""
+    outside, exchanged = (float(((places < 0) | (places > size)).any(1).mean())
+                          for size in (frame_size[::-1], frame_size))
+    return outside, exchanged
 
 
 def check_metres(places: Floats) -> None:

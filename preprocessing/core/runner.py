@@ -25,11 +25,13 @@ from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, ClipWriter, KeypointFile, UpToDate
 
 from .files import fingerprint
-from .plausibility import check_clip
+from .plausibility import EXCHANGED, check_clip, fits_only_as_given
 from .source import LeftOut, Source, Unusable
 
 _SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger
+_SOME, _MANY = 0.02, 0.1  # of all clips, and of those that show which side is which
+_ASKED = 100  # clips that are read again to find that out
 _NUMBER = re.compile(r"\d+")
 
 
@@ -98,6 +100,7 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chun
                 with _writing(out):
                     _store(writer, key, outcome)
                 progress.advance(task)
+        _check_sides(source, writer)
         ids = [clip["id"] for clip in writer.index]
         splits, unknown = _known_clips(source.splits(ids), {*ids, *writer.skipped})
         with _writing(out):
@@ -125,6 +128,29 @@ def _writing(out: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or out} cannot be written: {error.strerror or error}; "
                         "what is finished is kept, so the same command resumes from there"
                         ) from error
+
+
+def _check_sides(source: Source, writer: ClipWriter) -> None:
+    """Checks that the sides of the frame are not exchanged in all clips, of which some still fit.
+
+    Raises:
+        UserError: They are, or videos of both orientations have the same size. What was read is
+            removed: with another size it is of no use.
+    """
+    exchanged = sum(reason.endswith(EXCHANGED) for reason in writer.skipped.values())
+    if not exchanged or exchanged < _SOME * writer.num_inputs:
+        return
+    keys = [key for key in source.keys() if key not in writer.skipped]  # noqa: SIM118
+    asked = [_read(source, key) for key in keys[:: max(1, len(keys) // _ASKED)]]
+    fits = [fits_only_as_given(clip) for found in asked if isinstance(found, list)
+            for clip in found]
+    contradicting = len(keys) * sum(fits) / max(1, len(fits))
+    if exchanged >= _MANY * (exchanged + contradicting):
+        writer.discard()
+        raise UserError(
+            f"{exchanged:,} of {writer.num_inputs:,} clips do not fit in their frames, but would "
+            "if height and width were exchanged. --frame_size is HEIGHT WIDTH, and so are sizes "
+            "in the input; read videos of the other orientation separately, with their own size")
 
 
 def _added_splits(out: Path) -> list[str]:

@@ -84,7 +84,7 @@ class ClipWriter:
         self._job = hashlib.sha256(fingerprint.encode()).hexdigest() if job is not None else ""
         if self.path.exists() and not overwrite:
             if self._job and _job_of(self.path) == self._job:
-                self._discard()  # left over if the process was killed while it tidied up
+                self.discard()  # left over if the process was killed while it tidied up
                 raise UpToDate(f"{self.path} is complete, and made from the same input with the "
                                "same options: nothing to do; --overwrite makes it again")
             raise FileTakenError(f"{self.path} exists; give another --out, or --overwrite")
@@ -93,7 +93,7 @@ class ClipWriter:
             if not overwrite:
                 raise FileTakenError(f"{self._partial} holds the unfinished work of another job; "
                                      "remove it, give another --out, or --overwrite")
-            self._discard()
+            self.discard()
         self._partial.mkdir(parents=True, exist_ok=True)
         if not started.exists():
             for name in ("keypoints", "scores", "journal"):
@@ -113,7 +113,7 @@ class ClipWriter:
             raise FileTakenError(f"another process is writing {self.path}; wait for it, or give "
                                  "another --out") from error
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         """Removes the unfinished work; the job first, so that a rest is not taken for work."""
         (self._partial / "job.json").unlink(missing_ok=True)
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -219,7 +219,7 @@ class ClipWriter:
             OSError: The disk is full. What was added is kept.
         """
         if not self.index:
-            self._discard()  # there is nothing to keep
+            self.discard()  # there is nothing to keep
             reasons = sorted(set(self.skipped.values()))[:3]
             raise UserError(f"{self.path} is not written, no usable clip was found: "
                              + ("; ".join(reasons) or "no input"))
@@ -241,7 +241,7 @@ class ClipWriter:
             if isinstance(error, RuntimeError) and number:  # a full disk when h5py closes a file
                 raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
             raise
-        self._discard()
+        self.discard()
 
     def _resolve(self, splits: Mapping[str, Mapping[str, Iterable[str]]]) -> Splits:
         position = {clip["id"]: i for i, clip in enumerate(self.index)}
