@@ -57,7 +57,7 @@ def run(source: Source, out: Path, *, workers: int | None = None,
         source: Where the clips come from.
         out: The HDF5 file to write.
         workers: Processes that read; 0 or 1 reads in this one, None takes one per CPU.
-        overwrite: Replace an existing `out`.
+        overwrite: Replace an existing `out`, unless splits were added to it.
         chunk: Inputs that a worker reads before it sends them. More even out long and short ones,
             fewer bound the memory; 1 where each takes long.
 
@@ -84,7 +84,8 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chun
     job = {**source.options, "files": fingerprint(source.files), "keys": _digest(keys)}
     if out.exists() and any(path.name == out.name and path.samefile(out) for path in source.files):
         raise UserError(f"--out {out} is a file of the input; give another name")
-    added = _added_splits(out)
+    if overwrite:
+        _check_added_splits(out)
     with _writing(out):
         writer = ClipWriter(out, source.header, job, overwrite=overwrite)
     with writer:
@@ -107,9 +108,6 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chun
             writer.finish(splits)
     facts = {"skipped": _counted(writer.skipped), "repaired": _counted(writer.repaired),
              "flawed": f"{writer.num_lost:,} of {writer.num_inputs:,}"}
-    if added:
-        facts["splits of the replaced file, not kept"] = "\n".join(
-            [*added, "`ptl-skel split` makes them again"])
     if unknown:
         facts["unknown clips in splits, ignored"] = "\n".join(unknown)
     return {**facts, "time": f"{time.monotonic() - began:.1f} s"}
@@ -153,13 +151,21 @@ def _check_sides(source: Source, writer: ClipWriter) -> None:
             "in the input; read videos of the other orientation separately, with their own size")
 
 
-def _added_splits(out: Path) -> list[str]:
-    """What ``ptl-skel split`` has added to a file that is about to be replaced."""
+def _check_added_splits(out: Path) -> None:
+    """Checks that a file to be replaced has no split that ``ptl-skel split`` has added.
+
+    Raises:
+        UserError: It has one, which would be lost.
+    """
     try:
         how_split = KeypointFile(out).how_split
     except UserError:  # there is none, or it is not usable
-        return []
-    return [f"{name}: {how}" for name, how in how_split.items() if how]
+        return
+    added = ", ".join(f"{name} ({how})" for name, how in how_split.items() if how)
+    if added:
+        raise UserError(f"{out} has splits that `ptl-skel split` has added: {added}. Overwriting "
+                        "the file would lose them; give another --out, or remove the file and "
+                        "split the new one again")
 
 
 def _digest(keys: Sequence[str]) -> str:

@@ -124,14 +124,14 @@ def test_an_added_split_that_is_overwritten_is_reported(file, capsys):
     ptl_skel(["split", str(file), "--by", "subject"])
     again = ["pyskl", str(file.parent / "all.pkl"), "--labels", str(file.parent / "subjects.csv"),
              "--out", str(file), "--overwrite"]
-    capsys.readouterr()
-    assert main(again) == 0
-    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "splits of the replaced file, not kept" in said
-    assert "random0: random, by subject" in said
-    assert "random0" not in KeypointFile(file).splits
-    assert main(again) == 0
-    assert "not kept" not in capsys.readouterr().out
+    before = file.read_bytes()
+    assert main(again) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "random0 (random, by subject, fractions 0.5 0.2 0.3, seed 0)" in said
+    assert "give another --out, or remove the file" in said
+    assert file.read_bytes() == before
+    file.unlink()
+    assert main(again) == main(again) == 0  # what came with the input is made again
 
 
 def test_a_split_by_class_and_seed(file):
