@@ -120,14 +120,14 @@ def test_a_split_by_subject(file, capsys):
     assert "split random0" in capsys.readouterr().out
 
 
-def test_an_added_split_that_is_overwritten_is_reported(file, capsys):
+def test_a_file_with_an_added_split_is_not_overwritten(file, capsys):
     ptl_skel(["split", str(file), "--by", "subject"])
     again = ["pyskl", str(file.parent / "all.pkl"), "--labels", str(file.parent / "subjects.csv"),
              "--out", str(file), "--overwrite"]
     before = file.read_bytes()
     assert main(again) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "random0 (random, by subject, fractions 0.5 0.2 0.3, seed 0)" in said
+    assert "random0 (random, by subject, fractions 0.8 0.2, seed 0)" in said
     assert "give another --out, or remove the file" in said
     assert file.read_bytes() == before
     file.unlink()
