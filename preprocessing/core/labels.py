@@ -153,8 +153,14 @@ def read_labels(path: Path) -> dict[str, Row]:
     return found
 
 
+def _whole(text: str) -> str:
+    """An integer without the .0 that pandas adds where a value of the column is missing."""
+    digits = text.removesuffix(".0")
+    return digits if _is_number(digits) else text
+
+
 def _row(where: str, values: Mapping[str, str]) -> tuple[str, Row]:
-    split, subject = values.get("split", ""), values.get("subject", "")
+    split, subject = values.get("split", ""), _whole(values.get("subject", ""))
     if not values["clip"]:
         raise UserError(f"{where} names no clip")
     if split not in {"", *PARTS}:
@@ -163,4 +169,5 @@ def _row(where: str, values: Mapping[str, str]) -> tuple[str, Row]:
     if subject and not _is_number(subject):
         raise UserError(f"{where} has the subject {subject!r}, but it must be a number from 0 "
                         "to 999999999, or empty")
-    return values["clip"], Row(values.get("label", ""), split, int(subject) if subject else -1)
+    label = _whole(values.get("label", ""))
+    return values["clip"], Row(label, split, int(subject) if subject else -1)

@@ -11,11 +11,12 @@ from ptl_skel.errors import UserError
 from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout, name_joints
 
 USUAL_LAYOUTS: Mapping[int, str] = {
-    13: "penn13", 17: "coco17", 18: "openpose18", 24: "smpl24", 26: "halpe26", 33: "blazepose33",
+    17: "coco17", 18: "openpose18", 24: "smpl24", 26: "halpe26", 33: "blazepose33",
     59: "coco_hands59", 75: "holistic75", 133: "coco_wholebody133", 136: "halpe136"}
 """Number of joints -> layout, where only one is usual with that many; 17 in 2D only.
 
-With 15, 20, 21 and 25 joints there are several.
+With 15, 20, 21 and 25 joints there are several, and 13 are often those of ``coco17`` without eyes
+and ears, or without legs.
 """
 
 

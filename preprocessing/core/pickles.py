@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ptl_skel.errors import MissingFileError, UserError
 
 _KINDS = "biufSU"  # booleans, integers, floats, texts
-_VERSION = 1  # of what describes an array; NumPy has written no other
+_VERSION, _DTYPE_VERSION = 1, 3  # of what describes arrays and their types
 
 
 class _Dtype:
@@ -30,7 +30,9 @@ class _Dtype:
             raise pickle.UnpicklingError(f"arrays of type {code} are not loaded")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        if str(state[1]) == ">":
+        if state[0] != _DTYPE_VERSION or state[1] not in {"<", ">", "|", "="}:
+            raise pickle.UnpicklingError("the type of an array is damaged")
+        if state[1] == ">":
             self.dtype = self.dtype.newbyteorder(">")
 
 

@@ -25,10 +25,12 @@ _SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where jo
 _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
 _OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides exchanged
-_CROWD = 9  # persons
+_CROWD, _PAIR = 9, 2  # persons
 EXCHANGED = "height and width are exchanged"
 """How the reason ends for which such a clip is skipped."""
-_PERCENT = 100  # as some tools give scores
+_PERCENT = 100  # as some tools give scores, and a few coordinates
+_MUCH = 3  # times; a frame whose sides are longer is large beside percent
+_DEPTH, _PIXELS = 1.5, 50  # relative depths are smaller than that; x and y in metres, too
 _EMPTY, _LONG = 0.1, 50  # share of frames that show somebody, in clips of so many frames
 
 
@@ -83,10 +85,23 @@ def check_clip(clip: Clip) -> Clip:
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
             clip = _without(clip, far)
+        x, y = clip.keypoints[..., 0], clip.keypoints[..., 1]
+        marked = present & (x == y) & (x < 0)
+        if marked.any() and not marked[present].all():
+            present &= ~marked
+            notes.append(f"joints at the same negative x and y, as {x[marked][0]:g}, count as "
+                         f"missing: {marked.sum()}")
+            clip = _without(clip, marked)
+        if _are_percent(clip.keypoints[present], clip.frame_size):
+            notes.append("doubtful: all joints lie in 0 to 100; are they percent of the frame?")
         _check_pixels(clip.keypoints[present].astype(np.float64), clip.frame_size)
+    persons, frames = present.shape[:2]
+    if persons > max(frames, _PAIR):
+        notes.append(f"doubtful: it has {persons} persons in {frames} frames; the axes of an array "
+                     "must be (persons, frames, joints, coordinates)")
     seen = int(present.any((0, 2)).sum())
-    if present.shape[1] >= _LONG and seen < _EMPTY * present.shape[1]:
-        notes.append(f"doubtful: only {seen} of {present.shape[1]} frames show somebody")
+    if frames >= _LONG and seen < _EMPTY * frames:
+        notes.append(f"doubtful: only {seen} of {frames} frames show somebody")
     return replace(clip, repairs="; ".join(notes))
 
 
@@ -94,6 +109,12 @@ def _without(clip: Clip, far: NDArray[np.bool_]) -> Clip:
     """The clip with these joints as missing."""
     return replace(clip, scores=np.where(far, 0, clip.scores),
                    keypoints=np.where(far[..., None], 0, clip.keypoints))
+
+
+def _are_percent(places: Floats, frame_size: tuple[int, int]) -> bool:
+    """Whether visible joints ``(N, 2)`` use the range 0 to 100 and no more of a large frame."""
+    return bool(len(places) and min(frame_size) > _MUCH * _PERCENT and (places >= 0).all()
+                and (places <= _PERCENT).all() and (np.ptp(places, 0) > _PERCENT / 2).all())
 
 
 def check_scores(scores: Floats) -> str:
@@ -170,9 +191,13 @@ def check_metres(places: Floats) -> None:
     are_shares = (((x_and_y > -0.5) & (x_and_y < 1.5)).mean() >= _MOST
                   and (x_and_y >= 0).mean() >= _MOST and np.ptp(places[:, 1]) < 1)
     are_scores = bool(((third >= 0) & (third <= 1)).all())
-    if are_scores and (are_shares or np.abs(x_and_y).max() > 50):
+    if are_scores and (are_shares or np.abs(x_and_y).max() > _PIXELS):
         raise Unusable("its third values look like scores (0 to 1), not like metres; give x and y "
                        "as keypoints, and the scores separately")
-    if are_shares and (np.abs(third) < 1.5).mean() >= _MOST:
+    in_pixels = np.median(np.abs(x_and_y).max(1)) > _PIXELS
+    if in_pixels and (np.abs(third) < _DEPTH).mean() >= _MOST:
+        raise Unusable("its x and y are in pixels, but its third values are not: they look like a "
+                       "relative depth; give x and y without the depth")
+    if are_shares and (np.abs(third) < _DEPTH).mean() >= _MOST:
         raise Unusable("its coordinates are relative (shares of the frame, and a depth), not in "
                        "metres; give x and y in pixels, without the depth")

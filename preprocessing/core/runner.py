@@ -148,7 +148,7 @@ def _check_sides(source: Source, writer: ClipWriter) -> None:
         raise UserError(
             f"{exchanged:,} of {writer.num_inputs:,} clips do not fit in their frames, but would "
             "if height and width were exchanged. --frame_size is HEIGHT WIDTH, and so are sizes "
-            "in the input; read videos of the other orientation separately, with their own size")
+            "in the input; keypoints are x, y. Read videos of the other orientation separately")
 
 
 def _check_added_splits(out: Path) -> None:

@@ -28,6 +28,7 @@ from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import Clip, Floats, Header
 
 from ..core.files import MAX_BYTES, read_class_names
+from ..core.plausibility import check_counting
 from ..core.source import Unusable
 
 _PARTS = ("train", "test")
@@ -58,20 +59,22 @@ class CtrGcnSource:
         with _damage_reported(path):
             archive = zipfile.ZipFile(path)
         with archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
+            found = {name.removesuffix(".npy") for name in archive.namelist()}
             missing = [f"{axis}_{part}" for part in _PARTS for axis in "xy"
-                       if f"{axis}_{part}" not in names]
+                       if f"{axis}_{part}" not in found]
             if missing:
                 raise UserError(f"{path} has no array {missing[0]}; it is not an archive of "
-                                f"CTR-GCN, it has {', '.join(sorted(names)[:8])}")
+                                f"CTR-GCN, it has {', '.join(sorted(found)[:8])}")
             labels = {part: _read_labels(path, archive, part) for part in _PARTS}
         self._labels = {f"{part}_{row:06d}": (part, row, int(label))
                         for part, of_part in labels.items() for row, label in enumerate(of_part)}
         count = max((label for _, _, label in self._labels.values()), default=-1) + 1
+        names = tuple(map(str, range(count))) if classes is None else read_class_names(classes)
+        if classes is not None:
+            check_counting({label for _, _, label in self._labels.values()}, len(names), str(path))
         self.header = Header(
             dataset=path.stem, layout=get_layout("ntu25"),
-            class_names=(tuple(map(str, range(count))) if classes is None
-                         else read_class_names(classes)),
+            class_names=names,
             source=f"ctrgcn {path.name}", num_coordinates=3)
         self.files = (path,)
         self.options: Mapping[str, Any] = {}

@@ -100,7 +100,8 @@ class PysklSource:
             dtype="float16" if all(k.dtype == np.float16 for k in keypoints) else "float32",
         )
         if classes is not None:
-            labels = {a["label"] for a in annotations if isinstance(a.get("label"), int)}
+            labels = {int(a["label"]) for a in annotations
+                      if isinstance(a.get("label"), int | np.integer)}
             check_counting(labels, len(self.header.class_names), str(path))
         self.options: Mapping[str, Any] = {"parts": "/".join(files)}
 

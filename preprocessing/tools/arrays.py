@@ -2,13 +2,14 @@
 
 An NPY file holds `keypoints`; all other arrays of an NPZ file may be left out.
 
-=============  ==================================  ============================================
-``keypoints``  ``(M, T, V, 2)`` or ``(T, V, 2)``   x, y in pixels of the frame; or 3: metres
-``scores``     ``(M, T, V)`` or ``(T, V)``         0..1; without it 1, or 0 where all else is 0
-``label``      one text or integer                 used where there is no ``--labels``
-``height``     one integer                         of the frame, pixels; without both of them
-``width``      one integer                         ``--frame_size``
-=============  ==================================  ============================================
+===============  ================================  ============================================
+``keypoints``    ``(M, T, V, 2)``, ``(T, V, 2)``   x, y in pixels of the frame; or 3: metres
+``scores``       ``(M, T, V)``, ``(T, V)``         0..1; without it 1, or 0 where all else is 0
+``label``        one text or integer               used where there is no ``--labels``
+``height``       one integer                       of the frame, pixels; without both of them
+``width``        one integer                       ``--frame_size``
+``joint_names``  ``(V,)`` texts                    the layout follows from them
+===============  ================================  ============================================
 
 Persons keep their index where there are at most ``--max_persons`` of them.
 """
@@ -36,6 +37,8 @@ from .poses import Poses
 from .source import PoseSource
 from .tables import Part, find_parts, read_part
 
+_LAST_LETTER = 0x10FFFF  # of Unicode
+_ARRAYS = ("keypoints", "scores", "label", "height", "width", "joint_names")
 # Arrays in the archives of other tools, and what to do about these.
 OTHERS = {
     "x_train": "the archive of CTR-GCN, which `ptl-skel preprocess ctrgcn` reads",
@@ -101,7 +104,7 @@ def read_npz(path: Path) -> Poses:
     """
     file = io.BytesIO(read_bytes(path))
     arrays = ({"keypoints": read_npy(file, path.name)} if path.suffix.lower() == ".npy" else
-              _open(file, ("keypoints", "scores", "height", "width", "label")))
+              _open(file, _ARRAYS))
     if "keypoints" not in arrays:
         raise Unusable("it has no array `keypoints`" + _others(path))
     keypoints = arrays["keypoints"]
@@ -121,7 +124,8 @@ def read_npz(path: Path) -> Poses:
     check_axes(persons, frames)
     rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
     return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
-                 np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays))
+                 np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays),
+                 _joint_names(arrays, rows.shape[1]))
 
 
 def _others(path: Path) -> str:
@@ -138,6 +142,16 @@ def _frame_size(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
     if any(side.size != 1 or side.dtype.kind not in "iu" for side in sides):
         raise Unusable("`height` and `width` must be one integer each")
     return int(sides[0].item()), int(sides[1].item())
+
+
+def _joint_names(arrays: Mapping[str, NDArray[Any]], joints: int) -> tuple[str, ...]:
+    names = arrays.get("joint_names")
+    if names is None:
+        return ()
+    if names.shape != (joints,) or names.dtype.kind not in "US":
+        raise Unusable(f"`joint_names` must be {joints} texts")
+    return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name
+                 for name in names.tolist())
 
 
 def _label(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -192,5 +206,7 @@ def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
     values = stream.read()
     if dtype.hasobject or len(values) != math.prod(shape) * dtype.itemsize:
         raise Unusable(f"{name} does not hold what its header says, or holds objects")
+    if dtype.kind == "U" and (np.frombuffer(values, dtype.byteorder + "u4") > _LAST_LETTER).any():
+        raise Unusable(f"{name} holds texts that are damaged")
     array: NDArray[Any] = np.frombuffer(values, dtype)
     return array.reshape(shape, order="F" if in_fortran_order else "C")

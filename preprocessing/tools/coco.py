@@ -74,17 +74,19 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         """The persons in a file, or in the files of the frames."""
         found = PoseList()
         if isinstance(place, FrameFiles):
+            names: tuple[str, ...] = ()
             for frame, path in place:
-                for person in _dicts(_persons_of_frame(read_json(path)), "a list of persons"):
+                content = read_json(path)
+                names = names or _names_of(content)
+                for person in _dicts(_persons_of_frame(content), "a list of persons"):
                     found.add(frame, *_pose(person, self.num_joints), _person(person))
-            return found.finish(place.frames.tolist())
+            return found.finish(place.frames.tolist(), joint_names=names)
         content = read_json(place)
         if isinstance(content, dict) and "annotations" in content:
             return _read_annotations(content, self.num_joints)
-        names: tuple[str, ...] = ()
+        names = _names_of(content)
         content = _unwrap_predictions(_parse_frames(content))
         if isinstance(content, dict):
-            names = _names_of(content)
             content = _persons_by_image(content)
         elif isinstance(content, list) and content and all(isinstance(x, list) for x in content):
             content = [{"frame_id": i, "instances": frame} for i, frame in enumerate(content)]
@@ -211,15 +213,26 @@ def _count_images(path: Path) -> int:
                 for one in persons})
 
 
-def _names_of(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of the joints in COCO's ``categories`` or in MMPose's ``meta_info``, if any."""
+def _names_of(content: Any) -> tuple[str, ...]:
+    """The names of the joints in COCO's ``categories`` or in MMPose's ``meta_info``, if any.
+
+    Raises:
+        Unusable: Several categories name joints, and not the same ones.
+    """
+    if not isinstance(content, dict):
+        return ()
     categories, meta = content.get("categories"), content.get("meta_info")
-    names: Any = ()
-    if isinstance(categories, list) and categories and isinstance(categories[0], dict):
-        names = categories[0].get("keypoints", ())
-    elif isinstance(meta, dict) and isinstance(meta.get("keypoint_id2name"), dict):
-        names = list(meta["keypoint_id2name"].values())  # in the order of the joints
-    return tuple(map(str, names)) if isinstance(names, list) else ()
+    if isinstance(categories, list):
+        found = {tuple(map(str, one["keypoints"])) for one in categories if isinstance(one, dict)
+                 and isinstance(one.get("keypoints"), list) and one["keypoints"]}
+        if len(found) > 1:
+            raise Unusable("its `categories` name different joints; keep one of them")
+        return next(iter(found), ())
+    names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
+    if not isinstance(names, dict):
+        return ()
+    in_order = all(key.isascii() and key.isdecimal() for key in names)
+    return tuple(str(names[key]) for key in (sorted(names, key=int) if in_order else names))
 
 
 def _dicts(value: Any, what: str) -> list[Mapping[str, Any]]:
@@ -258,8 +271,25 @@ def _numbers_in_names(names: Sequence[str]) -> list[int]:
     columns = [column for column in zip(*groups, strict=True) if len(set(column)) > 1]
     if len(columns) < 2:
         return list(columns[0]) if columns else [numbers[-1] for numbers in groups]
-    order = {numbers: i for i, numbers in enumerate(sorted(set(zip(*columns, strict=True))))}
+    places = sorted(set(zip(*columns, strict=True)))
+    if _count_again(places):
+        raise Unusable(f"{names[0]!r} and {names[-1]!r} look like frames of several videos; a file "
+                       "must hold one clip")
+    order = {numbers: i for i, numbers in enumerate(places)}
     return [order[numbers] for numbers in zip(*columns, strict=True)]
+
+
+def _count_again(places: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the last number counts in steps of 1 from the same start for all that is before it.
+
+    So do the frames of videos; parts of a second of the time of day have larger steps.
+    """
+    runs: dict[tuple[int, ...], list[int]] = {}
+    for *head, last in places:
+        runs.setdefault(tuple(head), []).append(last)
+    first = min(run[0] for run in runs.values())
+    return len(runs) > 1 and all(len(run) > 1 and run == list(range(first, first + len(run)))
+                                 for run in runs.values())
 
 
 def _pose(person: Mapping[str, Any], num_joints: int | None) -> tuple[Floats, Floats | None]:

@@ -94,7 +94,8 @@ class MediapipeSource(PoseSource[Path | FrameFiles | Part]):
             raise Unusable("its coordinates are pixels, not shares of the frame as MediaPipe "
                            "writes them; read it with `ptl-skel preprocess tables` or `arrays`")
         height, width = self.frame_size or (1, 1)
-        return replace(poses, keypoints=shares * (width, height))
+        with np.errstate(over="ignore"):  # beyond all numbers is missing
+            return replace(poses, keypoints=shares * (width, height))
 
     def find_labels(self) -> Mapping[str, Row]:
         """What tables know about their clips."""

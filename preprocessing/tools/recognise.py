@@ -135,7 +135,7 @@ def _of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):  # damaged
         return ""
     if any(name.endswith(".skeleton") for name in names):
         return "ntu"

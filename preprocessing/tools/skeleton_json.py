@@ -135,5 +135,6 @@ class KineticsSource(_JsonSource):
                 scores = to_numbers(person.get("score"), "`score`")
                 if pose.ndim != 1 or pose.size % 2:
                     raise Unusable(f"frame {number} has a `pose` that is not a list x, y, ...")
-                found.add(number, pose.reshape(-1, 2) * (width, height), scores)
+                with np.errstate(over="ignore"):  # beyond all numbers is missing
+                    found.add(number, pose.reshape(-1, 2) * (width, height), scores)
         return found.finish(frames)

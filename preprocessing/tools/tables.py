@@ -66,8 +66,8 @@ def find_parts(root: Path, layout: SkeletonLayout | None) -> dict[str, Part | Un
     parts: dict[str, Part] = {}
     joints, scattered = set[str](), dict[str, Unusable]()
     for path in find_clips(root, ".csv").values():
-        for clip in _find(path, layout.joints if layout else (), parts, joints):
-            scattered[clip] = Unusable("its lines do not follow each other")
+        for clip, reason in _find(path, layout.joints if layout else (), parts, joints):
+            scattered[clip] = Unusable(reason)
     usable = {clip: part for clip, part in parts.items() if clip not in scattered}
     if not usable:
         raise UserError(f"{root} holds no clip whose lines follow each other")
@@ -122,11 +122,12 @@ def read_part(part: Part) -> Poses:
 
 
 def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
-          joints: set[str]) -> Iterator[str]:
+          joints: set[str]) -> Iterator[tuple[str, str]]:
     """Notes where the lines of each clip are and which joints they name.
 
     Yields:
-        Clips whose lines were interrupted by those of another one.
+        Clips whose lines are interrupted by those of another one, or may lack the first, and which
+        of the two it is.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a regular file")
@@ -139,19 +140,23 @@ def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
                                 "which score may be left out, but has: "
                                 f"{', '.join(columns)[:80] or 'nothing'}")
             clip_at, joint_at = columns.index("clip"), columns.index("joint")
-            start, current = file.tell(), None
+            start, current, is_flawed = file.tell(), None, False
             for cells in rows:
                 if len(cells) == len(columns):
                     if len(cells[joint_at]) <= _MAX_DIGITS:
                         joints.add(cells[joint_at].strip().removesuffix(".0"))
                     clip = cells[clip_at].strip()
                     if clip != current and clip in parts:
-                        yield clip
+                        yield clip, "its lines do not follow each other"
+                    if clip != current and is_flawed:
+                        yield clip, "the line before its first one is damaged, and may be of it"
                     parts.setdefault(clip, Part(path, columns, start, start, layout))
-                    current = clip
+                    current, is_flawed = clip, False
                 elif current is None:
                     raise UserError(f"{path} has {len(cells)} values for {len(columns)} columns "
                                     "in its first line")
+                else:
+                    is_flawed |= bool(cells)
                 start = parts[current].stop = file.tell()
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"{path} is not a CSV file in UTF-8: {error}") from error

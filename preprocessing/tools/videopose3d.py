@@ -71,9 +71,13 @@ class VideoPose3DSource(PoseSource[Place]):
                 keypoints.ndim != 3 or keypoints.shape[2] not in {2, 3} or not keypoints.size):
             raise Unusable(f"it is not an array (frames, joints, {archive.coordinates})")
         frames = np.arange(len(keypoints))
-        name = _LAYOUTS.get(archive.layout) if keypoints.shape[1] == 17 else None
+        name = _LAYOUTS.get(archive.layout, archive.layout)
+        if name and self.layout is None and name not in LAYOUTS:
+            raise Unusable(f"its `layout_name` {name!r} is not a built-in layout; name one with "
+                           "--layout")
+        is_known = name in LAYOUTS and LAYOUTS[name].num_joints == keypoints.shape[1]
         return Poses(keypoints, np.ones(keypoints.shape[:2]), frames, np.zeros_like(frames), frames,
-                     archive.sizes.get(place.subject), LAYOUTS[name].joints if name else ())
+                     archive.sizes.get(place.subject), LAYOUTS[name].joints if is_known else ())
 
     @property
     def files(self) -> Iterable[Path]:

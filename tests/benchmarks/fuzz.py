@@ -33,7 +33,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fuzz_compare import compare
+from fuzz_compare import NotParsedError, compare
 from fuzz_inputs import Format, formats
 
 from preprocessing.core.plausibility import check_clip
@@ -102,7 +102,7 @@ def _valid(clips: Iterable[Clip], header: Header) -> list[Clip]:
 
 
 def try_input(given: Format, path: Path) -> str:
-    """What became of an input: ``read``, ``refused``, or what is wrong.
+    """What became of an input: ``read``, ``refused``, ``unchecked``, or what is wrong.
 
     Raises:
         Exception: A bug, of the reader or of the independent parser.
@@ -113,7 +113,10 @@ def try_input(given: Format, path: Path) -> str:
         return "refused"
     if not clips:
         return "refused"
-    return compare(clips, header, given.parse(path)) or "read"
+    try:
+        return compare(clips, header, given.parse(path)) or "read"
+    except NotParsedError:
+        return "unchecked"
 
 
 def fuzz(name: str, given: Format, numbers: Iterable[int], seed: int, failures: Path,
@@ -129,10 +132,10 @@ def fuzz(name: str, given: Format, numbers: Iterable[int], seed: int, failures: 
         seconds: The most time for an input.
 
     Returns:
-        How many were ``read``, ``refused`` and ``failed``, the ``slowest`` in seconds, and the
-        most memory in MB.
+        How many were ``read``, ``unchecked``, ``refused`` and ``failed``, the ``slowest`` in
+        seconds, and the most memory in MB.
     """
-    counts: Counter[str] = Counter(read=0, refused=0, failed=0)
+    counts: Counter[str] = Counter(read=0, unchecked=0, refused=0, failed=0)
     slowest = 0.0
     failures.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGALRM, _raise_too_slow)
@@ -153,7 +156,7 @@ def fuzz(name: str, given: Format, numbers: Iterable[int], seed: int, failures: 
                 signal.alarm(0)
             slowest = max(slowest, time.monotonic() - began)
             counts[outcome if outcome in counts else "failed"] += 1
-            if outcome in {"read", "refused"}:
+            if outcome in {"read", "unchecked", "refused"}:
                 kept.unlink()
             else:
                 print(f"{kept}\n{outcome}", flush=True)
@@ -247,9 +250,10 @@ def main(number: int = 1_000, seed: int = 0) -> int:
         lines = [line for line in _lines(report) if line["format"] == name
                  and line["seed"] == seed]
         total = {key: sum(line[key] for line in lines)
-                 for key in ("inputs", "read", "refused", "failed", "seconds")}
+                 for key in ("inputs", "read", "unchecked", "refused", "failed", "seconds")}
         print(f"{name:18} {total['inputs']:7,} inputs: {total['read']:,} read rightly, "
-              f"{total['refused']:,} refused, {total['failed']} failed, {crashes[name]} crashes; "
+              f"{total['unchecked']} unchecked, {total['refused']:,} refused, "
+              f"{total['failed']} failed, {crashes[name]} crashes; "
               f"{total['seconds']:.0f} s, slowest {max((x['slowest'] for x in lines), default=0)} "
               f"s, {max((x['memory'] for x in lines), default=0)} MB", flush=True)
     lines = [line for line in _lines(report) if line["seed"] == seed]

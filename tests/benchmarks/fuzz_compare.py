@@ -23,12 +23,18 @@ class Parsed:
         label: Name of the class; empty where there is none, None where it is not compared.
         zero_is_missing: Whether a joint at 0, 0 was not found.
         chosen: Whether a reader may leave out persons; otherwise it may if there are over two.
+        keeps_far: Whether joints far outside the frame stay.
     """
 
     poses: list[tuple[Any, Floats]] = field(default_factory=list)
     label: str | None = None
     zero_is_missing: bool = True
     chosen: bool = False
+    keeps_far: bool = False
+
+
+class NotParsedError(Exception):
+    """The independent parser is stricter than it has to be, so nothing can be compared."""
 
 
 def compare(clips: Iterable[Clip], header: Header, parsed: Mapping[str, Parsed]) -> str:
@@ -53,7 +59,8 @@ def _compare_frames(clip: Clip, wanted: Parsed) -> str:
         if seen[:, -1].any():
             given.setdefault(number, []).append(seen)
     frames = [given[number] for number in sorted(given)]
-    frames = _without_far(frames, clip.frame_size)
+    if not wanted.keeps_far:
+        frames = _without_far(frames, clip.frame_size)
     stored = np.concatenate([clip.keypoints, clip.scores[..., None]], -1).astype(np.float64)
     kept = [[pose for pose in stored[:, t] if pose[:, -1].any()] for t in range(stored.shape[1])]
     kept = [persons for persons in kept if persons]

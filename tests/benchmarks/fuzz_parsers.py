@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -18,7 +20,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from fuzz_compare import Floats, Parsed
+from fuzz_compare import Floats, NotParsedError, Parsed
 from scipy.io import loadmat
 
 NAN = float("nan")
@@ -115,7 +117,7 @@ def parse_openpose(path: Path) -> dict[str, Parsed]:
     """A frame of OpenPose."""
     people = json.loads(path.read_bytes())["people"]
     bodies = [person["pose_keypoints_2d"] for person in people]
-    return {"a": Parsed([(0, _column(body).reshape(-1, 3)) for body in bodies if body])}
+    return {"a": Parsed([(0, _column(body).reshape(-1, 3)) for body in bodies if np.size(body)])}
 
 
 def parse_yolo(path: Path) -> dict[str, Parsed]:
@@ -130,7 +132,7 @@ def _lines(path: Path) -> list[list[str]]:
     text = path.read_bytes().decode("utf-8-sig")
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    lines = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [[cell.strip() for cell in line] for line in lines if any(map(str.strip, line))]
 
 
@@ -139,7 +141,8 @@ def _by_clip(path: Path) -> dict[str, list[dict[str, str]]]:
     names, *lines = _lines(path)
     clips: dict[str, list[dict[str, str]]] = {}
     for i, line in enumerate(lines):
-        row = dict(zip(names, line, strict=False))
+        row = dict(zip(names[::-1], line[::-1], strict=True)) if len(line) == len(names) else {
+            "clip": line[0]}
         clips.setdefault(row.get("clip", path.stem) if "clip" in names else path.stem, []).append(
             {"frame": str(i), **row})
     return clips
@@ -227,8 +230,18 @@ def parse_pickle(path: Path) -> dict[str, Parsed]:
         return Parsed(_rows(keypoints, scores), "" if label == -1 else str(label),
                       zero_is_missing=False)
 
+    # NumPy trusts a pickle, and can crash where the reader ignores what is damaged.
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(Exception), path.open("rb") as file:
+            pickle.load(file, encoding="latin1")
+            code = 0
+        os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise NotParsedError
     with path.open("rb") as file:
-        content = pickle.load(file, encoding="latin1")  # the reader has accepted it
+        content = pickle.load(file, encoding="latin1")
     annotations = content["annotations"] if isinstance(content, dict) else content
     return _clips(parse, {one["frame_dir"]: one for one in annotations})
 
@@ -302,12 +315,17 @@ def parse_nw_ucla(path: Path) -> dict[str, Parsed]:
     return {path.stem: Parsed(poses, "pick up with one hand", zero_is_missing=False)}
 
 
+def _scaled(shares: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return shares * (SIZE[1], SIZE[0])
+
+
 def parse_kinetics(path: Path) -> dict[str, Parsed]:
     """A clip in shares of the frame."""
     content = json.loads(path.read_bytes())
     label = content.get("label")
     poses = [(entry["frame_index"], np.column_stack([
-        _column(person["pose"]).reshape(-1, 2) * (SIZE[1], SIZE[0]), _column(person["score"])]))
+        _scaled(_column(person["pose"]).reshape(-1, 2)), _column(person["score"])]))
         for entry in content["data"] for person in entry["skeleton"]]
     return {path.stem: Parsed(poses, str(label) if isinstance(label, str | int) else "")}
 
@@ -354,7 +372,8 @@ def parse_keypoint_file(path: Path) -> dict[str, Parsed]:
             rows = slice(first, first + persons * frames)
             keypoints = file["frames/keypoints"][rows].reshape(persons, frames, 17, 2)
             scores = file["frames/scores"][rows].reshape(persons, frames, 17)
-            found[clip.decode()] = Parsed(_rows(keypoints, scores), zero_is_missing=False)
+            found[clip.decode()] = Parsed(_rows(keypoints, scores), zero_is_missing=False,
+                                          keeps_far=True)
     return found
 
 

@@ -48,7 +48,7 @@ def read(shared, tmp_path, monkeypatch):
     (("coco", "unsupported_formats/nwucla.json", *SIZED), "preprocess nw_ucla` reads"),
     (("coco", "unsupported_formats/mmpose3d.json", *SIZED), "human3d .* in 2D can be read instead"),
     (("yolo", "xy_without_score/yolo26", *SIZED), "without a score; name the layout"),
-    (("yolo", "xy_without_score/yolo20", *SIZED), "without a score; name the layout"),
+    (("yolo", "xy_without_score/yolo20", *SIZED), "name another layout with --layout"),
     (("coco", "xy_without_score/flat27.json", *SIZED), "without a score, name the layout"),
     (("openpose", "xy_without_score/op27", *SIZED), "without a score, name the layout"),
 ])

@@ -44,7 +44,7 @@ def test_exchanged_sides_are_refused_as_a_whole(preprocess, tmp_path, clips):
 def test_videos_of_both_orientations_are_refused(preprocess):
     code, said = preprocess([*[LANDSCAPE] * 5, *[PORTRAIT] * 3], "--frame_size", "480", "640")
     assert code == 2
-    assert "read videos of the other orientation separately" in said
+    assert "Read videos of the other orientation separately" in said
 
 
 def test_a_few_turned_videos_are_skipped(preprocess, tmp_path):

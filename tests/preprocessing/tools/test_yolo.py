@@ -104,7 +104,7 @@ def test_several_clips_and_other_files(tmp_path):
         reader.read("labels/classes.txt")
 
 
-@pytest.mark.parametrize("joints", [13, 17, 18, 33])
+@pytest.mark.parametrize("joints", [17, 18, 26, 33])
 def test_the_number_of_joints_is_told_from_the_length(tmp_path, joints):
     put(tmp_path, "jump_1", line(0.1, joints=joints, confidence=0.5, number=1))
     assert read(tmp_path).keypoints.shape == (1, 1, joints, 2)
