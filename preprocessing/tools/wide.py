@@ -107,9 +107,13 @@ def find_tables(root: Path) -> dict[str, Part | Unusable]:
             found[name] = Part(path)
             continue
         try:
-            clips = read_table(path).clips()
+            table = read_table(path)
         except Unusable as error:
             found[name] = error
+            continue
+        clips = table.clips()
+        if "clip" in table.columns.roles and "" in clips:
+            found[name] = Unusable("some of its lines name no clip")
             continue
         for clip in clips:
             if (clip or name) in found:

@@ -137,14 +137,23 @@ def _lines(path: Path) -> list[list[str]]:
 
 
 def _by_clip(path: Path) -> dict[str, list[dict[str, str]]]:
-    """The lines of each clip by the names of their columns."""
+    """The lines of each clip by the names of their columns.
+
+    An empty line stands for one of another length; it may be of the clip before it or after it.
+    """
     names, *lines = _lines(path)
     clips: dict[str, list[dict[str, str]]] = {}
+    current, flawed = path.stem, False
     for i, line in enumerate(lines):
-        row = dict(zip(names[::-1], line[::-1], strict=True)) if len(line) == len(names) else {
-            "clip": line[0]}
-        clips.setdefault(row.get("clip", path.stem) if "clip" in names else path.stem, []).append(
-            {"frame": str(i), **row})
+        if len(line) != len(names):
+            clips.setdefault(current, []).append({})
+            flawed = True
+            continue
+        row = dict(zip(names[::-1], line[::-1], strict=True))  # the first of two of a name
+        clip = row.get("clip", path.stem)
+        clips.setdefault(clip, []).extend([{}] * (flawed and clip != current))
+        clips[clip].append({"frame": str(i), **row})
+        current, flawed = clip, False
     return clips
 
 
