@@ -1,0 +1,265 @@
+"""Inputs of the kinds in `test_cases`, in other formats and places, by the command line."""
+
+import csv
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocessing.__main__ import main
+from ptl_skel.skeletons import get_layout
+from ptl_skel.storage import KeypointFile
+
+SIZED = ("--frame_size", "480", "640")
+RANDOM = np.random.default_rng(0)
+H36M = get_layout("h36m17").joints
+IN_PROCESS = {"pyskl", "videopose3d", "ctrgcn"}
+
+
+def walk(joints=17, frames=12, low=100, high=400):
+    poses = np.repeat(RANDOM.uniform(low, high, (1, joints, 2)), frames, 0)
+    return poses + np.arange(frames)[:, None, None] * (high - low) / 200
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs a command; its exit code, and its notes on clips, or else its summary or message."""
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([*map(str, arguments), "--out", "out.h5",
+                     *(() if arguments[0] in IN_PROCESS else ("--workers", "0"))])
+        said = capsys.readouterr()
+        notes = tmp_path / "out.repaired.csv"
+        if notes.exists():
+            with notes.open() as file:
+                return code, "; ".join(row["reason"] for row in csv.DictReader(file))
+        return code, " ".join((said.err if code else said.out).replace("│", " ").split())
+
+    return run
+
+
+def dump(name, poses, label=0):
+    """A pickle of clips ``(M, T, V, C)``."""
+    Path(name).write_bytes(pickle.dumps([
+        {"frame_dir": f"c{i}", "label": label if isinstance(label, int) else label[i],
+         "img_shape": (480, 640), "keypoint": keypoints.astype(np.float32)}
+        for i, keypoints in enumerate(poses)]))
+    return name
+
+
+def write(path, content):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def results(poses, images=None):
+    return [{"image_id": images[i] if images else f"{i}.jpg",
+             "keypoints": [float(value) for joint in pose for value in (*joint, 0.9)]}
+            for i, pose in enumerate(poses)]
+
+
+def mmpose(poses):
+    return [{"frame_id": i, "instances": [{"keypoints": pose.tolist(),
+                                           "keypoint_scores": [0.9] * len(pose)}]}
+            for i, pose in enumerate(poses)]
+
+
+def table(poses):
+    with open("one.csv", "w", newline="") as file:  # noqa: PTH123  # csv asks for newline
+        csv.writer(file).writerows([[f"{axis}{i}" for i in range(poses.shape[1]) for axis in "xy"],
+                                    *poses.reshape(len(poses), -1).tolist()])
+    return "one.csv"
+
+
+def arrays(poses, **others):
+    np.savez("one.npz", keypoints=poses, **others)
+    return "one.npz"
+
+
+@pytest.mark.parametrize("mark", [-1, -999])
+def test_joints_marked_by_a_negative_number_are_missing(run, mark):
+    poses = walk()
+    poses[:, 15:] = mark
+    assert run("arrays", arrays(poses), *SIZED) == (
+        0, f"joints at the same negative x and y, as {mark}, count as missing: 24")
+    keypoints, scores = KeypointFile("out.h5").frames(0)
+    assert keypoints.min() == 0
+    assert (scores[0] > 0).all(0).tolist() == [True] * 15 + [False] * 2
+
+
+def test_persons_and_frames_exchanged_in_a_short_clip_are_doubted(run):
+    poses = np.repeat(walk(frames=8)[:, None], 2, 1)  # (T, M, V, 2)
+    code, notes = run("pyskl", dump("one.pkl", [poses]))
+    assert code == 0
+    assert notes.startswith("doubtful: it has 8 persons in 2 frames")
+
+
+@pytest.mark.parametrize("form", ["arrays", "coco", "tables", "pyskl"])
+def test_thirteen_joints_need_a_layout(run, form):
+    """They may be those of COCO without eyes and ears, or without legs."""
+    poses = walk(13)
+    arguments = {"arrays": lambda: (arrays(poses), *SIZED),
+                 "tables": lambda: (table(poses), *SIZED),
+                 "coco": lambda: (write("one.json", results(poses)), *SIZED),
+                 "pyskl": lambda: (dump("one.pkl", [poses[None]]),)}[form]()
+    code, said = run(form, *arguments)
+    assert code == 2
+    assert "has 13 joints, which is the number of no layout or of several" in said
+    assert "name the layout with --layout, e.g. penn13" in said
+    assert run(form, *arguments, "--layout", "penn13")[0] == 0
+
+
+@pytest.mark.parametrize("form", ["per frame", "per frame, flat", "predictions", "unordered"])
+def test_names_of_joints_in_other_forms_of_mmpose(run, form):
+    poses = walk()
+    frames = mmpose(poses)
+    order = sorted(range(17), key=str) if form == "unordered" else range(17)
+    meta = {"meta_info": {"keypoint_id2name": {str(i): H36M[i] for i in order}}}
+    if form.startswith("per frame"):
+        for i, frame in enumerate(frames):
+            write(f"in/video/{i:04d}.json", {
+                **meta, "instance_info": frame["instances"] if "flat" in form else [frame]})
+    elif form == "predictions":
+        write("in/one.json", {**meta, "predictions": [frame["instances"] for frame in frames]})
+    else:
+        write("in/one.json", {**meta, "instance_info": frames})
+    assert run("coco", "in", *SIZED)[0] == 0
+    file = KeypointFile("out.h5")
+    assert file.header.layout.joints == H36M
+    np.testing.assert_allclose(file.frames(0)[0][0], poses, rtol=1e-6)
+
+
+def test_names_of_joints_in_the_second_category(run):
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "height": 480, "width": 640}
+                   for i in range(12)],
+        "annotations": [{**person, "image_id": i, "category_id": 2}
+                        for i, person in enumerate(results(walk()))],
+        "categories": [{"id": 1, "name": "ball"}, {"id": 2, "keypoints": list(H36M)}]}
+    assert run("coco", write("one.json", content))[0] == 0
+    assert KeypointFile("out.h5").header.layout.name == "h36m17"
+    content["categories"][0]["keypoints"] = ["middle"]
+    code, said = run("coco", write("two.json", content))
+    assert code == 2
+    assert "its `categories` name different joints" in said
+
+
+def test_a_layout_of_videopose3d_that_is_not_known(run):
+    np.savez("one.npz", positions_2d=np.array({"S1": {"Walk": [walk()]}}, object),
+             metadata=np.array({"layout_name": "mpi_inf_3dhp", "video_metadata": {
+                 "S1": {"w": 640, "h": 480}}}, object))
+    code, said = run("videopose3d", "one.npz")
+    assert code == 2
+    assert "'mpi_inf_3dhp' is not a built-in layout" in said
+    assert run("videopose3d", "one.npz", "--layout", "coco17")[0] == 0
+
+
+def test_names_of_joints_in_an_array_file(run):
+    poses = walk()
+    assert run("arrays", arrays(poses[:, ::-1], joint_names=np.array(H36M)[::-1]), *SIZED)[0] == 0
+    file = KeypointFile("out.h5")
+    assert file.header.layout.name == "h36m17"
+    np.testing.assert_allclose(file.frames(0)[0][0], poses, rtol=1e-6)
+    code, said = run("arrays", arrays(poses, joint_names=np.array(H36M[1:])), *SIZED)
+    assert code == 2
+    assert "`joint_names` must be 17 texts" in said
+
+
+def test_a_file_per_frame_of_a_format_that_has_one_per_clip_is_reported(run):
+    Path("clips").mkdir()
+    for i, pose in enumerate(walk()):
+        np.savez(f"clips/{i:04d}.npz", keypoints=pose[None])
+    code, said = run("arrays", "clips", *SIZED)
+    assert code == 0
+    assert "clips of one frame 12; are the files those of frames, not of clips?" in said
+
+
+@pytest.mark.parametrize("form", ["pyskl", "ctrgcn"])
+def test_labels_that_count_from_1_as_numbers_of_numpy(run, form):
+    Path("names.txt").write_text("drink\neat\nread\n")
+    name = "NTU60_CS.npz"
+    if form == "pyskl":
+        name = dump("one.pkl", [walk()[None]] * 3, np.arange(1, 4))
+    else:
+        rows = RANDOM.normal(size=(3, 5, 150)).astype(np.float32)
+        np.savez(name, x_train=rows, x_test=rows, y_train=[1, 2, 3], y_test=[1, 2, 3])
+    code, said = run(form, name, "--classes", "names.txt")
+    assert code == 2
+    assert "seem to count from 1" in said
+
+
+def test_labels_and_subjects_of_pandas(run):
+    """A column of integers that lacks one is a column of floats."""
+    Path("labels.csv").write_text("clip,label,subject\nc0,0.0,7.0\nc1,,\nc2,1.0,10.0\n")
+    name = dump("one.pkl", [walk()[None]] * 3)
+    assert run("pyskl", name, "--labels", "labels.csv")[0] == 0
+    file = KeypointFile("out.h5")
+    assert file.header.class_names == ("0", "1")
+    assert file.label.tolist() == [0, -1, 1]
+    assert file.subject.tolist() == [7, -1, 10]
+
+
+def test_percent_are_doubted(run):
+    assert run("coco", write("one.json", results(walk(low=5, high=90))), *SIZED) == (
+        0, "doubtful: all joints lie in 0 to 100; are they percent of the frame?")
+
+
+@pytest.mark.parametrize("form", ["arrays", "coco"])
+def test_pixels_with_a_relative_depth(run, form):
+    poses = np.concatenate([walk(), RANDOM.normal(0, 0.2, (12, 17, 1))], -1)
+    name = arrays(poses) if form == "arrays" else write("one.json", mmpose(poses))
+    code, said = run(form, name, "--layout", "h36m17", *SIZED)
+    assert code == 2
+    assert "x and y are in pixels, but its third values are not" in said
+
+
+@pytest.mark.parametrize(("images", "message"), [
+    ("vid{video}_{frame:04d}.jpg", "look like frames of several videos"),
+    ("{video}/{frame:04d}.jpg", "have the same number"),
+    ("{name}_{frame:04d}.jpg", "have the same number")])
+def test_several_videos_in_a_file_of_results(run, images, message):
+    names = [images.format(video=video, name="ab"[video], frame=frame)
+             for video in range(2) for frame in range(6)]
+    code, said = run("coco", write("one.json", results(walk(), names)), *SIZED)
+    assert code == 2
+    assert message in said
+
+
+def test_seconds_and_parts_of_them_are_one_clip(run):
+    names = [f"12_00_{i // 10:02d}.{i % 10 * 99:03d}.jpg" for i in range(24)]
+    poses = walk(frames=24)
+    assert run("coco", write("one.json", results(poses, names)), *SIZED)[0] == 0
+    np.testing.assert_allclose(KeypointFile("out.h5").frames(0)[0][0], poses, rtol=1e-6)
+
+
+@pytest.mark.parametrize("flaw", ["short", "no name"])
+def test_a_line_that_belongs_to_no_clip(run, flaw):
+    """It may be the first of the clip after it, which would then lack a joint."""
+    lines = [f"{clip},{frame},0,{joint},{100 + joint},200" for clip in "ab" for frame in range(3)
+             for joint in range(17)]
+    head, options = "clip,frame,person,joint,x,y", ("--layout", "coco17")
+    if flaw == "short":
+        lines[51] = lines[51].removesuffix(",200")
+        lines += [line.replace("b", "c", 1) for line in lines[52:]]
+    else:
+        head, options = "clip," + ",".join(f"x{i},y{i}" for i in range(17)), ()
+        lines = [f"{clip}," + ",".join(f"{100 + i},200" for i in range(17))
+                 for clip in ("a", "a", "", "b")]
+    Path("one.csv").write_text("\n".join([head, *lines, ""]))
+    code, said = run("arrays" if flaw == "short" else "tables", "one.csv", *options, *SIZED)
+    if flaw == "short":
+        assert code == 0
+        assert KeypointFile("out.h5").ids == ["c"]
+        assert "the line before its first one is damaged" in said
+    else:
+        assert code == 2
+        assert "some of its lines name no clip" in said
