@@ -130,6 +130,16 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
         raise Unusable(f"{path.name} is not JSON: {error}") from error
 
 
+def find_separator(line: str) -> str:
+    """What separates the values of a table, by its first line; semicolons in much of Europe."""
+    return max(",;\t", key=line.count)
+
+
+def write_point(cell: str, separator: str) -> str:
+    """A value with a decimal point, where tables have a comma since semicolons separate values."""
+    return cell.replace(",", ".") if separator == ";" else cell
+
+
 def to_numbers(value: Any, what: str) -> NDArray[np.float64]:
     """An array of what should be numbers in lists of equal length.
 

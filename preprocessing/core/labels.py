@@ -15,6 +15,7 @@ from pathlib import Path
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.storage import PARTS
 
+from .files import find_separator
 from .plausibility import check_counting
 
 PROTOCOL = "own"
@@ -124,13 +125,18 @@ def read_labels(path: Path) -> dict[str, Row]:
         UserError: It is not such a file, or has a clip twice, an unknown split, or a subject that
             is not a number.
     """
+    if path.is_dir():
+        raise UserError(f"--labels {path} is a folder; give a CSV file with the columns "
+                        f"{', '.join(_COLUMNS)}")
     if not path.is_file():
         raise MissingFileError(f"--labels {path} does not exist; it is a CSV file with the "
                                f"columns {', '.join(_COLUMNS)}")
     found: dict[str, Row] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file, strict=True)
+            separator = find_separator(file.readline())
+            file.seek(0)
+            lines = csv.reader(file, strict=True, delimiter=separator)
             columns = [name.strip() for name in next(lines, [])]
             if not {"clip"} < set(columns) <= set(_COLUMNS):
                 raise UserError(f"--labels {path} must have the column clip, and label, split or "

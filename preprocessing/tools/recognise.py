@@ -15,7 +15,7 @@ import numpy as np
 
 from ptl_skel.errors import MissingFileError, UserError
 
-from ..core.files import read_bytes, read_json, walk
+from ..core.files import find_separator, read_bytes, read_json, walk
 from ..core.source import Unusable
 from .arrays import read_npy
 from .coco import OTHERS
@@ -90,8 +90,9 @@ def _of_json(path: Path) -> str:
 
 
 def _of_csv(path: Path) -> str:
-    lines = [cells for cells in islice(csv.reader(io.StringIO(
-        read_bytes(path).decode("utf-8-sig", errors="replace"))), 4) if cells]
+    text = read_bytes(path).decode("utf-8-sig", errors="replace")
+    lines = [cells for cells in islice(csv.reader(
+        io.StringIO(text), delimiter=find_separator(text.split("\n", 1)[0])), 4) if cells]
     names = {name.strip() for name in lines[0]} if lines else set[str]()
     if names <= {"clip", "label", "split", "subject"}:
         return ""  # the labels

@@ -25,7 +25,7 @@ import numpy as np
 from ptl_skel.errors import UserError
 from ptl_skel.skeletons import SkeletonLayout
 
-from ..core.files import MAX_BYTES, find_clips, to_numbers
+from ..core.files import MAX_BYTES, find_clips, find_separator, to_numbers, write_point
 from ..core.source import Unusable
 from .poses import Poses
 
@@ -43,6 +43,7 @@ class Part:
     Args:
         path: The file.
         columns: What its columns are called.
+        separator: Between its values.
         start: Where the first line begins, bytes.
         stop: Where the last one ends.
         joints: The joints of the layout.
@@ -50,6 +51,7 @@ class Part:
 
     path: Path
     columns: list[str]
+    separator: str
     start: int
     stop: int
     joints: tuple[str, ...]
@@ -93,7 +95,8 @@ def read_part(part: Part) -> Poses:
         file.seek(part.start)
         text = file.read(part.stop - part.start).decode()
     try:
-        rows = [cells for cells in csv.reader(io.StringIO(text, newline="")) if cells]
+        rows = [[write_point(cell, part.separator) for cell in cells] for cells in csv.reader(
+            io.StringIO(text, newline=""), delimiter=part.separator) if cells]
     except csv.Error as error:
         raise Unusable(f"its lines are not CSV: {error}") from error
     if any(len(cells) != len(part.columns) for cells in rows):
@@ -133,7 +136,9 @@ def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
         raise UserError(f"{path} is not a regular file")
     with path.open("rb") as file:
         try:
-            rows = csv.reader(_lines(file), strict=True)
+            separator = find_separator(file.readline(_MAX_LINE).decode())
+            file.seek(0)
+            rows = csv.reader(_lines(file), strict=True, delimiter=separator)
             columns = [name.strip() for name in next(rows, [])]
             if not {*COLUMNS[:-1]} <= set(columns) <= set(COLUMNS):
                 raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}, of "
@@ -150,7 +155,7 @@ def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
                         yield clip, "its lines do not follow each other"
                     if clip != current and is_flawed:
                         yield clip, "the line before its first one is damaged, and may be of it"
-                    parts.setdefault(clip, Part(path, columns, start, start, layout))
+                    parts.setdefault(clip, Part(path, columns, separator, start, start, layout))
                     current, is_flawed = clip, False
                 elif current is None:
                     raise UserError(f"{path} has {len(cells)} values for {len(columns)} columns "

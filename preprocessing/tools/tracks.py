@@ -57,7 +57,7 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
     Raises:
         Unusable: No joint is visible, or the numbers of the frames lie too far apart.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         keypoints = poses.keypoints.astype(np.float32)
     present = np.isfinite(keypoints).all(-1) & (poses.scores > 0)
     if keypoints.shape[-1] == 2:

@@ -25,7 +25,15 @@ import numpy as np
 
 from ptl_skel.errors import UserError
 
-from ..core.files import find_clips, read_bytes, stamp, to_numbers, walk
+from ..core.files import (
+    find_clips,
+    find_separator,
+    read_bytes,
+    stamp,
+    to_numbers,
+    walk,
+    write_point,
+)
 from ..core.labels import Row
 from ..core.source import Unusable
 from .columns import Columns, read_header
@@ -179,8 +187,10 @@ def read_table(path: Path) -> Table:
 def _read_table(path: Path, _: tuple[int, int]) -> Table:
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        lines = [cells for cells in csv.reader(io.StringIO(text, newline=""), _dialect(text))
-                 if any(cell.strip() for cell in cells)]
+        separator = find_separator(text.split("\n", 1)[0])
+        lines = [[write_point(cell, separator) for cell in cells] for cells in csv.reader(
+            io.StringIO(text, newline=""), delimiter=separator)
+            if any(cell.strip() for cell in cells)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise Unusable(f"{path.name} is not a CSV file in UTF-8: {error}") from error
     columns = read_header(lines[:4])
@@ -191,15 +201,6 @@ def _read_table(path: Path, _: tuple[int, int]) -> Table:
     if len(lines) == columns.header:
         raise Unusable(f"{path.name} has no line below its header")
     return Table(columns, lines[columns.header :])
-
-
-def _dialect(text: str) -> type[csv.Dialect]:
-    first = text.split("\n", 1)[0]
-
-    class Dialect(csv.excel):
-        delimiter = max(",;\t", key=first.count)
-
-    return Dialect
 
 
 def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:

@@ -6,16 +6,18 @@ import copy
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Trainer
 from rich.markup import escape
 from rich.table import Table
 
+from ptl_skel.backbones import Backbone
 from ptl_skel.command import console
 from ptl_skel.cost.complexity import bfloat16_slowdown, measure
 from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.errors import UserError
 from ptl_skel.metrics import DELAY, F1, LOSS
 from ptl_skel.runs.predictions import (
     Predictions,
@@ -36,10 +38,26 @@ SHOWN = 10
 
 def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torch.device,
                  ) -> dict[str, Any]:
-    """Parameters, GMACs and latency of a network, on the device that the run uses."""
+    """Parameters, GMACs and latency of a network, on the device that the run uses.
+
+    Raises:
+        UserError: The backbone makes features of other channels than it says.
+        RuntimeError: It does not take the inputs.
+    """
     if device.type != "cpu":
         model = copy.deepcopy(model).to(device)  # Lightning moves the model itself, later
-    return asdict(measure(model, data.input_shape))
+    backbone, shapes = cast(Backbone, model.classifier.backbone), list[torch.Size]()
+    hook = backbone.register_forward_hook(lambda *known: shapes.append(known[-1].shape))
+    try:
+        return asdict(measure(model, data.input_shape))
+    except RuntimeError as error:
+        if not shapes or shapes[0][1] == backbone.num_features:
+            raise
+        raise UserError(f"the backbone {type(backbone).__name__} says that it has "
+                        f"{backbone.num_features} `num_features`, but its features have "
+                        f"{shapes[0][1]} channels, in the shape {tuple(shapes[0])}") from error
+    finally:
+        hook.remove()
 
 
 def save_predictions(run_dir: Path, model: ActionRecognizer, data: KeypointDataModule,

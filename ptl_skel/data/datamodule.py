@@ -132,7 +132,8 @@ class KeypointDataModule(LightningDataModule):
         names = self.file.header.class_names
         self.class_names = tuple(class_names or names)
         if not self.class_names:
-            raise UserError(f"{file} names no classes; give them as `data.class_names`")
+            raise UserError(f"{file} has no labels; make it with `ptl-skel preprocess ... --labels "
+                            "FILE.csv`, or name the classes as `data.class_names`")
         if len(self.class_names) == 1:
             raise UserError(f"{file} has only one class, {self.class_names[0]!r}; at least two are "
                             "needed")

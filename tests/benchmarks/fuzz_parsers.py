@@ -243,7 +243,7 @@ def parse_pickle(path: Path) -> dict[str, Parsed]:
     child = os.fork()
     if child == 0:
         code = 1
-        with contextlib.suppress(Exception), path.open("rb") as file:
+        with contextlib.suppress(BaseException), path.open("rb") as file:
             pickle.load(file, encoding="latin1")
             code = 0
         os._exit(code)
@@ -278,7 +278,7 @@ def parse_mediapipe(path: Path) -> dict[str, Parsed]:
         else:
             rows = frame[:, [0, 1, 3]] if frame.shape[1] == 4 else np.column_stack(
                 [frame[:, :2], np.ones(len(frame))])
-        poses.append((t, rows * (SIZE[1], SIZE[0], 1)))
+        poses.append((t, np.column_stack([_scaled(rows[:, :2]), rows[:, 2]])))
     return {path.stem: Parsed(poses)}
 
 

@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from commandline import BACKBONES, refusal
+from tiny import tiny_clips, write_clips
 
 from ptl_skel.cli.options import LEADING
 from ptl_skel.cli.verbs import VERBS, main
@@ -210,6 +212,32 @@ class TestMistakes:
         assert raised.value.__notes__ == ["The network was given inputs of (13, 32, 32, 32)."]
         assert read_result(Path("runs/tiny-cross"))["status"] == "failed"
         assert "stubborn.py" in Path("runs/tiny-cross/error.txt").read_text()
+
+    def test_a_backbone_that_says_another_number_of_features(self, capsys, tiny_file, tmp_path,
+                                                             monkeypatch):
+        (tmp_path / "boastful.py").write_text(
+            "from torch import nn\n"
+            "from ptl_skel.backbones import Backbone\n"
+            "class Boastful(Backbone):\n"
+            "    def __init__(self, in_channels: int) -> None:\n"
+            "        super().__init__()\n"
+            "        self.in_channels, self.num_features = in_channels, 8\n"
+            "        self.conv = nn.Conv3d(in_channels, 4, 1)\n"
+            "    def forward(self, inputs):\n"
+            "        return self.conv(inputs)\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        said = refusal(capsys, "fit", "--model.backbone", "boastful.Boastful", "--data.file",
+                       tiny_file, "--data.protocol", "cross")
+        assert "the backbone Boastful says that it has 8 `num_features`" in said
+        assert "have 4 channels, in the shape (1, 4, 32, 32, 32)" in said
+
+    def test_a_file_without_labels(self, capsys, tmp_path):
+        unlabelled = [replace(clip, label=-1) for clip in tiny_clips()]
+        write_clips(tmp_path / "bare.h5", unlabelled, class_names=())
+        said = refusal(capsys, "fit", "--model.backbone", "backbone/narrow.yaml", "--data.file",
+                       tmp_path / "bare.h5", "--data.protocol", "own")
+        assert "bare.h5 has no labels" in said
+        assert "`ptl-skel preprocess ... --labels FILE.csv`" in said
 
     def test_keypoint_files_that_are_none(self, capsys, tiny_file, tiny_config):
         content = tiny_file.read_bytes()

@@ -74,7 +74,7 @@ class TestHeader:
     def test_class_names_from_outside_where_the_file_has_none(self, tmp_path):
         clips = make_clips(labelled=False)[:2]
         path = write_clips(tmp_path / "unnamed.h5", clips, class_names=(), splits={})
-        with pytest.raises(ValueError, match=r"names no classes; give them as `data.class_names`"):
+        with pytest.raises(ValueError, match="has no labels; make it with `ptl-skel preprocess"):
             make(path, None)
         assert make(path, None, class_names=["a", "b"]).num_classes == 2
 

@@ -208,6 +208,38 @@ def test_labels_and_subjects_of_pandas(run):
     assert file.subject.tolist() == [7, -1, 10]
 
 
+def test_labels_in_a_folder(run):
+    Path("labels").mkdir()
+    code, said = run("pyskl", dump("one.pkl", [walk()[None]]), "--labels", "labels")
+    assert code == 2
+    assert "--labels labels is a folder; give a CSV file" in said
+
+
+@pytest.mark.parametrize("form", ["labels", "line per joint", "line per frame"])
+@pytest.mark.parametrize("recognised", [False, True])
+def test_tables_of_semicolons_and_decimal_commas(run, form, recognised):
+    poses = walk(frames=3).round(2)
+    if form == "labels":
+        Path("labels.csv").write_text("clip;label;split\nc0;up;train\nc1;down;test\n")
+        assert run("pyskl", dump("one.pkl", [walk()[None]] * 2), "--labels", "labels.csv")[0] == 0
+        assert KeypointFile("out.h5").label.tolist() == [1, 0]
+        return
+    comma = str.maketrans(".", ",")
+    if form == "line per joint":
+        lines = ["clip;frame;person;joint;x;y", *(
+            f"a;{t};0;{joint};{x};{y}".translate(comma) for t, pose in enumerate(poses)
+            for joint, (x, y) in enumerate(pose.tolist()))]
+        source, options = "arrays", ("--layout", "coco17")
+    else:
+        lines = ["frame;" + ";".join(f"x{i};y{i}" for i in range(17)), *(
+            f"{t};" + ";".join(map(str, pose.ravel().tolist())).translate(comma)
+            for t, pose in enumerate(poses))]
+        source, options = "tables", ()
+    Path("one.csv").write_text("\n".join([*lines, ""]))
+    assert run("keypoints" if recognised else source, "one.csv", *options, *SIZED)[0] == 0
+    np.testing.assert_allclose(KeypointFile("out.h5").frames(0)[0][0], poses, rtol=1e-6)
+
+
 def test_percent_are_doubted(run):
     assert run("coco", write("one.json", results(walk(low=5, high=90))), *SIZED) == (
         0, "doubtful: all joints lie in 0 to 100; are they percent of the frame?")

@@ -68,7 +68,6 @@ def test_labels_that_are_not_a_class(texts, class_names, message):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("", "but has: nothing"),
-    ("clip;label\na;b\n", "but has: clip;label"),
     ("clip,name\na,b\n", "but has: clip, name"),
     ("clip,label,splits\na,b,train\n", "but has: clip, label, splits"),
     ("clip,label\n", "names no clip"),
