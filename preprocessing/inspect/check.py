@@ -142,10 +142,9 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
                    if persons.min() < persons.max() else f"{persons.min()} a clip",
         "classes": str(len(header.class_names)),
     }
-    single = int((lengths == 1).sum())
-    if single:
-        facts["clips of one frame"] = f"{single:,}" + (
-            "; are the files those of frames, not of clips?" if single == len(file) else "")
+    if lengths.max() == 1:
+        facts["clips of one frame"] = (f"{len(file):,}; are the files those of frames, not of "
+                                       "clips?")
     if file.fps.any():
         known = file.fps[file.fps > 0]
         facts["frames per second"] = f"{known.min():g} to {known.max():g}" \
