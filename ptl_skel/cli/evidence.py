@@ -1,4 +1,4 @@
-"""What a trained network saw in a clip: hidden joints and spans of time, and what that changes."""
+"""What a network sees in a clip: what hidden joints change, and its answers over time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from ptl_skel.cli.lightning import load_trained
+from ptl_skel.cli.live_score import WHOLE, make_answer, read_track
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset
+from ptl_skel.data.live import LiveScore
 from ptl_skel.data.sampling import sample_test
 from ptl_skel.errors import UserError
 from ptl_skel.representations import JointHeatmaps
+from ptl_skel.show.answers import Answers
 from ptl_skel.show.clip import View, find_clip
 from ptl_skel.show.evidence import Evidence
 from ptl_skel.training.module import ActionRecognizer
@@ -36,9 +39,42 @@ def explain_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str])
     Raises:
         UserError: The checkpoint does not fit the file, or works on 3D coordinates.
     """
-    model, data = load_trained(["--ckpt_path", str(checkpoint), "--data.file", str(file),
-                                "--data.protocol", "null", *others])
+    model, data = _load(checkpoint, file, others)
     return find_evidence(model, data, find_clip(data.file, clip))
+
+
+def follow_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str]) -> Answers:
+    """What the network of a checkpoint answers while a clip goes on; arguments as `explain_clip`.
+
+    Raises:
+        UserError: The checkpoint does not fit the file, or works on 3D coordinates.
+    """
+    model, data = _load(checkpoint, file, others)
+    return find_answers(model, data, find_clip(data.file, clip))
+
+
+def _load(checkpoint: Path, file: Path, others: Sequence[str]
+          ) -> tuple[ActionRecognizer, KeypointDataModule]:
+    return load_trained(["--ckpt_path", str(checkpoint), "--data.file", str(file),
+                         "--data.protocol", "null", *others])
+
+
+@torch.inference_mode()
+def find_answers(model: ActionRecognizer, data: KeypointDataModule, clip: int) -> Answers:
+    """Asks the network at each frame that it sees of the whole clip, with those until then.
+
+    At the last one it is asked with the whole clip, as at a test.
+
+    Raises:
+        UserError: The network works on 3D coordinates.
+    """
+    keypoints, scores = _read(data, clip)
+    view = _view(data, clip, keypoints, scores)
+    settings = data.live_score or LiveScore()
+    answer = make_answer(model.eval(), data, settings.stride, WHOLE, torch.device("cpu"))
+    seen = np.append(view.frames[:-1], data.file.num_frames[clip])
+    probabilities, = answer([read_track(data, clip)], [seen])
+    return Answers(view, data.class_names, probabilities, _true(data, clip))
 
 
 @torch.inference_mode()
@@ -50,12 +86,7 @@ def find_evidence(model: ActionRecognizer, data: KeypointDataModule, clip: int) 
     Raises:
         UserError: The network works on 3D coordinates.
     """
-    dataset = ClipDataset(data.file, np.array([clip]), data.clip_len)
-    batch = dataset.__getitems__([0])
-    keypoints, scores = data.maker.place(batch, several=False)
-    if keypoints.shape[-1] != 2:
-        raise UserError("the network sees 3D coordinates; evidence is shown on pixels, for "
-                        "networks on heatmaps")
+    keypoints, scores = _read(data, clip)
     logits = _predict(model, data, keypoints, scores[None])
     probabilities = logits[0].softmax(0)
     predicted = int(probabilities.argmax())
@@ -73,21 +104,43 @@ def find_evidence(model: ActionRecognizer, data: KeypointDataModule, clip: int) 
             cells[place, joint, span, joint] = True
     always = torch.eye(joints, dtype=torch.bool)[:, None].expand(-1, frames, -1)
     everyone = cells.any(1)
+    return Evidence(
+        _view(data, clip, keypoints, scores),
+        predicted=data.class_names[predicted], probability=float(probabilities[predicted]),
+        true=_true(data, clip),
+        spans=tuple((int(span[0]), int(span[-1]) + 1) for span in spans),
+        cells=torch.stack([fall(each) for each in cells], 1).numpy(),
+        joints=fall(always).numpy(), times=fall(everyone).numpy())
+
+
+def _read(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:
+    """Keypoints ``(1, M, T, V, 2)`` in pixels of the maps, and scores, as at a test.
+
+    Raises:
+        UserError: The network works on 3D coordinates.
+    """
+    batch = ClipDataset(data.file, np.array([clip]), data.clip_len).__getitems__([0])
+    keypoints, scores = data.maker.place(batch, several=False)
+    if keypoints.shape[-1] != 2:
+        raise UserError("the network sees 3D coordinates; what it sees is shown on pixels, for "
+                        "networks on heatmaps")
+    return keypoints, scores
+
+
+def _view(data: KeypointDataModule, clip: int, keypoints: Tensor, scores: Tensor) -> View:
     size = data.maker.eval_size, data.maker.eval_size
     rendered = data.maker.representation
     heatmaps = rendered if isinstance(rendered, JointHeatmaps) else JointHeatmaps(
         data.layout, _SIGMA)
-    label, length = int(data.file.label[clip]), int(data.file.num_frames[clip])
-    names = data.file.header.class_names
-    sampled = sample_test(length, data.clip_len)[0] + 1
-    return Evidence(
-        View(data.file.ids[clip], "", data.layout, sampled, keypoints[0].numpy(),
-             scores[0].numpy(), heatmaps(keypoints, scores, size)[0].numpy()),
-        predicted=data.class_names[predicted], probability=float(probabilities[predicted]),
-        true=names[label] if label >= 0 else None,
-        spans=tuple((int(span[0]), int(span[-1]) + 1) for span in spans),
-        cells=torch.stack([fall(each) for each in cells], 1).numpy(),
-        joints=fall(always).numpy(), times=fall(everyone).numpy())
+    frames = sample_test(int(data.file.num_frames[clip]), data.clip_len)[0] + 1
+    return View(data.file.ids[clip], "", data.layout, frames, keypoints[0].numpy(),
+                scores[0].numpy(), heatmaps(keypoints, scores, size)[0].numpy())
+
+
+def _true(data: KeypointDataModule, clip: int) -> str | None:
+    """Name of the true class; None if it is not known."""
+    label = int(data.file.label[clip])
+    return data.file.header.class_names[label] if label >= 0 else None
 
 
 def _predict(model: ActionRecognizer, data: KeypointDataModule, keypoints: Tensor, scores: Tensor

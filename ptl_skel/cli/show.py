@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,29 +53,36 @@ def main(args: Sequence[str]) -> None:
     clip = find_clip(file, options.clip)
     camera = None if options.camera is None else read_camera(options.camera)
     view = view_clip(file, clip, options.clip_len, options.size, options.sigma, camera)
-    out = Path(options.out or re.sub(r"[^\w.-]", "_", file.ids[clip]) + ".png")
+    out = Path(options.out or _file_name(file.ids[clip]) + ".png")
     if out.suffix.lower() not in {".png", ".gif"}:
         raise UserError(f"--out must end in .png or .gif, got {out}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(out):
         if out.suffix.lower() == ".gif":
             save_animation(view, out)
         else:
             draw_row(view, shown).savefig(out, dpi=130)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
     console.print(f"{view.title} · {view.facts}: {out}", markup=False,
                   highlight=False, soft_wrap=True)
 
 
 def _show_evidence(options: Any, others: Sequence[str]) -> None:
-    from ptl_skel.cli.evidence import explain_clip
+    from ptl_skel.cli.evidence import explain_clip, follow_clip
+    from ptl_skel.show.answers import save_answers
     from ptl_skel.show.evidence import draw_evidence
 
-    evidence = explain_clip(options.ckpt_path, options.file, options.clip, others)
-    path = Path(options.out or re.sub(r"[^\w.-]", "_", evidence.view.title) + "_evidence.png")
-    _save_figure(draw_evidence(evidence), path, "evidence")
-    console.print(f"{evidence.title}: {path}", markup=False, highlight=False, soft_wrap=True)
+    arguments = options.ckpt_path, options.file, options.clip, others
+    out = None if options.out is None else Path(options.out)
+    if out is not None and out.suffix.lower() == ".gif":
+        answers = follow_clip(*arguments)
+        with _writing(out):
+            save_answers(answers, out)
+        title = answers.title
+    else:
+        evidence = explain_clip(*arguments)
+        out = out or Path(_file_name(evidence.view.title) + "_evidence.png")
+        _save_figure(draw_evidence(evidence), out, "evidence, or in .gif for the answers over time")
+        title = evidence.title
+    console.print(f"{title}: {out}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_layout(name: str, out: str | None) -> None:
@@ -90,11 +98,22 @@ def _show_layout(name: str, out: str | None) -> None:
 def _save_figure(figure: Figure, path: Path, what: str) -> None:
     if path.suffix.lower() != ".png":
         raise UserError(f"--out must end in .png for {what}, got {path}")
+    with _writing(path):
+        figure.savefig(path, dpi=130)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Makes the folder of a picture, and turns errors of the file system into sentences."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+        yield
     except OSError as error:
         raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
+
+
+def _file_name(clip: str) -> str:
+    return re.sub(r"[^\w.-]", "_", clip)
 
 
 def _parser() -> CommandParser:
@@ -109,7 +128,8 @@ def _parser() -> CommandParser:
                         help="id of the clip, or its place in the file: 1 for the first")
     parser.add_argument("--ckpt_path", metavar="CHECKPOINT", type=Path, help=(
         "show what the network of a run saw in the clip: each joint is hidden in each span of "
-        "time, and the colour is by how much the log-odds of the predicted class fall"))
+        "time, and the colour is by how much the log-odds of the predicted class fall. A .gif as "
+        "--out shows what the network answers while the clip goes on"))
     parser.add_argument("--layout", metavar="NAME", help=(
         "show the joint layout of that name, or of a YAML file, instead of a clip"))
     parser.add_argument("--out", metavar="PICTURE", help=(

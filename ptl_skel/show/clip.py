@@ -29,7 +29,8 @@ from ptl_skel.storage import KeypointFile
 _SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#b9bec6"}
 # Far from the colours of the sides; further persons begin again.
 _PERSONS = ("#3a4352", "#a3328f", "#2a8a4e", "#b0303a", "#6a5acd", "#8a6d1f")
-_FRAMES_PER_SECOND = 8
+FRAMES_PER_SECOND = 8
+"""Of animations."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def save_animation(view: View, path: Path) -> None:
     figure = Figure((6.4, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2)
     _label(figure, view)
-    writer = PillowWriter(_FRAMES_PER_SECOND)
+    writer = PillowWriter(FRAMES_PER_SECOND)
     with writer.saving(figure, str(path), 100):
         for frame, number in enumerate(view.frames):
             for axes in (left, right):

@@ -5,12 +5,15 @@ import pytest
 import torch
 from commandline import refusal
 from matplotlib.image import imread
+from PIL import Image
 from tiny import tiny_clips, write_clips
 
-from ptl_skel.cli.evidence import find_evidence
+from ptl_skel.cli.evidence import find_answers, find_evidence
 from ptl_skel.cli.lightning import load_trained
+from ptl_skel.cli.live_score import WHOLE, make_answer, read_track
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.dataset import ClipDataset
+from ptl_skel.data.live import Track
 from ptl_skel.skeletons import LAYOUTS
 
 JOINT, SPAN = 4, 2
@@ -66,10 +69,39 @@ def test_the_picture_names_predicted_and_true_class(finished_run, tiny_file, tmp
     assert width > 1000
 
 
+def test_answers_rest_on_the_frames_so_far_only(trained):
+    model, data = trained
+    whole = find_answers(model, data, 5)
+    assert whole.probabilities.shape == (len(whole.view.frames), 3)
+    assert whole.probabilities.sum(1) == pytest.approx(1)
+    batch = ClipDataset(data.file, np.array([5]), data.clip_len).__getitems__([0])
+    with torch.no_grad():
+        expected = model(data.maker.evaluate(batch, torch.float32, several=False)).softmax(1)[0]
+    assert whole.probabilities[-1] == pytest.approx(expected.numpy(), abs=1e-5)
+    seen = int(whole.view.frames[3])
+    track = read_track(data, 5)
+    changed = Track(track.keypoints.clone(), track.scores, track.frame_size)
+    changed.keypoints[:, seen:] += 50
+    answer = make_answer(model, data, 1, WHOLE, torch.device("cpu"))
+    with torch.no_grad():
+        before, after = (answer([each], [whole.view.frames])[0] for each in (track, changed))
+    assert after[:4] == pytest.approx(before[:4])
+    assert np.abs(after[4:] - before[4:]).max() > 1e-4
+
+
+def test_a_gif_shows_the_answers_while_the_clip_goes_on(finished_run, tiny_file, tmp_path, capsys):
+    out = tmp_path / "new folder" / "answers.gif"
+    main(["show", str(tiny_file), "--ckpt_path", str(finished_run / "checkpoints" / "last.ckpt"),
+          "--clip", "around 13 1", "--out", str(out)])
+    assert capsys.readouterr().out.startswith("around 13 1 · truly around · predicted ")
+    with Image.open(out) as picture:
+        assert picture.n_frames == 8
+
+
 @pytest.mark.parametrize(("args", "named"), [
     (["--clip", "nobody"], "nobody"),
     (["--clip", "1", "--clip_len", "48"], "--clip_len"),
-    (["--clip", "1", "--out", "picture.gif"], ".png"),
+    (["--clip", "1", "--out", "picture.jpg"], ".png"),
     (["--clip", "1", "--wat"], "--wat"),
 ])
 def test_mistakes_end_in_a_sentence(finished_run, tiny_file, capsys, args, named):
