@@ -4,7 +4,8 @@ From the records on disk to what is written::
 
     folders      folders of runs
     names        what the runs of an arm share, and what an arm is called
-    study        records read, checked and grouped into arms
+    study        runs, arms, and the study of all arms
+    reading      records read, checked and grouped into arms
     statistics   what a difference between arms is worth
     summary      the numbers of each arm
     conclusions  whether an arm is not inferior
@@ -34,7 +35,8 @@ from .page import page
 from .pictures import NO_BROWSER, write_pictures
 from .plots import Plot
 from .pooled import pool_data_sets, pooled_plot
-from .study import Study, read_study
+from .reading import read_study
+from .study import Study
 
 
 def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str | None = None,

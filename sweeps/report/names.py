@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 
 IGNORED = frozenset({
     "seed_everything", "run_dir", "wandb", "test_after_fit",
-    "data.protocol",  # see `sweeps.report.study`: a fold, or refused
+    "data.protocol",  # see `sweeps.report.reading`: a fold, or refused
     "data.class_names", "data.num_workers", "data.in_memory", "data.on_device",
     "data.live_score", *(f"data.live_score.{name}" for name in ("frame_rate", "stride", "memory")),
     *(f"trainer.{name}" for name in (

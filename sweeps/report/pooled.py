@@ -17,8 +17,8 @@ from ptl_skel.runs.record import read_result
 from .conclusions import METHOD, conclude
 from .folders import find_runs
 from .markdown import Comparison, compare_arms
+from .reading import read_study
 from .statistics import Difference, holm, noninferiority, pool
-from .study import read_study
 from .style import COLOURS, escape, new_figure, shorten
 from .tables import Row, difference_cells, spread_cell
 

@@ -1,0 +1,216 @@
+"""Run records read into arms that can be compared, or a sentence on why they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ptl_skel.errors import UserError
+from ptl_skel.metrics import LIVE
+from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predictions
+from ptl_skel.runs.record import read_metrics, read_result
+
+from .folders import find_runs, natural_order, read_corrupted, unrecorded_cells
+from .names import Settings, name_arms, settings_of
+from .statistics import recalls
+from .study import Arm, Fold, Run, Study
+
+T = TypeVar("T")
+UNMEASURED: dict[str, Any] = {"params": 0, "gmacs": float("nan"), "latency_ms": float("nan"),
+                             "device": "not measured"}
+"""Cost of the network of a run that failed before it was measured."""
+
+
+def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool = False) -> Study:
+    """Arms from run records.
+
+    Args:
+        paths: Folders of runs, or folders that hold some.
+        baseline: Name of the arm that the others are compared with, or its beginning.
+        folds: The runs may be of several protocols: folds of the data set, or splits that overlap.
+
+    Raises:
+        UserError: A record is missing or damaged, runs cannot be compared or are the same cell, or
+            no arm is called `baseline`.
+    """
+    reader = _Reader(folds)
+    runs = [reader.read(folder) for folder in find_runs(paths) if not _only_predicts(folder)]
+    if not runs:
+        raise UserError(f"{', '.join(map(str, paths))}: only runs of `ptl-skel predict`, which "
+                        "have no test")
+    tested = [run for run in runs if run.status == "tested"]
+    if not tested:
+        raise UserError(f"no run has a test: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
+                        "on a checkpoint makes a record that has one")
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
+    names = name_arms([group[0].settings for group in groups.values()],
+                      [next((run.backbone_file for run in group if run.backbone_file), None)
+                       for group in groups.values()])
+    arms = [_arm(name, unnamed, group)
+            for (name, unnamed), group in zip(names, groups.values(), strict=True)]
+    with_test = [arm for arm in arms if arm.runs]
+    chosen = [arm for arm in with_test if arm.name == baseline] or [
+        arm for arm in with_test if arm.name.startswith(f"{baseline} ")]
+    if baseline is not None and len(chosen) != 1:
+        raise UserError(f"{'more than one' if chosen else 'no'} tested arm is called {baseline!r}; "
+                        "there are: " + ", ".join(repr(arm.name) for arm in with_test))
+    with_test.sort(key=lambda arm: arm not in chosen)
+    return Study(
+        runs[0].dataset, reader.first.class_names,
+        {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=natural_order)},
+        tuple(with_test), chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs),
+        tuple(line for path in paths for line in unrecorded_cells(path)))
+
+
+class _Reader:
+    """Reads runs, and keeps what those of a protocol share."""
+
+    def __init__(self, folds: bool) -> None:
+        self.several = folds
+        self.folds: dict[str, Fold] = {}
+        self._data: tuple[Path, str, str] | None = None
+        self._firsts: dict[str, tuple[Path, Predictions]] = {}
+
+    @property
+    def first(self) -> Predictions:
+        return next(iter(self._firsts.values()))[1]
+
+    def read(self, folder: Path) -> Run:
+        result, settings = _read(read_result, folder), settings_of(_config(folder))
+        try:
+            run = _run(folder, settings, result)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
+        self._check_data(folder, run.dataset, run.protocol)
+        return self._with_predictions(run) if run.status == "tested" else run
+
+    def _with_predictions(self, run: Run) -> Run:
+        """The run with what its predictions and its learning curve add to the record."""
+        label, predicted, classes = self._predictions(run.folder, run.protocol)
+        found = {"top1": float((predicted == label).mean()),
+                 "mean_class": float(np.nanmean(recalls(label, predicted, classes)))}
+        for name, value in found.items():
+            if abs(value - getattr(run, name)) > 1e-4:
+                raise UserError(
+                    f"{run.folder}: predictions.npz has {name} {value:.4f}, result.json "
+                    f"{getattr(run, name):.4f}; they are not of the same test")
+        return replace(run, predicted=predicted, curve=_curve(run.folder),
+                       corrupted=read_corrupted(run.folder),
+                       top1=found["top1"], mean_class=found["mean_class"])
+
+    def _check_data(self, folder: Path, dataset: str, protocol: str) -> None:
+        """Refuses a run on other data than the first."""
+        self._data = self._data or (folder, dataset, protocol)
+        first_folder, first_dataset, first_protocol = self._data
+        if dataset == first_dataset and (protocol == first_protocol or self.several):
+            return
+        raise UserError(
+            f"{folder} is a run on {dataset} ({protocol}), but {first_folder} is one on "
+            f"{first_dataset} ({first_protocol}); compare runs on the same data"
+            + (", or average over folds with --folds" if dataset == first_dataset else ""))
+
+    def _predictions(self, folder: Path, protocol: str,
+                     ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Labels and predicted classes of the clips, as the first run of the protocol has them."""
+        file = _read(read_predictions, folder)
+        if (file.label < 0).any() or not len(file.label):
+            raise UserError(f"{folder} was tested on clips without a label, or on none")
+        if protocol not in self._firsts:
+            self._check_classes(folder, file)
+            self._firsts[protocol] = folder, file
+            self.folds[protocol] = Fold(file.clip, file.label)
+        first_folder, first = self._firsts[protocol]
+        try:
+            file = in_the_order_of(first, file, (first_folder, folder))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return file.label, file.probabilities.argmax(1), len(file.class_names)
+
+    def _check_classes(self, folder: Path, file: Predictions) -> None:
+        for other_folder, first in self._firsts.values():
+            if file.class_names != first.class_names:
+                raise UserError(f"{folder} has other classes than {other_folder}")
+
+
+def _read(read: Callable[[Path], T], folder: Path) -> T:
+    """A file of a run; one that is missing or damaged ends in a sentence."""
+    try:
+        return read(folder)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+
+
+def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
+    """The run of a record, without its predictions."""
+    data, status = result["data"], _status(result)
+    model = result["model"] or UNMEASURED
+    top1, mean_class = (float(result["metrics"][f"test/{name}"] if status == "tested" else "nan")
+                        for name in ("top1", "mean_class"))
+    return Run(
+        folder, settings, result.get("backbone_file"), int(result["seed"]), str(data["dataset"]),
+        str(data["protocol"]), status,
+        str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
+        float(model["gmacs"]), float(model["latency_ms"]),
+        f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
+        int(data.get("clips", {}).get("train", 0)), data["validation"] == "test part",
+        result.get("diverged"), top1, mean_class,
+        {name: float(result["metrics"][f"test/{name}"]) for name in LIVE
+         if f"test/{name}" in result["metrics"]})
+
+
+def _only_predicts(folder: Path) -> bool:
+    """Whether a record is of ``ptl-skel predict``, which follows no protocol."""
+    data = _read(read_result, folder).get("data")
+    return isinstance(data, dict) and data.get("protocol", "") is None
+
+
+def _status(result: Mapping[str, Any]) -> str:
+    if result["status"] == "failed":
+        return f"failed, {result.get('error') or 'unknown why'}"
+    if result["status"] == "running":
+        return "running, or was killed"
+    if result["status"] == "finished":
+        return "tested" if "test/top1" in result["metrics"] else "finished without a test"
+    return str(result["status"])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; it belongs to the record of a run") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} is damaged: it holds no settings")
+    return config
+
+
+def _curve(folder: Path) -> list[dict[str, float]]:
+    try:
+        return read_metrics(folder)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{folder / 'metrics.csv'} is damaged: {error}") from error
+
+
+def _arm(name: str, unnamed: str, group: Sequence[Run]) -> Arm:
+    cells: dict[tuple[str, int], Run] = {}
+    for run in group:
+        if run.status != "tested":
+            continue
+        if run.cell in cells:
+            raise UserError(f"{cells[run.cell].folder} and {run.folder} are the same cell: {name}, "
+                            f"{run.protocol}, seed {run.seed}; name the runs without one of them")
+        cells[run.cell] = run
+    runs = sorted(cells.values(), key=lambda run: natural_order(run.cell))
+    return Arm(name, unnamed, tuple(runs),
+               tuple(run for run in group if run.status != "tested"))
