@@ -1,6 +1,7 @@
 """Scores the segments of an exported network on joined test clips of a keypoint file.
 
     python tests/benchmarks/segments.py model.onnx penn.h5
+    python tests/benchmarks/segments.py model.onnx penn.h5 --val_fraction 0.2   # to choose settings
 
 Clips are joined as for the score of live recognition (`ptl_skel.data.live`): one person, moved and
 scaled so that each clip begins where the last one ended, 30 frames a second.
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.live import Track, choose_streams, join_tracks
+from ptl_skel.data.parts import choose_parts
 from ptl_skel.deploy.runtime import Recognizer, Window
 from ptl_skel.live.labels import Threshold
 from ptl_skel.live.measures import UNKNOWN, score_segments
@@ -32,12 +34,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
     parser.add_argument("file", type=Path)
+    parser.add_argument("--val_fraction", type=float, default=0.0, help=(
+        "of the run, if it held clips out: these are joined instead of the test clips"))
     parser.add_argument("--streams", type=int, default=10)
     parser.add_argument("--window", type=float, default=4.0)
     parser.add_argument("--min_probability", type=float, default=0.5)
     options = parser.parse_args()
     recognizer, file = Recognizer(options.model), KeypointFile(options.file)
-    clips = file.split("official", "test")
+    parts, _ = choose_parts(file, "official", val_fraction=options.val_fraction, val_seed=0,
+                            val_on_test=False)
+    clips = parts["val" if options.val_fraction else "test"]
     rules = Rules(Threshold(options.min_probability))
     pairs = []
     for stream in choose_streams(len(clips))[: options.streams]:
