@@ -20,6 +20,7 @@ from ptl_skel.cli.deployable import (
     feed_of,
     make_graph,
     refuse_not_finite,
+    refuse_without_effect,
 )
 from ptl_skel.cli.export_stream import FORMS, write_stream
 from ptl_skel.cli.lightning import load_trained
@@ -63,6 +64,7 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
     if options.stream and options.int8:
         raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
+    refuse_without_effect(others, stream=options.stream is not None)
     require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
     refuse_not_finite(model, options.ckpt_path)
@@ -191,9 +193,10 @@ def _parser() -> CommandParser:
         prog="ptl-skel export", allow_abbrev=False, description="Writes a trained network as ONNX "
         "file: keypoints in pixels go in, class probabilities come out. The file is compared with "
         "PyTorch on clips of the keypoint file of the training before it gets its name.",
-        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, e.g. "
-        "--data.file, another keypoint file, and --data.test_clips, clips of each sample whose "
-        "probabilities are averaged.")
+        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, as far as "
+        "they change the file: --data.file, another keypoint file; --data.test_clips, clips of "
+        "each sample whose probabilities are averaged; and with --stream --data.live_score.memory, "
+        "frames after which a stream forgets.")
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
                         help="checkpoint of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx",

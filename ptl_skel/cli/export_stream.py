@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptl_skel.cli.deployable import choose_clips, describe
+from ptl_skel.cli.deployable import STREAM_FORMAT, choose_clips, describe
 from ptl_skel.cli.live_score import read_track
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.live import LiveScore
-from ptl_skel.data.transforms import follow_box, relative_to
+from ptl_skel.data.transforms import drop_far, follow_box, relative_to
 from ptl_skel.deploy.export import Arrays, largest_difference, write_onnx
 from ptl_skel.deploy.graph import Views
 from ptl_skel.deploy.streaming import Stream, StreamFromKeypoints
@@ -49,7 +49,7 @@ def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, 
               **dict(zip(names, graph.stream.select(states), strict=True))}
     dynamic = {"keypoints": [0, 1], "scores": [0, 1], **{name: [0] for name in names}}
     metadata = describe(checkpoint, data, Views(chunk)) | {
-        "sampling": data.sampling,
+        "format": STREAM_FORMAT, "sampling": data.sampling,
         "stream": {"form": form, "chunk": chunk, "stride": settings.stride,
                    "memory": settings.memory, "settle": graph.stream.settle, "states": links}}
     write_onnx(graph, inputs, ["probabilities", *outputs], dynamic, metadata, path)
@@ -108,5 +108,6 @@ def _relative(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:
     track = read_track(data, clip)
     frames = torch.arange(FRAMES) % track.scores.shape[1]
     keypoints, scores = track.keypoints[None, :1, frames], track.scores[None, :1, frames]
+    keypoints, scores = drop_far(keypoints, scores, track.frame_size[None])
     boxes = follow_box(keypoints, scores, track.frame_size[None])
     return relative_to(keypoints, boxes)[0], scores[0]

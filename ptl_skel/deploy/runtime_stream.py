@@ -19,11 +19,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ptl_skel.deploy.runtime import Recognizer
-
-Floats = NDArray[np.float32]
+try:
+    from ptl_skel.deploy.runtime import (
+        Floats,
+        Recognizer,
+        check_frame_size,
+        check_time,
+        drop_missing,
+    )
+except ModuleNotFoundError:  # a copy beside a copy of that file
+    from runtime import (  # type: ignore
+        Floats,
+        Recognizer,
+        check_frame_size,
+        check_time,
+        drop_missing,
+    )
 
 PADDING = 0.25
 """How much wider than the persons a box is on each side, relative to its half size."""
@@ -149,12 +162,11 @@ class Stream:
             ValueError: A shape does not fit, a frame size is not positive, or the time is not
                 later than that of the last frame.
         """
-        known = {track: self._checked(*person) for track, person in people.items()}
-        size = float(frame_size[0]), float(frame_size[1])
-        if not (np.isfinite(size).all() and min(size) > 0):
-            raise ValueError(f"a frame needs a positive height and width, got {frame_size}")
-        if not (np.isfinite(time) and time > self._time):
-            raise ValueError(f"frames must come in order of time; got {time} after {self._time}")
+        time = check_time(time, self._time)
+        size = check_frame_size(frame_size)
+        known = {track: self.recognizer.read_person(person) for track, person in people.items()}
+        for points, weights in known.values():
+            drop_missing(points, weights, size)
         if size != self._frame_size:
             self.reset()
             self._frame_size = size
@@ -181,17 +193,6 @@ class Stream:
         """
         return {name: track.probabilities for name, track in self._tracks.items()
                 if track.probabilities is not None}
-
-    def _checked(self, keypoints: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-        points, weights = np.array(keypoints, np.float32), np.array(scores, np.float32)
-        if points.ndim != 2:
-            raise ValueError("keypoints of a person in a frame are (joints, coordinates), got "
-                             f"{points.shape}")
-        self.recognizer.check(points, weights)
-        present = np.isfinite(points).all(-1) & np.isfinite(weights) & (weights > 0)
-        points[~present] = 0
-        weights[~present] = 0
-        return points, weights
 
     def _settle(self, frames: int) -> dict[str, deque[Floats]]:
         """What is kept of a stream that begins: what the network makes of frames without anyone."""

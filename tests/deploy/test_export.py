@@ -300,6 +300,9 @@ def test_mistakes(checkpoint, exported, tiny_file, capsys, monkeypatch):
     assert "unknown option --int4" in said("--int4")
     assert "unknown option --model.dropout" in said("--model.dropout", "0.5")
     assert "--max_loss must be >= 0" in said("--max_loss", "-1")
+    for option in ("live_score", "sampling", "corrupt", "batch_size"):
+        assert f"--data.{option} changes nothing in a file for whole clips" in said(
+            f"--data.{option}", "1")
     assert "keypoint file gone.h5 does not exist" in said("--data.file", "gone.h5")
     other = write_clips(Path("other.h5"), tiny_clips(get_layout("coco17")),
                         layout=get_layout("coco17"))

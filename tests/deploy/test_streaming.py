@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import json
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,14 +19,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from preprocessing.core.plausibility import check_clip
 from ptl_skel.backbones import C3DLight, Conv2Plus1D, SlowOnly, VideoResNet
 from ptl_skel.cli.lightning import parse
 from ptl_skel.cli.verbs import main
-from ptl_skel.data.transforms import follow_box
-from ptl_skel.deploy.runtime import Recognizer
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import ClipDataset
+from ptl_skel.data.transforms import Augmentation, drop_far, follow_box
+from ptl_skel.deploy.runtime import Recognizer, drop_missing
 from ptl_skel.deploy.runtime_stream import FollowBox, Stream
+from ptl_skel.deploy.runtime_window import Window
 from ptl_skel.deploy.streaming import Stream as Network
 from ptl_skel.errors import UserError
+from ptl_skel.representations import JointHeatmaps
+from ptl_skel.storage import Clip
 from ptl_skel.training.module import classifier, means_so_far
 
 CAUSAL = partial(Conv2Plus1D, middle=1.0, causal=True)
@@ -205,6 +214,43 @@ class TestFollowBox:
             np.testing.assert_allclose(made, expected[frame], rtol=1e-5, atol=1e-4)
 
 
+class TestFarJoints:
+    @settings(max_examples=30)
+    @given(st.integers(0, 10**6), st.sampled_from([(240, 320), (480, 270), (9, 9)]))
+    def test_the_rule_is_one_in_preprocessing_training_and_runtime(self, seed, frame_size):
+        random = np.random.default_rng(seed)
+        height, width = frame_size
+        keypoints = random.uniform(0, 1, (2, 20, 13, 2)) * (width, height)
+        shape = keypoints.shape[:-1]
+        keypoints[random.random(shape) < 0.2] *= random.choice([12, -12, 1e6, 1e9])
+        scores = random.choice([0, 0.5, 1], shape).astype(np.float32)
+        keypoints = keypoints.astype(np.float32)
+        checked = check_clip(Clip("a", keypoints.copy(), scores.copy(), frame_size))
+        trained = drop_far(*(torch.from_numpy(each)[None] for each in (keypoints, scores)),
+                           torch.tensor([[height, width]], dtype=torch.float32))
+        drop_missing(keypoints, scores, frame_size)
+        np.testing.assert_array_equal(scores, checked.scores)
+        np.testing.assert_array_equal(scores, trained[1][0].numpy())
+        np.testing.assert_array_equal(keypoints, trained[0][0].numpy() * (scores > 0)[..., None])
+        assert (scores[np.abs(keypoints).max(-1) > 12 * max(frame_size)] == 0).all()
+
+    def test_training_and_test_ignore_them(self, tiny_file):
+        """Whatever wrote the file: what reaches the network is as if the joint were missing."""
+        for box in ("clip", "follow"):
+            data = KeypointDataModule(tiny_file, partial(JointHeatmaps, sigma=0.6), "cross",
+                                      clip_len=8, box=box, augment=Augmentation((1.0, 1.0), flip=0))
+            batch = ClipDataset(data.file, np.arange(6), 8).__getitems__(range(6))
+            batch["scores"][:, :, 3, 5] = 0
+            expected = [make(batch, torch.float32) for make in (
+                data.maker.train, partial(data.maker.evaluate, several=False))]
+            batch["scores"][:, :, 3, 5] = 1
+            batch["keypoints"][:, :, 3, 5] = 1e9
+            made = [make(batch, torch.float32) for make in (
+                data.maker.train, partial(data.maker.evaluate, several=False))]
+            for one, other in zip(made, expected, strict=True):
+                torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tiny_file, tiny_config, tmp_path_factory):
     """Of a causal network that was trained on the box of a stream."""
@@ -233,7 +279,8 @@ def walk(frames, seed=0):
     return keypoints.astype(np.float32), np.ones((frames, 13), np.float32)
 
 
-GUIDE = (Path(__file__).parents[2] / "docs/streaming.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs/streaming.md").read_text(encoding="utf-8")
 
 
 class TestGuide:
@@ -311,6 +358,33 @@ class TestExport:
                        "--stream", *arguments)
         assert ("train one with --data.box follow" in said) or ("--int8 is for" in said)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("option", ["test_clips=10", "test_flip=true", "clip_len=16",
+                                        "corrupt.kind=missing", "val_fraction=0.5"])
+    def test_options_without_effect_are_refused(self, checkpoint, tmp_path, capsys, option):
+        said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", tmp_path / "a.onnx",
+                       "--stream", f"--data.{option}")
+        name = re.split("[.=]", option)[0]
+        assert f"--data.{name} changes nothing in a file for streams; leave it out" in said
+        said = refusal(capsys, "live", "--ckpt_path", checkpoint, "--source", "0",
+                       "--data.test_clips", "10")
+        assert "--data.test_clips changes nothing in a file for streams" in said
+        assert not list(tmp_path.iterdir())
+
+    def test_files_of_an_earlier_version_are_refused(self, exported, tmp_path, capsys):
+        """Their states are other inputs."""
+        onnx = pytest.importorskip("onnx")
+        model = onnx.load(exported[0])
+        metadata = json.loads(model.metadata_props[0].value)
+        metadata |= {"format": 1, "ptl_skel": "0.2.0"}
+        metadata["stream"]["states"] = ["mean", "seen", "past0"]
+        model.metadata_props[0].value = json.dumps(metadata)
+        onnx.save(model, tmp_path / "old.onnx")
+        for verb in ("live", "segment"):
+            said = refusal(capsys, verb, "--model", tmp_path / "old.onnx", "--source", "0", *(
+                ["--out", tmp_path / "out"] if verb == "segment" else []))
+            assert "written by version 0.2.0 of ptl_skel in format 1" in said
+            assert "export it again" in said
 
     def test_networks_of_whole_clips_are_refused(self, finished_run, tmp_path, capsys):
         said = refusal(capsys, "export", "--ckpt_path", finished_run / "checkpoints/last.ckpt",
@@ -421,6 +495,61 @@ class TestStream:
         with pytest.raises(ValueError, match="must be positive"):
             Stream(Recognizer(exported[0]), stride=0)
 
+    @pytest.mark.parametrize(("time", "person", "frame_size", "said"), [
+        ("1.5", None, (240, 320), "the time of a frame is a number of seconds, got '1.5'"),
+        (None, None, (240, 320), "the time of a frame is a number of seconds, got None"),
+        ([1, 2], None, (240, 320), "the time of a frame is a number"),
+        (True, None, (240, 320), "the time of a frame is a number"),
+        (np.nan, None, (240, 320), "in order of time; got nan"),
+        (np.inf, None, (240, 320), "in order of time; got inf"),
+        (0.5, None, (240, 320), "in order of time; got 0.5 after 1.0"),
+        (2, None, 240, "a frame size is a positive height and width, got 240"),
+        (2, None, (240,), "a frame size is a positive height and width"),
+        (2, None, (240, 320, 3), "a frame size is a positive height and width"),
+        (2, None, (240, np.nan), "a frame size is a positive height and width"),
+        (2, None, (-240, 320), "a frame size is a positive height and width"),
+        (2, None, ("high", "wide"), "a frame size must be an array of numbers"),
+        (2, None, None, "a frame size is a positive height and width"),
+        (2, np.ones((13, 2)), (240, 320), "a pair of keypoints and scores, got ndarray"),
+        (2, (np.ones((13, 2)),), (240, 320), "a pair of keypoints and scores, got tuple"),
+        (2, ("left", "right"), (240, 320), "keypoints must be an array of numbers"),
+        (2, ([[1, 2], [3]], np.ones(13)), (240, 320), "keypoints must be an array of numbers"),
+        (2, (np.ones((1, 13, 2)), np.ones((1, 13))), (240, 320), "are (joints, coordinates)")])
+    def test_each_mistake_is_a_sentence_and_changes_nothing(self, stream, time, person, frame_size,
+                                                            said):
+        for each in (stream, Window(stream.recognizer)):
+            each.add(1, {"a": (np.ones((13, 2)), np.ones(13))}, (240, 320))
+            with pytest.raises(ValueError, match=re.escape(said)) as raised:
+                each.add(time, {} if person is None else {"a": person}, frame_size)
+            assert "\n" not in str(raised.value)
+            each.add(2, {"b": (np.ones((13, 2)), np.ones(13))}, (240, 320))
+
+    @pytest.mark.parametrize("far", [1e9, -1e9, 1e38, 1e300, 4000])
+    def test_a_joint_far_away_is_missing(self, stream, far):
+        """It does not move the box, which would follow it for seconds."""
+        keypoints, scores = walk(40)
+        keypoints = keypoints.astype(np.float64)
+        missing = scores.copy()
+        missing[10, 4] = 0
+        answers = []
+        for each in (missing, scores):
+            stream.reset()
+            for time in range(40):
+                stream.add(time, {"a": (keypoints[time], each[time])}, (240, 320))
+            answers.append(stream.recognize()["a"])
+            keypoints[10, 4, 1] = far
+        np.testing.assert_array_equal(*answers)
+
+    def test_scores_above_1_count_as_1(self, stream):
+        keypoints, scores = walk(24)
+        answers = []
+        for factor in (1, 50):
+            stream.reset()
+            for time in range(24):
+                stream.add(time, {"a": (keypoints[time], factor * scores[time])}, (240, 320))
+            answers.append(stream.recognize()["a"])
+        np.testing.assert_array_equal(*answers)
+
     def test_frames_of_another_size_start_anew(self, stream):
         self.show(stream, 20)
         stream.add(100, {}, (480, 640))
@@ -443,6 +572,43 @@ class TestStream:
             stream.add(time / 30, {n: (people[n][0][time], people[n][1][time])
                                    for n in range(count)}, (240, 320))
         assert list(stream.recognize()) == [None]
+
+    def test_fifty_persons_who_come_and_leave(self, stream):
+        for time in range(24):
+            here = [f"person {number}" for number in range(50) if (time + number) % 20]
+            walks = [walk(1, seed=number) for number in range(len(here))]
+            stream.add(time / 30, {name: (points[0], scores[0]) for name, (points, scores)
+                                   in zip(here, walks, strict=True)}, (240, 320))
+        found = stream.recognize()
+        assert len(found) == 50
+        assert all(each.shape == (3,) and np.isfinite(each).all() for each in found.values())
+
+    def test_the_numbers_of_a_long_stream(self, stream):
+        """Times of a year at 30 frames a second; what counts frames does not grow."""
+        self.show(stream, 20, start=30 * 86400 * 365)
+        expected = stream.recognize()["a"]
+        stream.reset()
+        self.show(stream, 20)
+        np.testing.assert_array_equal(stream.recognize()["a"], expected)
+        for _ in range(200):
+            stream.add(stream._time + 0.5, {}, (240, 320))
+        assert stream._skip in range(stream.stride)
+        assert not stream._tracks
+
+    def test_copies_run_where_there_is_nothing_else(self, exported, tmp_path):
+        for name in ("runtime", "runtime_stream", "runtime_window"):
+            shutil.copy(ROOT / f"ptl_skel/deploy/{name}.py", tmp_path)
+        program = (
+            "import sys; sys.modules['ptl_skel'] = sys.modules['torch'] = None; "
+            "import numpy as np, runtime_window; from runtime import Recognizer; "
+            "from runtime_stream import Stream; "
+            "stream = Stream(Recognizer(sys.argv[1]), stride=1);"
+            "[stream.add(n, {7: (np.eye(13, 2) * n, np.ones(13))}, (9, 9)) for n in range(8)];"
+            "print(stream.recognize()[7].sum())")
+        done = subprocess.run([sys.executable, "-c", program, str(exported[0])], cwd=tmp_path,
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert float(done.stdout) == pytest.approx(1, abs=1e-5)
 
     def test_a_file_of_clips_is_refused(self, exported):
         recognizer = Recognizer(exported[0])
