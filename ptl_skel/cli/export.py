@@ -33,6 +33,7 @@ from ptl_skel.deploy.export import (
     open_session,
     require_packages,
     run,
+    update_metadata,
     write_onnx,
 )
 from ptl_skel.deploy.graph import Recognition
@@ -84,7 +85,11 @@ def main(args: Sequence[str]) -> None:
                 quantize(single, temporary, (feed_of(ClipDataset(
                     data.file, np.array([clip]), data.clip_len,
                     num_clips=data.maker.test_clips)[0], data) for clip in _calibration(data)))
-                rows += _check_int8(single, temporary, model, data, options.max_loss)
+                accuracy = _check_int8(single, temporary, model, data, options.max_loss)
+                update_metadata(temporary, metadata | {"accuracy": accuracy})
+                rows += [(name, f"{100 * accuracy[key]:.2f} % of {accuracy['clips']} test clips")
+                         for name, key in (("top-1, float32", "top1_float32"),
+                                           ("top-1, int8", "top1"), ("same class", "same_class"))]
             rows.insert(0, ("operators", ", ".join(list_operators(temporary))))
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
@@ -148,23 +153,22 @@ def _calibration(data: KeypointDataModule) -> list[int]:
 
 
 def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: KeypointDataModule,
-                max_loss: float) -> list[tuple[str, str]]:
-    """Compares a file in 8 bits with that in single precision; rows of the table.
+                max_loss: float) -> dict[str, float]:
+    """Accuracy of a file in 8 bits and of that in single precision on the test part, in 0..1.
 
     Raises:
         UserError: It is less accurate by more than `max_loss` points.
     """
     difference_from_torch(path, model, data, choose_clips(data, CHECKED))  # all sizes of batches
     label, expected, made = _test(data, single, path)
-    accuracy, quantised = (100 * float((each == label).mean()) for each in (expected, made))
-    if accuracy - quantised > max_loss:
+    accuracy, quantised = (float((each == label).mean()) for each in (expected, made))
+    if 100 * (accuracy - quantised) > max_loss:
         raise UserError(
-            f"in 8 bits the network is right in {quantised:.2f} % of {len(label)} test clips, in "
-            f"single precision in {accuracy:.2f} %; that is more than --max_loss {max_loss:g} "
-            "points, so nothing was written")
-    return [("top-1, float32", f"{accuracy:.2f} % of {len(label)} test clips"),
-            ("top-1, int8", f"{quantised:.2f} %"),
-            ("same class", f"{100 * float((expected == made).mean()):.2f} % of them")]
+            f"in 8 bits the network is right in {100 * quantised:.2f} % of {len(label)} test "
+            f"clips, in single precision in {100 * accuracy:.2f} %; that is more than --max_loss "
+            f"{max_loss:g} points, so nothing was written")
+    return {"clips": len(label), "top1_float32": accuracy, "top1": quantised,
+            "same_class": float((expected == made).mean())}
 
 
 def _test(data: KeypointDataModule, *paths: Path) -> list[np.ndarray]:

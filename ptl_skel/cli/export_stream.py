@@ -17,7 +17,7 @@ from ptl_skel.data.live import LiveScore
 from ptl_skel.data.transforms import drop_far, follow_box, relative_to
 from ptl_skel.deploy.export import Arrays, largest_difference, write_onnx
 from ptl_skel.deploy.graph import Views
-from ptl_skel.deploy.streaming import Stream, StreamFromKeypoints
+from ptl_skel.deploy.streaming import StreamFromKeypoints, StreamNetwork
 from ptl_skel.errors import UserError
 from ptl_skel.training.module import ActionRecognizer
 
@@ -72,7 +72,7 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
     """
     maker, settings = data.maker, data.live_score or LiveScore()
     channels, _, height, width = data.input_shape
-    stream = Stream(model.classifier, (channels, height, width), every_frame=form == "frame",
+    stream = StreamNetwork(model.classifier, (channels, height, width), every_frame=form == "frame",
                     memory=settings.memory // settings.stride)
     if maker.box != "follow":
         raise UserError("a stream cannot know the box around a whole clip, on which the network "

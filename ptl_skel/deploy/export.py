@@ -97,6 +97,15 @@ def add_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
     onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
 
 
+def update_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes other metadata into a file."""
+    import onnx
+
+    model = onnx.load(path)
+    add_metadata(model, metadata)
+    onnx.save(model, path)
+
+
 def open_session(path: Path, threads: int = 1) -> Any:
     """The file in ONNX Runtime, on the CPU."""
     import onnxruntime

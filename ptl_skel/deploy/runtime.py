@@ -113,7 +113,7 @@ def drop_missing(keypoints: Floats, scores: Floats, frame_size: tuple[float, flo
     frame sizes from the centre of the frame.
     """
     height, width = frame_size
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         away = np.abs(keypoints - np.array([width, height], np.float32) / 2).max(-1)
         present = (away <= np.float32(FAR * max(frame_size))) & np.isfinite(scores) & (scores > 0)
     keypoints[~present] = 0
