@@ -13,8 +13,8 @@ from torch import Tensor
 from ptl_skel.cli.deployable import STREAM_FORMAT, choose_clips, describe
 from ptl_skel.cli.live_score import read_track
 from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import KeypointBatch
 from ptl_skel.data.live import LiveScore
-from ptl_skel.data.transforms import drop_far, follow_box, relative_to
 from ptl_skel.deploy.export import Arrays, largest_difference, write_onnx
 from ptl_skel.deploy.graph import Views
 from ptl_skel.deploy.streaming import StreamFromKeypoints, StreamNetwork
@@ -107,7 +107,7 @@ def _relative(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:
     """The first person of a clip, repeated to `FRAMES` frames, relative to its follow box."""
     track = read_track(data, clip)
     frames = torch.arange(FRAMES) % track.scores.shape[1]
-    keypoints, scores = track.keypoints[None, :1, frames], track.scores[None, :1, frames]
-    keypoints, scores = drop_far(keypoints, scores, track.frame_size[None])
-    boxes = follow_box(keypoints, scores, track.frame_size[None])
-    return relative_to(keypoints, boxes)[0], scores[0]
+    keypoints, scores = data.maker.place(KeypointBatch(
+        keypoints=track.keypoints[None, :1, frames], scores=track.scores[None, :1, frames],
+        frame_size=track.frame_size[None]), several=False)
+    return keypoints[0] / data.maker.eval_size, scores[0]

@@ -113,5 +113,5 @@ def drop_missing(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     Scores are at most 1.
     """
     known = is_finite(keypoints).all(-1) & is_finite(scores) & (scores > 0)
-    scores = torch.where(known, scores, 0.0).clamp(max=1)
+    scores = torch.where(known, scores, 0.0).clamp(0, 1)
     return torch.where(known[..., None], keypoints, 0.0), scores
