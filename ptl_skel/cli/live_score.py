@@ -90,11 +90,15 @@ def answer_clips(answer: Answer, data: KeypointDataModule, clips: NDArray[np.int
                       np.argsort(length, kind="stable"), length, times)
 
 
+def runs_as_stream(model: ActionRecognizer, data: KeypointDataModule) -> bool:
+    """Whether a network is causal and was trained on the box that a stream knows."""
+    return data.maker.box == "follow" and is_causal(model.classifier[0])
+
+
 def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
                 device: torch.device) -> Answer:
     """How the network of a checkpoint answers on a video; see `LiveScore` for the arguments."""
-    backbone = model.classifier[0]
-    if data.maker.box == "follow" and is_causal(backbone):
+    if runs_as_stream(model, data):
         channels, _, height, width = data.input_shape
         stream = StreamNetwork(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
                         every_frame=True, memory=memory // stride).to(device)

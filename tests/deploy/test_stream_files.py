@@ -16,7 +16,8 @@ import torch
 from commandline import refusal
 from dancers import write_video
 
-from ptl_skel.cli.lightning import parse
+from ptl_skel.cli.calibrate import collect_answers
+from ptl_skel.cli.lightning import load_trained, parse
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.transforms import follow_box
 from ptl_skel.deploy.runtime import Recognizer
@@ -217,6 +218,22 @@ class TestCalibration:
         expected = logs[0] / temperature
         expected -= np.log(np.exp(expected).sum())
         np.testing.assert_allclose(logs[1], expected, atol=1e-4)
+
+    def test_calibration_asks_what_the_runtime_answers(self, calibrated):
+        """With the stride and the memory of the stream; some clips are longer than that."""
+        model, data = load_trained(["--ckpt_path", str(calibrated[0])])
+        logs, _, clip = collect_answers(model, data)
+        last = np.append(np.flatnonzero(np.diff(clip)), len(clip) - 1)
+        lengths = []
+        for number, expected in zip(data.part("val"), logs[last].exp().numpy(), strict=True):
+            keypoints, scores = data.file.frames(number)
+            stream = Stream(Recognizer(calibrated[1]), together=True)
+            for time in range(keypoints.shape[1]):
+                stream.add(time / 30, {n: (keypoints[n, time], scores[n, time])
+                                       for n in range(len(keypoints))}, (240, 320))
+            np.testing.assert_allclose(stream.recognize()[None], expected, atol=1e-5)
+            lengths.append(keypoints.shape[1])
+        assert max(lengths) > stream.recognizer.metadata["stream"]["memory"]
 
     def test_live_answers_alike_from_the_checkpoint_and_from_its_file(self, calibrated, tmp_path):
         pytest.importorskip("av")
