@@ -13,6 +13,7 @@ Keypoints are ``(M, T, V, 2)`` of a clip: persons, frames, joints, coordinates; 
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,28 @@ def check_time(time: float, last: float) -> float:
     Raises:
         ValueError: It is not a number, or not later than that of the last frame.
     """
-    number = np.asarray(time)
-    if number.shape or number.dtype.kind not in "iuf":
-        raise ValueError(f"the time of a frame is a number of seconds, got {time!r}")
-    if not (np.isfinite(number) and number > last):
+    if not is_number(time):
+        raise ValueError(f"the time of a frame is a number of seconds, got {type(time).__name__}")
+    if not (np.isfinite(time) and time > last):
         raise ValueError(f"frames must come in order of time; got {time} after {last}")
-    return float(number)
+    return float(time)
+
+
+def check_positive(**numbers: float) -> None:
+    """Checks arguments by name.
+
+    Raises:
+        ValueError: One is not a positive number.
+    """
+    for name, value in numbers.items():
+        if not (is_number(value) and value > 0):
+            raise ValueError(f"`{name}` must be a positive number, got {value!r}")
+
+
+def is_number(value: object) -> bool:
+    """Whether something is a single number; text and truth values are not."""
+    number = np.asarray(value)
+    return not number.shape and number.dtype.kind in "iuf"
 
 
 def drop_missing(keypoints: Floats, scores: Floats, frame_size: tuple[float, float]) -> None:
@@ -248,18 +265,25 @@ class Recognizer:
             raise ValueError(f"expected scores of the shape {keypoints.shape[:-1]}, got "
                              f"{scores.shape}")
 
-    def read_person(self, person: tuple[ArrayLike, ArrayLike]) -> tuple[Floats, Floats]:
-        """Keypoints ``(V, C)`` and scores ``(V,)`` of a person in a frame, as arrays of their own.
+    def read_people(self, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]]
+                    ) -> dict[Hashable, tuple[Floats, Floats]]:
+        """Keypoints ``(V, C)`` and scores ``(V,)`` of the persons in a frame, in arrays of its own.
 
         Raises:
             ValueError: They are not those of the network.
         """
-        if not isinstance(person, (tuple, list)) or len(person) != 2:
-            raise ValueError("a person in a frame is a pair of keypoints and scores, got "
-                             f"{type(person).__name__}")
-        points, weights = as_floats("keypoints", person[0]), as_floats("scores", person[1])
-        if points.ndim != 2:
-            raise ValueError("keypoints of a person in a frame are (joints, coordinates), got "
-                             f"{points.shape}")
-        self.check(points, weights)
-        return points, weights
+        if not isinstance(people, Mapping):
+            raise ValueError("the persons in a frame are a dictionary of pairs of keypoints and "
+                             f"scores by track, got {type(people).__name__}")
+        read = {}
+        for track, person in people.items():
+            if not isinstance(person, (tuple, list)) or len(person) != 2:
+                raise ValueError("a person in a frame is a pair of keypoints and scores, got "
+                                 f"{type(person).__name__}")
+            points, weights = as_floats("keypoints", person[0]), as_floats("scores", person[1])
+            if points.ndim != 2:
+                raise ValueError("keypoints of a person in a frame are (joints, coordinates), got "
+                                 f"{points.shape}")
+            self.check(points, weights)
+            read[track] = points, weights
+        return read

@@ -22,21 +22,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 try:
-    from ptl_skel.deploy.runtime import (
-        Floats,
-        Recognizer,
-        check_frame_size,
-        check_time,
-        drop_missing,
-    )
-except ModuleNotFoundError:  # a copy beside a copy of that file
-    from runtime import (  # type: ignore
-        Floats,
-        Recognizer,
-        check_frame_size,
-        check_time,
-        drop_missing,
-    )
+    from ptl_skel.deploy import runtime
+except ModuleNotFoundError:  # copies beside each other
+    import runtime  # type: ignore
+
+Floats = runtime.Floats
 
 PADDING = 0.25
 """How much wider than the persons a box is on each side, relative to its half size."""
@@ -122,17 +112,17 @@ class Stream:
         ValueError: The file is not one for streams, or a number is not positive.
     """
 
-    def __init__(self, recognizer: Recognizer, stride: int | None = None, patience: float = 1.0,
-                 together: bool = False) -> None:
+    def __init__(self, recognizer: runtime.Recognizer, stride: int | None = None,
+                 patience: float = 1.0, together: bool = False) -> None:
         described = recognizer.metadata.get("stream")
         if described is None:
             raise ValueError("the file is for whole clips; `ptl-skel export --stream` writes "
                              "those for streams")
         self.recognizer = recognizer
         self.stride: int = described["stride"] if stride is None else stride
-        if self.stride < 1 or not patience > 0:
-            raise ValueError(f"`stride` and `patience` must be positive, got {stride} and "
-                             f"{patience}")
+        runtime.check_positive(stride=self.stride, patience=patience)
+        if self.stride != int(self.stride):
+            raise ValueError(f"`stride` must be a whole number, got {stride}")
         self.chunk: int = described["chunk"]
         self.patience = patience
         self.together = together
@@ -162,11 +152,11 @@ class Stream:
             ValueError: A shape does not fit, a frame size is not positive, or the time is not
                 later than that of the last frame.
         """
-        time = check_time(time, self._time)
-        size = check_frame_size(frame_size)
-        known = {track: self.recognizer.read_person(person) for track, person in people.items()}
+        time = runtime.check_time(time, self._time)
+        size = runtime.check_frame_size(frame_size)
+        known = self.recognizer.read_people(people)
         for points, weights in known.values():
-            drop_missing(points, weights, size)
+            runtime.drop_missing(points, weights, size)
         if size != self._frame_size:
             self.reset()
             self._frame_size = size

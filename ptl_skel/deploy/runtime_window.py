@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 try:
-    from ptl_skel.deploy.runtime import Floats, Recognizer, check_frame_size, check_time
-except ModuleNotFoundError:  # a copy beside a copy of that file
-    from runtime import Floats, Recognizer, check_frame_size, check_time  # type: ignore
+    from ptl_skel.deploy import runtime
+except ModuleNotFoundError:  # copies beside each other
+    import runtime  # type: ignore
+
+Floats = runtime.Floats
 
 MOST_FRAMES = 4096
 """Frames that a window keeps at most: 34 seconds of 120 frames."""
@@ -44,11 +46,9 @@ class Window:
         ValueError: A number is not positive.
     """
 
-    def __init__(self, recognizer: Recognizer, seconds: float = 4.0, patience: float = 1.0,
+    def __init__(self, recognizer: runtime.Recognizer, seconds: float = 4.0, patience: float = 1.0,
                  together: bool = False) -> None:
-        if not (seconds > 0 and patience > 0):
-            raise ValueError(f"`seconds` and `patience` must be positive, got {seconds} and "
-                             f"{patience}")
+        runtime.check_positive(seconds=seconds, patience=patience)
         self.recognizer = recognizer
         self.seconds = seconds
         self.patience = patience
@@ -76,14 +76,14 @@ class Window:
         Raises:
             ValueError: A shape does not fit, or the time is not later than that of the last frame.
         """
-        time = check_time(time, self._frames[-1][0] if self._frames else -np.inf)
-        known = {track: self.recognizer.read_person(person) for track, person in people.items()}
-        size = check_frame_size(frame_size)
+        time = runtime.check_time(time, self._frames[-1][0] if self._frames else -np.inf)
+        known = self.recognizer.read_people(people)
+        size = runtime.check_frame_size(frame_size)
         if size != self.frame_size:
             self.reset()
             self.frame_size = size
         self._frames.append((time, known))
-        while self._frames[0][0] <= time - self.seconds:
+        while len(self._frames) > 1 and self._frames[0][0] <= time - self.seconds:
             self._frames.popleft()
         self._seen.update(dict.fromkeys(known, time))
         self._seen = {track: seen for track, seen in self._seen.items()

@@ -209,8 +209,11 @@ def test_frames_that_do_not_fit(recognizer, clip):
     with pytest.raises(ValueError, match=r"of a person in a frame are \(joints, coordinates\)"):
         window.add(1.1, {0: (clip[0][0], clip[1][0])}, FRAME)
     assert len(window._frames) == 1
-    with pytest.raises(ValueError, match="must be positive"):
-        Window(recognizer, seconds=0)
+    for seconds in (0, "4", np.nan):
+        with pytest.raises(ValueError, match="`seconds` must be a positive number"):
+            Window(recognizer, seconds=seconds)
+    window.add(1e300, {0: person(clip, 0)}, FRAME)  # where seconds are smaller than rounding
+    assert set(window.recognize()) == {0}
 
 
 def test_the_example(exported, clip, tmp_path, monkeypatch, capsys):

@@ -331,19 +331,23 @@ class TestStream:
         with pytest.raises(ValueError, match="expected scores"):
             stream.add(0, {"a": (np.zeros((13, 2)), np.zeros(12))}, (240, 320))
 
-    def test_other_mistakes(self, stream, exported):
+    def test_other_mistakes(self, stream):
         person = {"a": (np.ones((13, 2)), np.ones(13))}
         stream.add(1, person, (240, 320))
         with pytest.raises(ValueError, match="in order of time"):
             stream.add(1, person, (240, 320))
         with pytest.raises(ValueError, match="positive height and width"):
             stream.add(2, person, (0, 320))
-        with pytest.raises(ValueError, match="must be positive"):
-            Stream(Recognizer(exported[0]), stride=0)
+        for name, value in (("stride", 0), ("stride", "2"), ("stride", -1), ("patience", "long"),
+                            ("patience", None), ("patience", np.nan)):
+            with pytest.raises(ValueError, match=f"`{name}` must be a positive number"):
+                Stream(stream.recognizer, **{name: value})
+        with pytest.raises(ValueError, match="`stride` must be a whole number"):
+            Stream(stream.recognizer, stride=1.5)
 
     @pytest.mark.parametrize(("time", "person", "frame_size", "said"), [
-        ("1.5", None, (240, 320), "the time of a frame is a number of seconds, got '1.5'"),
-        (None, None, (240, 320), "the time of a frame is a number of seconds, got None"),
+        ("1.5", None, (240, 320), "the time of a frame is a number of seconds, got str"),
+        (None, None, (240, 320), "the time of a frame is a number of seconds, got NoneType"),
         ([1, 2], None, (240, 320), "the time of a frame is a number"),
         (True, None, (240, 320), "the time of a frame is a number"),
         (np.nan, None, (240, 320), "in order of time; got nan"),
@@ -356,6 +360,7 @@ class TestStream:
         (2, None, (-240, 320), "a frame size is a positive height and width"),
         (2, None, ("high", "wide"), "a frame size must be an array of numbers"),
         (2, None, None, "a frame size is a positive height and width"),
+        (2, [], (240, 320), "a pair of keypoints and scores, got list"),
         (2, np.ones((13, 2)), (240, 320), "a pair of keypoints and scores, got ndarray"),
         (2, (np.ones((13, 2)),), (240, 320), "a pair of keypoints and scores, got tuple"),
         (2, ("left", "right"), (240, 320), "keypoints must be an array of numbers"),
@@ -368,6 +373,8 @@ class TestStream:
             with pytest.raises(ValueError, match=re.escape(said)) as raised:
                 each.add(time, {} if person is None else {"a": person}, frame_size)
             assert "\n" not in str(raised.value)
+            with pytest.raises(ValueError, match="a dictionary of pairs of keypoints and scores"):
+                each.add(2, [], (240, 320))
             each.add(2, {"b": (np.ones((13, 2)), np.ones(13))}, (240, 320))
 
     @pytest.mark.parametrize("far", [1e9, -1e9, 1e38, 1e300, 4000])
