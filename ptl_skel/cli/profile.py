@@ -50,7 +50,7 @@ class Candidate:
         size: Of its file.
         call: Recognises one clip.
         file: Where it was exported to.
-        accuracy: What a file in 8 bits says of it.
+        accuracy: In 0..1, measured when it was exported in 8 bits; None for others.
     """
 
     name: str

@@ -110,7 +110,7 @@ def read_exported(run: Path) -> list[dict[str, str]]:
 
 
 def _accuracy_cells(accuracy: Mapping[str, float] | None) -> dict[str, str]:
-    """What a file in 8 bits says of its accuracy; empty for others."""
+    """Accuracies that were measured when a file was exported in 8 bits; empty for others."""
     top1, before, same = ("" if accuracy is None else f"{100 * float(accuracy[name]):.2f} %"
                           for name in ("top1", "top1_float32", "same_class"))
     return {"top-1, int8": top1, "top-1, float32": before, "same class": same}
