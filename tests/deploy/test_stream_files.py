@@ -80,6 +80,26 @@ class TestGuide:
             score = settings_["data"]["live_score"]
             assert dict(score) == {"frame_rate": 30, "stride": 2, "memory": 64}
 
+    def test_its_results_are_those_of_the_report(self):
+        """The page that `ptl-skel report` wrote has a row for each arm, of one or more runs."""
+        def table(text):
+            lines = [line for line in text.splitlines() if line.startswith("|")]
+            head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")]
+                              for line in lines]
+            return [dict(zip(head, row, strict=True)) for row in rows]
+
+        page = (ROOT / "docs/results/live.md").read_text(encoding="utf-8")
+        recorded = table(page.split("## Live recognition")[1].split("##")[0])
+        here = table(GUIDE.split("## Results")[1].split("##")[0])
+        for row, box in zip(here, ("box=clip", "box=follow"), strict=True):
+            arms = [arm for arm in recorded if box in arm["arm"]]
+            runs = sum(int(arm["runs"]) for arm in arms)
+            for when, written in row.items():
+                if when != "after":
+                    mean = sum(int(arm["runs"]) * float(arm[f"after {when}"].strip(" %"))
+                               for arm in arms) / runs
+                    assert float(written) == pytest.approx(mean, abs=0.06), (row["after"], when)
+
     def test_its_other_commands_run(self, checkpoint, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         folder = tmp_path / "runs/penn_action_causal/checkpoints"
