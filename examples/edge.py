@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 try:
-    from ptl_skel.deploy.runtime import Recognizer, Window
-except ModuleNotFoundError:  # a copy of ptl_skel/deploy/runtime.py beside this file
-    from runtime import Recognizer, Window
+    from ptl_skel.deploy.runtime import Recognizer
+    from ptl_skel.deploy.runtime_window import Window
+except ModuleNotFoundError:  # copies of the two files beside this one
+    from runtime import Recognizer
+    from runtime_window import Window
 
 recognizer = Recognizer(sys.argv[1])
 clip = np.load(Path(sys.argv[2]))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ptl_skel.atomic import replacing
 from ptl_skel.cli.lightning import load_trained
-from ptl_skel.cli.live_score import WHOLE, answer_clips, make_answer
+from ptl_skel.cli.live_score import WHOLE, answer_clips, make_answer, runs_as_stream
 from ptl_skel.command import CommandParser, console
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.live import SHARES, LiveScore, moments
@@ -67,7 +67,8 @@ def main(args: Sequence[str]) -> None:
         with replacing(out) as temporary:
             torch.save(checkpoint, temporary)
     except (OSError, RuntimeError) as error:  # torch raises both when a disk is full
-        raise UserError(f"{out} cannot be written: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
+        raise UserError(f"{out} cannot be written: {reason}") from error
     table = Table(title=escape(str(out)), show_header=False)
     for name, value in rows:
         table.add_row(name, value)
@@ -80,7 +81,8 @@ def collect_answers(model: ActionRecognizer, data: KeypointDataModule
     """What a network answers on validation clips.
 
     A network that was trained to answer before an action is over is asked after each fifth of a
-    clip, any other one at its end.
+    clip, any other one at its end. A causal one answers as an exported stream does, with the same
+    stride and memory.
 
     Returns:
         Log-probabilities ``(N, K)``, true classes ``(N,)`` and the number of the clip, ``(N,)``.
@@ -90,7 +92,8 @@ def collect_answers(model: ActionRecognizer, data: KeypointDataModule
     shares = list(moments(length, None).values())
     asked = np.stack(shares if data.sampling != "uniform" else shares[-1:], 1)
     settings = data.live_score or LiveScore()
-    answer = make_answer(model, data, settings.stride, WHOLE, torch.device("cpu"))
+    memory = settings.memory if runs_as_stream(model, data) else WHOLE
+    answer = make_answer(model, data, settings.stride, memory, torch.device("cpu"))
     answers = answer_clips(answer, data, clips, list(asked))
     label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64)))
     probabilities = torch.from_numpy(np.concatenate(answers))

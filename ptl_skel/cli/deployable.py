@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,31 @@ from ptl_skel.runs.environment import versions
 from ptl_skel.runs.record import read_result
 from ptl_skel.training.module import ActionRecognizer
 
-FORMAT = 1
-"""Version of the metadata in a file, which `ptl_skel.deploy.runtime` checks."""
+FORMAT, STREAM_FORMAT = 1, 2
+"""Versions of files for whole clips and for streams, which `ptl_skel.deploy.runtime` checks."""
+
+OPTIONS = ("file", "protocol", "class_names", "representation", "camera", "box", "eval_size",
+           "in_memory")
+"""Options of the data that matter to every export."""
+CLIP_OPTIONS = ("clip_len", "test_clips", "test_flip")
+"""Those that matter to files for whole clips."""
+STREAM_OPTIONS = ("live_score",)
+"""Those that matter to files for streams: its stride and its memory."""
+
+
+def refuse_without_effect(options: Sequence[str], *, stream: bool) -> None:
+    """Checks options that begin with ``--data.``.
+
+    Raises:
+        UserError: One changes nothing in the file.
+    """
+    known = OPTIONS + (STREAM_OPTIONS if stream else CLIP_OPTIONS)
+    for option in options:
+        name = re.match(r"--data\.(\w+)", option)
+        if name and name[1] not in known:
+            kind = "streams" if stream else "whole clips"
+            raise UserError(f"{name[0]} changes nothing in a file for {kind}; leave it out. These "
+                            f"options of the data do: {', '.join(known)}")
 
 
 def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition:

@@ -20,6 +20,7 @@ from ptl_skel.cli.deployable import (
     feed_of,
     make_graph,
     refuse_not_finite,
+    refuse_without_effect,
 )
 from ptl_skel.cli.export_stream import FORMS, write_stream
 from ptl_skel.cli.lightning import load_trained
@@ -32,6 +33,7 @@ from ptl_skel.deploy.export import (
     open_session,
     require_packages,
     run,
+    update_metadata,
     write_onnx,
 )
 from ptl_skel.deploy.graph import Recognition
@@ -63,6 +65,7 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
     if options.stream and options.int8:
         raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
+    refuse_without_effect(others, stream=options.stream is not None)
     require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
     refuse_not_finite(model, options.ckpt_path)
@@ -82,7 +85,11 @@ def main(args: Sequence[str]) -> None:
                 quantize(single, temporary, (feed_of(ClipDataset(
                     data.file, np.array([clip]), data.clip_len,
                     num_clips=data.maker.test_clips)[0], data) for clip in _calibration(data)))
-                rows += _check_int8(single, temporary, model, data, options.max_loss)
+                accuracy = _check_int8(single, temporary, model, data, options.max_loss)
+                update_metadata(temporary, metadata | {"accuracy": accuracy})
+                rows += [(name, f"{100 * accuracy[key]:.2f} % of {accuracy['clips']} test clips")
+                         for name, key in (("top-1, float32", "top1_float32"),
+                                           ("top-1, int8", "top1"), ("same class", "same_class"))]
             rows.insert(0, ("operators", ", ".join(list_operators(temporary))))
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
@@ -146,23 +153,22 @@ def _calibration(data: KeypointDataModule) -> list[int]:
 
 
 def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: KeypointDataModule,
-                max_loss: float) -> list[tuple[str, str]]:
-    """Compares a file in 8 bits with that in single precision; rows of the table.
+                max_loss: float) -> dict[str, float]:
+    """Accuracy of a file in 8 bits and of that in single precision on the test part, in 0..1.
 
     Raises:
         UserError: It is less accurate by more than `max_loss` points.
     """
     difference_from_torch(path, model, data, choose_clips(data, CHECKED))  # all sizes of batches
     label, expected, made = _test(data, single, path)
-    accuracy, quantised = (100 * float((each == label).mean()) for each in (expected, made))
-    if accuracy - quantised > max_loss:
+    accuracy, quantised = (float((each == label).mean()) for each in (expected, made))
+    if 100 * (accuracy - quantised) > max_loss:
         raise UserError(
-            f"in 8 bits the network is right in {quantised:.2f} % of {len(label)} test clips, in "
-            f"single precision in {accuracy:.2f} %; that is more than --max_loss {max_loss:g} "
-            "points, so nothing was written")
-    return [("top-1, float32", f"{accuracy:.2f} % of {len(label)} test clips"),
-            ("top-1, int8", f"{quantised:.2f} %"),
-            ("same class", f"{100 * float((expected == made).mean()):.2f} % of them")]
+            f"in 8 bits the network is right in {100 * quantised:.2f} % of {len(label)} test "
+            f"clips, in single precision in {100 * accuracy:.2f} %; that is more than --max_loss "
+            f"{max_loss:g} points, so nothing was written")
+    return {"clips": len(label), "top1_float32": accuracy, "top1": quantised,
+            "same_class": float((expected == made).mean())}
 
 
 def _test(data: KeypointDataModule, *paths: Path) -> list[np.ndarray]:
@@ -191,9 +197,10 @@ def _parser() -> CommandParser:
         prog="ptl-skel export", allow_abbrev=False, description="Writes a trained network as ONNX "
         "file: keypoints in pixels go in, class probabilities come out. The file is compared with "
         "PyTorch on clips of the keypoint file of the training before it gets its name.",
-        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, e.g. "
-        "--data.file, another keypoint file, and --data.test_clips, clips of each sample whose "
-        "probabilities are averaged.")
+        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, as far as "
+        "they change the file: --data.file, another keypoint file; --data.test_clips, clips of "
+        "each sample whose probabilities are averaged; and with --stream --data.live_score.memory, "
+        "frames after which a stream forgets.")
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
                         help="checkpoint of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx",

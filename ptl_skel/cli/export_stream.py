@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptl_skel.cli.deployable import choose_clips, describe
+from ptl_skel.cli.deployable import STREAM_FORMAT, choose_clips, describe
 from ptl_skel.cli.live_score import read_track
 from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import KeypointBatch
 from ptl_skel.data.live import LiveScore
-from ptl_skel.data.transforms import follow_box, relative_to
 from ptl_skel.deploy.export import Arrays, largest_difference, write_onnx
 from ptl_skel.deploy.graph import Views
-from ptl_skel.deploy.streaming import Stream, StreamFromKeypoints
+from ptl_skel.deploy.streaming import StreamFromKeypoints, StreamNetwork
 from ptl_skel.errors import UserError
 from ptl_skel.training.module import ActionRecognizer
 
@@ -49,7 +49,7 @@ def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, 
               **dict(zip(names, graph.stream.select(states), strict=True))}
     dynamic = {"keypoints": [0, 1], "scores": [0, 1], **{name: [0] for name in names}}
     metadata = describe(checkpoint, data, Views(chunk)) | {
-        "sampling": data.sampling,
+        "format": STREAM_FORMAT, "sampling": data.sampling,
         "stream": {"form": form, "chunk": chunk, "stride": settings.stride,
                    "memory": settings.memory, "settle": graph.stream.settle, "states": links}}
     write_onnx(graph, inputs, ["probabilities", *outputs], dynamic, metadata, path)
@@ -72,7 +72,7 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
     """
     maker, settings = data.maker, data.live_score or LiveScore()
     channels, _, height, width = data.input_shape
-    stream = Stream(model.classifier, (channels, height, width), every_frame=form == "frame",
+    stream = StreamNetwork(model.classifier, (channels, height, width), every_frame=form == "frame",
                     memory=settings.memory // settings.stride)
     if maker.box != "follow":
         raise UserError("a stream cannot know the box around a whole clip, on which the network "
@@ -107,6 +107,7 @@ def _relative(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:
     """The first person of a clip, repeated to `FRAMES` frames, relative to its follow box."""
     track = read_track(data, clip)
     frames = torch.arange(FRAMES) % track.scores.shape[1]
-    keypoints, scores = track.keypoints[None, :1, frames], track.scores[None, :1, frames]
-    boxes = follow_box(keypoints, scores, track.frame_size[None])
-    return relative_to(keypoints, boxes)[0], scores[0]
+    keypoints, scores = data.maker.place(KeypointBatch(
+        keypoints=track.keypoints[None, :1, frames], scores=track.scores[None, :1, frames],
+        frame_size=track.frame_size[None]), several=False)
+    return keypoints[0] / data.maker.eval_size, scores[0]

@@ -28,7 +28,7 @@ from ptl_skel.data.live import (
     score_stream,
 )
 from ptl_skel.data.sampling import sample_test
-from ptl_skel.deploy.streaming import Stream
+from ptl_skel.deploy.streaming import StreamNetwork
 from ptl_skel.training.module import ActionRecognizer
 
 TOGETHER = 2048
@@ -90,13 +90,17 @@ def answer_clips(answer: Answer, data: KeypointDataModule, clips: NDArray[np.int
                       np.argsort(length, kind="stable"), length, times)
 
 
+def runs_as_stream(model: ActionRecognizer, data: KeypointDataModule) -> bool:
+    """Whether a network is causal and was trained on the box that a stream knows."""
+    return data.maker.box == "follow" and is_causal(model.classifier[0])
+
+
 def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
                 device: torch.device) -> Answer:
     """How the network of a checkpoint answers on a video; see `LiveScore` for the arguments."""
-    backbone = model.classifier[0]
-    if data.maker.box == "follow" and is_causal(backbone):
+    if runs_as_stream(model, data):
         channels, _, height, width = data.input_shape
-        stream = Stream(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
+        stream = StreamNetwork(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
                         every_frame=True, memory=memory // stride).to(device)
         return lambda tracks, times: answer_as_streams(stream, data, stride, tracks, times)
     return lambda tracks, times: answer_on_windows(model, data, memory, tracks, times)
@@ -123,7 +127,7 @@ def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory:
     return answers
 
 
-def answer_as_streams(stream: Stream, data: KeypointDataModule, stride: int,
+def answer_as_streams(stream: StreamNetwork, data: KeypointDataModule, stride: int,
                       tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
     """What a causal network answers that sees every `stride`-th frame; see `Answer`."""
     device = stream.linear.weight.device

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from argparse import ArgumentError, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ class Candidate:
         size: Of its file.
         call: Recognises one clip.
         file: Where it was exported to.
+        accuracy: In 0..1, measured when it was exported in 8 bits; None for others.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Candidate:
     size: str
     call: Callable[[], object]
     file: Path | None = None
+    accuracy: Mapping[str, float] | None = None
 
     def row(self, latency: Latency) -> tuple[str, ...]:
         """Its cells under `COLUMNS`."""
@@ -118,7 +120,7 @@ def _record(candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
                             if each.file and (each.file.parent / RESULT).is_file())
     for folder in folders:
         networks = [{"name": each.name, "params": each.params, "gmacs": each.gmacs,
-                     "size": each.size, **asdict(latency)}
+                     "size": each.size, **asdict(latency), "accuracy": each.accuracy}
                     for each, latency in zip(candidates, found, strict=True)
                     if each.file is None or each.file.parent == folder]
         record = {"cpu": machine()["cpu"], "threads": torch.get_num_threads(),
@@ -194,7 +196,8 @@ def _of_file(path: Path) -> Candidate:
     scores = np.ones(clip.shape[:-1], np.float32)
     shape = _product([joints, recognizer.num_frames, *recognizer.metadata["size"]])
     return Candidate(f"{path.name} ({shape})", "", "", size,
-                     lambda: recognizer.run(clip, scores, [(480, 640)]), path)
+                     lambda: recognizer.run(clip, scores, [(480, 640)]), path,
+                     recognizer.metadata.get("accuracy"))
 
 
 def _stream_caller(recognizer: Recognizer) -> Callable[[], object]:

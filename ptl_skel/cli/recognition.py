@@ -93,14 +93,21 @@ def exported_model(options: Any, others: Sequence[str]) -> Iterator[Path]:
 
 def _export(checkpoint: Path, path: Path, others: Sequence[str]) -> None:
     """Writes the file of a checkpoint; for streams if it was trained for them."""
-    from ptl_skel.cli.deployable import describe, example, make_graph  # takes seconds
+    from ptl_skel.cli.deployable import (  # takes seconds
+        describe,
+        example,
+        make_graph,
+        refuse_without_effect,
+    )
     from ptl_skel.cli.export_stream import write_stream
     from ptl_skel.cli.lightning import load_trained
     from ptl_skel.deploy.export import require_packages, write_onnx
 
     require_packages()
     model, data = load_trained(["--ckpt_path", str(checkpoint), *others])
-    if data.maker.box == "follow":
+    stream = data.maker.box == "follow"
+    refuse_without_effect(others, stream=stream)
+    if stream:
         write_stream(path, model, data, checkpoint, "frame")
     else:
         graph = make_graph(model, data)

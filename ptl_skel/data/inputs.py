@@ -15,6 +15,7 @@ from ptl_skel.data.transforms import (
     Augmentation,
     compact_box,
     crop_resize,
+    drop_far,
     follow_box,
     frame_box,
     relative_to,
@@ -102,6 +103,8 @@ class InputMaker:
         keypoints, scores, frame_size = (
             batch[name] for name in ("keypoints", "scores", "frame_size"))
         size = self.size, self.size
+        if self.coordinates == 2:
+            keypoints, scores = drop_far(keypoints, scores, frame_size)
         if self.camera is not None:
             keypoints, scores = self.camera.moving(keypoints, scores)
             frame_size = self.camera.frames(keypoints)
@@ -125,6 +128,8 @@ class InputMaker:
         keypoints, scores, frame_size = (
             batch[name] for name in ("keypoints", "scores", "frame_size"))
         size = self.eval_size, self.eval_size
+        if self.coordinates == 2:
+            keypoints, scores = drop_far(keypoints, scores, frame_size)
         if self.camera is not None:
             look = self.camera.around if several else self.camera.still
             keypoints, scores = look(keypoints, scores)

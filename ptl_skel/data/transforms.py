@@ -22,10 +22,29 @@ BOX_PADDING = 0.25
 """How much wider than the persons a box is on each side, relative to its half size (PYSKL)."""
 MIN_BOX = 10.0
 """Persons narrower or lower than this many pixels get no box of their own (PYSKL)."""
+FAR = 10.0
+"""Frame sizes from the centre of the frame, beyond which a joint is missing: trackers that have
+lost one write such numbers. `ptl-skel preprocess` has the same rule, so this matters for files that
+were made otherwise, and for what a camera sees."""
 FOLLOWING = 0.1
 """Share of the way to the persons that the centre of a `follow_box` goes in a frame."""
 SHRINKING = 0.05
 """Share of the way to a smaller size that a `follow_box` goes in a frame; it grows at once."""
+
+
+def drop_far(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> tuple[Tensor, Tensor]:
+    """Keypoints and scores that are 0 where a joint is more than `FAR` frame sizes away.
+
+    One such number would spoil a box: for a whole clip, or for seconds of a stream.
+
+    Args:
+        keypoints: Pixels, ``(N, M, T, V, 2)``.
+        scores: ``(N, M, T, V)``.
+        frame_size: Height and width of the frame, ``(N, 2)``.
+    """
+    away = (keypoints - _each(frame_size.flip(1) / 2)).abs().amax(-1)
+    near = away <= FAR * _each(frame_size.amax(1))
+    return torch.where(near[..., None], keypoints, 0.0), torch.where(near, scores, 0.0)
 
 
 def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
@@ -56,7 +75,8 @@ def follow_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
 
     It is the box that a stream can know. The centre follows that of the persons with a delay, the
     size grows with them at once and shrinks slowly. Where nobody is visible it stays; before the
-    first person it is the square around the frame. `ptl_skel.deploy.runtime` has the same rule.
+    first person it is the square around the frame. `ptl_skel.deploy.runtime_stream` has this rule,
+    too.
 
     Args:
         keypoints: ``(N, M, T, V, 2)``; joints of score 0 are ignored.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ptl_skel.data.cameras import Camera
-from ptl_skel.data.transforms import compact_box, crop_resize, frame_box
+from ptl_skel.data.transforms import compact_box, crop_resize, drop_far, frame_box
 from ptl_skel.deploy.rendering import DenseForm, is_finite, make_dense
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
@@ -86,7 +86,9 @@ class Recognition(nn.Module):
         if self.views.camera is not None:
             keypoints, scores = self.views.camera.around(keypoints, scores)
             frame_size = self.image.expand(keypoints.shape[0], 2)
-        assert frame_size is not None
+        else:
+            assert frame_size is not None
+            keypoints, scores = drop_far(keypoints, scores, frame_size)
         box = self.find_box(keypoints, scores, frame_size)
         keypoints = crop_resize(keypoints, box, self.size)
         if self.views.num_clips > 1:
@@ -106,6 +108,10 @@ class Recognition(nn.Module):
 
 
 def drop_missing(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Keypoints and scores that are 0 where a joint is missing or not finite."""
+    """Keypoints and scores that are 0 where a joint is missing or not finite.
+
+    Scores are at most 1.
+    """
     known = is_finite(keypoints).all(-1) & is_finite(scores) & (scores > 0)
-    return torch.where(known[..., None], keypoints, 0.0), torch.where(known, scores, 0.0)
+    scores = torch.where(known, scores, 0.0).clamp(0, 1)
+    return torch.where(known[..., None], keypoints, 0.0), scores

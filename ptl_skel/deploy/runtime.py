@@ -3,21 +3,16 @@
 It imports nothing else of its package, so it may be copied into other programs::
 
     recognizer = Recognizer("model.onnx")
-    probabilities = recognizer(keypoints, scores, frame_size)   # of a clip
+    probabilities = recognizer(keypoints, scores, frame_size)
     print(recognizer.class_names[probabilities.argmax()])
 
-    window = Window(recognizer, seconds=4)                      # a stream, frame by frame
-    window.add(time, {track: (keypoints, scores)}, frame_size)  # of each person
-    print(window.recognize())                                   # {track: probabilities}
-
 Keypoints are ``(M, T, V, 2)`` of a clip: persons, frames, joints, coordinates; scores are
-``(M, T, V)``. Of a person in a frame they are ``(V, 2)`` and ``(V,)``.
+``(M, T, V)``. For streams, copy `runtime_window` or, for causal networks, `runtime_stream` as well.
 """
 
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,11 +24,14 @@ from numpy.typing import ArrayLike, NDArray
 METADATA = "ptl_skel"
 """Key under which a file describes its network, as JSON."""
 FORMAT = 1
-"""Version of that description."""
+"""Version of that description, and of what a file takes and gives."""
+STREAM_FORMAT = 2
+"""The same of files for streams. Those of version 1 took other states."""
 SEED = 255
 """Of the random frames, the seed of training (and of PYSKL's test sampler)."""
-MOST_FRAMES = 4096
-"""Frames that a window keeps at most: 34 seconds of 120 frames."""
+FAR = 10.0
+"""Frame sizes from the centre of the frame, beyond which a joint is missing: the rule of
+`ptl_skel.data.transforms.drop_far`."""
 
 Floats = NDArray[np.float32]
 
@@ -61,10 +59,83 @@ def open_session(path: str | Path, threads: int = 1) -> tuple[Any, dict[str, Any
     if described is None:
         raise ValueError(f"{path} was not written by `ptl-skel export`")
     metadata: dict[str, Any] = json.loads(described)
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} was written by version {metadata.get('ptl_skel')} of ptl_skel, "
-                         "which this runtime does not read; export it again")
+    found, read = metadata.get("format"), STREAM_FORMAT if "stream" in metadata else FORMAT
+    if found != read:
+        raise ValueError(f"{path} was written by version {metadata.get('ptl_skel')} of ptl_skel "
+                         f"in format {found}, but this runtime reads format {read}; export it "
+                         "again")
     return session, metadata
+
+
+def as_floats(what: str, values: ArrayLike) -> Floats:
+    """Values as an array of their own.
+
+    Raises:
+        ValueError: They are not numbers, or form no array.
+    """
+    try:
+        with np.errstate(over="ignore"):  # too large for float32: infinite, so missing
+            return np.array(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be an array of numbers: {error}") from error
+
+
+def check_frame_size(frame_size: ArrayLike) -> tuple[float, float]:
+    """Height and width of a frame.
+
+    Raises:
+        ValueError: They are not two positive numbers.
+    """
+    size = as_floats("a frame size", frame_size)
+    if size.shape != (2,) or not (np.isfinite(size) & (size > 0)).all():
+        raise ValueError("a frame size is a positive height and width, got "
+                         f"{np.asarray(frame_size).tolist()}")
+    return float(size[0]), float(size[1])
+
+
+def check_time(time: float, last: float) -> float:
+    """The time of the next frame of a stream.
+
+    Raises:
+        ValueError: It is not a number, or not later than that of the last frame.
+    """
+    if not is_number(time):
+        raise ValueError(f"the time of a frame is a number of seconds, got {type(time).__name__}")
+    if not (np.isfinite(time) and time > last):
+        raise ValueError(f"frames must come in order of time; got {time} after {last}")
+    return float(time)
+
+
+def check_positive(**numbers: float) -> None:
+    """Checks arguments by name.
+
+    Raises:
+        ValueError: One is not a positive number.
+    """
+    for name, value in numbers.items():
+        if not (is_number(value) and value > 0):
+            raise ValueError(f"`{name}` must be a positive number, got {value!r}")
+
+
+def is_number(value: object) -> bool:
+    """Whether something is a single number; text and truth values are not."""
+    number = np.asarray(value)
+    return not number.shape and number.dtype.kind in "iuf"
+
+
+def drop_missing(keypoints: Floats, scores: Floats, frame_size: tuple[float, float]) -> None:
+    """Sets to 0 what is known of joints that are missing, in place; scores above 1 count as 1.
+
+    A joint is missing if its score is 0, if a number is not finite, or if it lies more than `FAR`
+    frame sizes from the centre of the frame.
+    """
+    height, width = frame_size
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = np.abs(keypoints - np.array([width, height], np.float32) / 2).max(-1)
+        present = (away <= np.float32(FAR * max(frame_size))) & np.isfinite(scores) & (scores > 0)
+    keypoints[~present] = 0
+    scores[~present] = 0
+    np.minimum(scores, 1, out=scores)
 
 
 def sample_frames(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[np.int64]:
@@ -139,7 +210,7 @@ class Recognizer:
         Raises:
             ValueError: The shapes do not fit.
         """
-        points, weights = np.asarray(keypoints, np.float32), np.asarray(scores, np.float32)
+        points, weights = as_floats("keypoints", keypoints), as_floats("scores", scores)
         if points.ndim == 3:
             points, weights = points[None], weights[None]
         if points.ndim != 4:
@@ -147,8 +218,8 @@ class Recognizer:
                              f"{points.shape}")
         frames = self.sample(points.shape[1])
         self.check(points, weights)
-        sizes = np.asarray(frame_size, np.float32)[None]
-        probabilities = self.run(points[None, :, frames], weights[None, :, frames], sizes)
+        size = check_frame_size(frame_size)
+        probabilities = self.run(points[None, :, frames], weights[None, :, frames], [size])
         first: Floats = probabilities[0]
         return first
 
@@ -169,7 +240,7 @@ class Recognizer:
         if keypoints.ndim != 5 or keypoints.shape[2] != self.num_frames or not keypoints.shape[1]:
             raise ValueError(f"expected keypoints (clips, persons, {self.num_frames} frames, "
                              f"joints, coordinates), got {keypoints.shape}")
-        sizes = np.asarray(frame_size, np.float32)
+        sizes = as_floats("frame sizes", frame_size)
         if sizes.shape != (len(keypoints), 2) or not (np.isfinite(sizes) & (sizes > 0)).all():
             raise ValueError("expected a positive height and width of the frame for each of "
                              f"{len(keypoints)} clips, got {np.asarray(frame_size).tolist()}")
@@ -194,112 +265,25 @@ class Recognizer:
             raise ValueError(f"expected scores of the shape {keypoints.shape[:-1]}, got "
                              f"{scores.shape}")
 
-
-class Window:
-    """The last seconds of a stream, for a network that sees clips.
-
-    Frames are spread over the window, from the first one in it that shows the person; where a
-    person is not seen, the joints are missing. Memory is bounded: frames leave the window, and a
-    person who is not seen for `patience` seconds is forgotten.
-
-    Args:
-        recognizer: The network.
-        seconds: Length of the window.
-        patience: Seconds after which a person who is not seen is forgotten.
-        together: Recognise one action of all persons in the scene; else one of each person.
-
-    Raises:
-        ValueError: A number is not positive.
-    """
-
-    def __init__(self, recognizer: Recognizer, seconds: float = 4.0, patience: float = 1.0,
-                 together: bool = False) -> None:
-        if not (seconds > 0 and patience > 0):
-            raise ValueError(f"`seconds` and `patience` must be positive, got {seconds} and "
-                             f"{patience}")
-        self.recognizer = recognizer
-        self.seconds = seconds
-        self.patience = patience
-        self.together = together
-        self.frame_size = (1.0, 1.0)
-        self._frames: deque[tuple[float, dict[Hashable, tuple[Floats, Floats]]]] = deque(
-            maxlen=MOST_FRAMES)
-        self._seen: dict[Hashable, float] = {}
-
-    def reset(self) -> None:
-        """Forgets all frames and persons, e.g. for another stream."""
-        self._frames.clear()
-        self._seen.clear()
-
-    def add(self, time: float, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]],
-            frame_size: tuple[float, float]) -> None:
-        """Adds a frame. One of another size starts anew, since pixels are others.
-
-        Args:
-            time: Of the frame, seconds; frames come in order.
-            people: Keypoints ``(V, 2)`` and scores ``(V,)`` of each person, by the number of its
-                track. None in an empty frame.
-            frame_size: Height and width of the frame, pixels.
+    def read_people(self, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]]
+                    ) -> dict[Hashable, tuple[Floats, Floats]]:
+        """Keypoints ``(V, C)`` and scores ``(V,)`` of the persons in a frame, in arrays of its own.
 
         Raises:
-            ValueError: A shape does not fit, or the time is not later than that of the last frame.
+            ValueError: They are not those of the network.
         """
-        if not np.isfinite(time) or (self._frames and time <= self._frames[-1][0]):
-            last = self._frames[-1][0] if self._frames else None
-            raise ValueError(f"frames must come in order of time; got {time} after {last}")
-        known: dict[Hashable, tuple[Floats, Floats]] = {}
-        for track, (keypoints, scores) in people.items():
-            points, weights = np.array(keypoints, np.float32), np.array(scores, np.float32)
+        if not isinstance(people, Mapping):
+            raise ValueError("the persons in a frame are a dictionary of pairs of keypoints and "
+                             f"scores by track, got {type(people).__name__}")
+        read = {}
+        for track, person in people.items():
+            if not isinstance(person, (tuple, list)) or len(person) != 2:
+                raise ValueError("a person in a frame is a pair of keypoints and scores, got "
+                                 f"{type(person).__name__}")
+            points, weights = as_floats("keypoints", person[0]), as_floats("scores", person[1])
             if points.ndim != 2:
                 raise ValueError("keypoints of a person in a frame are (joints, coordinates), got "
                                  f"{points.shape}")
-            self.recognizer.check(points, weights)
-            known[track] = points, weights
-        height, width = (float(side) for side in frame_size)
-        if (height, width) != self.frame_size:
-            self.reset()
-            self.frame_size = height, width
-        self._frames.append((time, known))
-        while self._frames[0][0] <= time - self.seconds:
-            self._frames.popleft()
-        self._seen.update(dict.fromkeys(known, time))
-        self._seen = {track: seen for track, seen in self._seen.items()
-                      if time - seen <= self.patience}
-
-    @property
-    def tracks(self) -> list[Hashable]:
-        """Persons in the window that are not forgotten."""
-        found: dict[Hashable, None] = {}
-        for _, people in self._frames:
-            found.update(dict.fromkeys(people))
-        return [track for track in found if track in self._seen]
-
-    def recognize(self) -> dict[Hashable, Floats]:
-        """Probabilities ``(K,)`` by track; under None if persons are recognised together.
-
-        Empty where nobody is seen.
-        """
-        tracks = self.tracks
-        if not tracks:
-            return {}
-        groups = [tracks] if self.together else [[track] for track in tracks]
-        clips = [self._clip(group) for group in groups]
-        keypoints, scores = (np.stack(each) for each in zip(*clips, strict=True))
-        probabilities = self.recognizer.run(keypoints, scores, [self.frame_size] * len(groups))
-        return dict(zip([None] if self.together else tracks, probabilities, strict=True))
-
-    def _clip(self, tracks: list[Hashable]) -> tuple[Floats, Floats]:
-        """Sampled frames of some persons, ``(M, T, V, C)`` and ``(M, T, V)``."""
-        first = next(place for place, (_, people) in enumerate(self._frames)
-                     if not people.keys().isdisjoint(tracks))
-        frames = list(self._frames)[first:]
-        sampled = self.recognizer.sample(len(frames))
-        shape = (len(tracks), len(sampled), len(self.recognizer.joint_names),
-                 self.recognizer.coordinates)
-        keypoints, scores = np.zeros(shape, np.float32), np.zeros(shape[:-1], np.float32)
-        for place, frame in enumerate(sampled):
-            people = frames[frame][1]
-            for person, track in enumerate(tracks):
-                if track in people:
-                    keypoints[person, place], scores[person, place] = people[track]
-        return keypoints, scores
+            self.check(points, weights)
+            read[track] = points, weights
+        return read

@@ -19,11 +19,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ptl_skel.deploy.runtime import Recognizer
+try:
+    from ptl_skel.deploy import runtime
+except ModuleNotFoundError:  # copies beside each other
+    import runtime  # type: ignore
 
-Floats = NDArray[np.float32]
+Floats = runtime.Floats
 
 PADDING = 0.25
 """How much wider than the persons a box is on each side, relative to its half size."""
@@ -109,17 +112,17 @@ class Stream:
         ValueError: The file is not one for streams, or a number is not positive.
     """
 
-    def __init__(self, recognizer: Recognizer, stride: int | None = None, patience: float = 1.0,
-                 together: bool = False) -> None:
+    def __init__(self, recognizer: runtime.Recognizer, stride: int | None = None,
+                 patience: float = 1.0, together: bool = False) -> None:
         described = recognizer.metadata.get("stream")
         if described is None:
             raise ValueError("the file is for whole clips; `ptl-skel export --stream` writes "
                              "those for streams")
         self.recognizer = recognizer
         self.stride: int = described["stride"] if stride is None else stride
-        if self.stride < 1 or not patience > 0:
-            raise ValueError(f"`stride` and `patience` must be positive, got {stride} and "
-                             f"{patience}")
+        runtime.check_positive(stride=self.stride, patience=patience)
+        if self.stride != int(self.stride):
+            raise ValueError(f"`stride` must be a whole number, got {stride}")
         self.chunk: int = described["chunk"]
         self.patience = patience
         self.together = together
@@ -149,12 +152,11 @@ class Stream:
             ValueError: A shape does not fit, a frame size is not positive, or the time is not
                 later than that of the last frame.
         """
-        known = {track: self._checked(*person) for track, person in people.items()}
-        size = float(frame_size[0]), float(frame_size[1])
-        if not (np.isfinite(size).all() and min(size) > 0):
-            raise ValueError(f"a frame needs a positive height and width, got {frame_size}")
-        if not (np.isfinite(time) and time > self._time):
-            raise ValueError(f"frames must come in order of time; got {time} after {self._time}")
+        time = runtime.check_time(time, self._time)
+        size = runtime.check_frame_size(frame_size)
+        known = self.recognizer.read_people(people)
+        for points, weights in known.values():
+            runtime.drop_missing(points, weights, size)
         if size != self._frame_size:
             self.reset()
             self._frame_size = size
@@ -181,17 +183,6 @@ class Stream:
         """
         return {name: track.probabilities for name, track in self._tracks.items()
                 if track.probabilities is not None}
-
-    def _checked(self, keypoints: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-        points, weights = np.array(keypoints, np.float32), np.array(scores, np.float32)
-        if points.ndim != 2:
-            raise ValueError("keypoints of a person in a frame are (joints, coordinates), got "
-                             f"{points.shape}")
-        self.recognizer.check(points, weights)
-        present = np.isfinite(points).all(-1) & np.isfinite(weights) & (weights > 0)
-        points[~present] = 0
-        weights[~present] = 0
-        return points, weights
 
     def _settle(self, frames: int) -> dict[str, deque[Floats]]:
         """What is kept of a stream that begins: what the network makes of frames without anyone."""

@@ -37,7 +37,7 @@ TOLERANCE = 1e-4
 """How far the features of a stream may be from those of a whole clip, relative to the largest."""
 
 
-class Stream(nn.Module):
+class StreamNetwork(nn.Module):
     """Frames of streams and their states to probabilities and new states.
 
     The probabilities are those of the mean of the outputs so far. From `memory` frames on, the mean
@@ -191,7 +191,7 @@ class StreamFromKeypoints(nn.Module):
 
     extent: Tensor
 
-    def __init__(self, stream: Stream, representation: Representation,
+    def __init__(self, stream: StreamNetwork, representation: Representation,
                  size: tuple[int, int]) -> None:
         super().__init__()
         self.stream = stream
@@ -204,7 +204,7 @@ class StreamFromKeypoints(nn.Module):
         Args:
             keypoints: Of `chunk` frames; see `render`.
             scores: The same.
-            delayed: See `Stream.forward_chunk`.
+            delayed: See `StreamNetwork.forward_chunk`.
         """
         probabilities, *new = self.stream.forward_chunk(self.render(keypoints, scores), *delayed)
         return (probabilities[:, -1], *new)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ptl_skel.deploy.runtime import Recognizer, Window
+from ptl_skel.deploy.runtime import Recognizer
 from ptl_skel.deploy.runtime_stream import Stream
+from ptl_skel.deploy.runtime_window import Window
 from ptl_skel.errors import UserError
 from ptl_skel.live.labels import MIN_PROBABILITY
 from ptl_skel.pose import PersonTracker, Poses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,19 @@ def read_exported(run: Path) -> list[dict[str, str]]:
         return [{"network": str(each["name"]), "params": str(each["params"]),
                  "GMACs": str(each["gmacs"]), "size": str(each["size"]),
                  "p50": f"{float(each['p50_ms']):.2f} ms", "p95": f"{float(each['p95_ms']):.2f} ms",
-                 "CPU": f"{float(each['cpu_ms']):.2f} ms", "measured on": where}
+                 "CPU": f"{float(each['cpu_ms']):.2f} ms", **_accuracy_cells(each.get("accuracy")),
+                 "measured on": where}
                 for each in record["networks"]]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {error!r}; `ptl-skel profile --exported` writes it "
                         "anew") from error
+
+
+def _accuracy_cells(accuracy: Mapping[str, float] | None) -> dict[str, str]:
+    """Accuracies that were measured when a file was exported in 8 bits; empty for others."""
+    top1, before, same = ("" if accuracy is None else f"{100 * float(accuracy[name]):.2f} %"
+                          for name in ("top1", "top1_float32", "same_class"))
+    return {"top-1, int8": top1, "top-1, float32": before, "same class": same}
 
 
 def natural_order(value: object) -> list[tuple[int, str]]:

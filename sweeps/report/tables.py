@@ -293,8 +293,10 @@ def robustness_rows(study: Study) -> list[Row]:
 
 def exported_rows(study: Study) -> list[Row]:
     """What exported forms of runs cost, beside the networks that were measured with them."""
-    return [{"arm": arm.name, "run": study.cell_name(run.cell), **row}
+    rows = [{"arm": arm.name, "run": study.cell_name(run.cell), **row}
             for arm in study.arms for run in arm.runs for row in read_exported(run.folder)]
+    known = [column for column in rows[0] if any(row[column] for row in rows)] if rows else []
+    return [{column: row[column] for column in known} for row in rows]
 
 
 def class_rows(study: Study) -> list[Row]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.live import Track, choose_streams, join_tracks
 from ptl_skel.data.parts import choose_parts
-from ptl_skel.deploy.runtime import Recognizer, Window
+from ptl_skel.deploy.runtime import Recognizer
+from ptl_skel.deploy.runtime_window import Window
 from ptl_skel.live.labels import Threshold
 from ptl_skel.live.measures import UNKNOWN, score_segments
 from ptl_skel.live.people import Answers

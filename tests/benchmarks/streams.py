@@ -27,7 +27,7 @@ from ptl_skel.configs import CONFIGS
 from ptl_skel.cost.folding import fold_batch_norm
 from ptl_skel.deploy.export import open_session, write_onnx
 from ptl_skel.deploy.graph import Recognition, Views
-from ptl_skel.deploy.streaming import Stream, StreamFromKeypoints
+from ptl_skel.deploy.streaming import StreamFromKeypoints, StreamNetwork
 from ptl_skel.representations import JointHeatmaps
 from ptl_skel.skeletons import get_layout
 from ptl_skel.training.module import classifier
@@ -74,7 +74,7 @@ def make_calls(backbone: str, size: int, folder: Path
                  torch.rand(2, 3, FRAMES, layout.num_joints), torch.tensor([[480.0, 640]] * 2)],
         folder / "window.onnx"), 1)}
     for name in TARGETS:
-        stream = Stream(network, shape, every_frame=name == "frame", memory=32)
+        stream = StreamNetwork(network, shape, every_frame=name == "frame", memory=32)
         graph = StreamFromKeypoints(stream, representation, (size, size)).eval()
         joints = 2, 3, stream.chunk, layout.num_joints
         calls[name] = (make_call(graph, [torch.rand(*joints, 2), torch.rand(joints),

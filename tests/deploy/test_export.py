@@ -25,7 +25,13 @@ from ptl_skel.data.cameras import Camera
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.transforms import constant
-from ptl_skel.deploy.export import largest_difference, list_operators, open_session, write_onnx
+from ptl_skel.deploy.export import (
+    largest_difference,
+    list_operators,
+    open_session,
+    update_metadata,
+    write_onnx,
+)
 from ptl_skel.deploy.graph import Recognition, Views
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
@@ -222,7 +228,13 @@ def test_int8(checkpoint, exported, capsys):
     assert abs(right["float32"] - right["int8"]) <= 100 - same + 0.01
     assert same > 80
     model = onnx.load("int8.onnx")
-    assert json.loads(model.metadata_props[0].value)["precision"] == "int8"
+    described = json.loads(model.metadata_props[0].value)
+    assert described["precision"] == "int8"
+    accuracy = described["accuracy"]
+    assert accuracy["clips"] == 6
+    for key, printed in (("top1", right["int8"]), ("top1_float32", right["float32"]),
+                         ("same_class", same)):
+        assert 100 * accuracy[key] == pytest.approx(printed, abs=0.01)
     made_by = {output: node.op_type for node in model.graph.node for output in node.output}
     for node in model.graph.node:
         if node.op_type == "Conv":
@@ -300,6 +312,9 @@ def test_mistakes(checkpoint, exported, tiny_file, capsys, monkeypatch):
     assert "unknown option --int4" in said("--int4")
     assert "unknown option --model.dropout" in said("--model.dropout", "0.5")
     assert "--max_loss must be >= 0" in said("--max_loss", "-1")
+    for option in ("live_score", "sampling", "corrupt", "batch_size"):
+        assert f"--data.{option} changes nothing in a file for whole clips" in said(
+            f"--data.{option}", "1")
     assert "keypoint file gone.h5 does not exist" in said("--data.file", "gone.h5")
     other = write_clips(Path("other.h5"), tiny_clips(get_layout("coco17")),
                         layout=get_layout("coco17"))
@@ -369,6 +384,9 @@ def test_reports_show_what_exported_files_of_a_run_cost(exported, finished_run, 
     shutil.copytree(finished_run, run)
     for name in ("model.onnx", "other.onnx"):
         shutil.copy(exported, run / name)
+    metadata = json.loads(onnx.load(exported).metadata_props[0].value)
+    update_metadata(run / "other.onnx", metadata | {"accuracy": {
+        "clips": 6, "top1": 0.5, "top1_float32": 0.625, "same_class": 0.75}})
     shutil.copy(exported, tmp_path / "elsewhere.onnx")
     main(["profile", "backbone/narrow.yaml", "--input", "13", "8", "16", "16", "--exported",
           str(run / "model.onnx"), str(run / "other.onnx"), str(tmp_path / "elsewhere.onnx"),
@@ -387,7 +405,10 @@ def test_reports_show_what_exported_files_of_a_run_cost(exported, finished_run, 
              if "model.onnx" in line]
     cost = record["networks"][2]
     assert files[0][3:-2] == ["model.onnx (13x8x16x16)", "", "", cost["size"],
-                              *(f"{cost[name]:.2f} ms" for name in ("p50_ms", "p95_ms", "cpu_ms"))]
+                              *(f"{cost[name]:.2f} ms" for name in ("p50_ms", "p95_ms", "cpu_ms")),
+                              "", "", ""]
+    other = next(line for line in written.splitlines() if "other.onnx" in line)
+    assert "| 50.00 % | 62.50 % | 75.00 % |" in other
     assert files[0][-2].endswith(", 1 thread")
     page = (tmp_path / "report/report.html").read_text()
     assert "<h2>Exported models</h2>" in page

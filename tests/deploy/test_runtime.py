@@ -18,8 +18,8 @@ from ptl_skel.cli.deployable import feed_of, predict
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.sampling import sample_test
-from ptl_skel.deploy import runtime
-from ptl_skel.deploy.runtime import Recognizer, Window, sample_frames
+from ptl_skel.deploy.runtime import Recognizer, sample_frames
+from ptl_skel.deploy.runtime_window import MOST_FRAMES, Window
 from ptl_skel.storage import KeypointFile
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +75,16 @@ def test_joints_that_are_nan_are_missing(recognizer, clip):
     assert np.isfinite(nothing).all()
 
 
+@pytest.mark.parametrize("far", [1e9, -1e9, 1e300, 4000])
+def test_a_joint_far_away_is_missing(recognizer, clip, far):
+    keypoints, scores = clip[0].astype(np.float64), clip[1].copy()
+    scores[0, ::3, 3] = 0
+    expected = recognizer(keypoints, scores, FRAME)
+    scores[0, ::3, 3] = 1
+    keypoints[0, ::3, 3, 0] = far
+    np.testing.assert_array_equal(recognizer(keypoints, scores, FRAME), expected)
+
+
 @pytest.mark.parametrize(("keypoints", "scores", "said"), [
     ((2, 9, 17, 2), (2, 9, 17), r"takes 13 joints \(layout penn13\) of 2 coordinates, got"),
     ((2, 9, 13, 3), (2, 9, 13), "takes 13 joints"),
@@ -89,7 +99,7 @@ def test_shapes_that_do_not_fit(recognizer, keypoints, scores, said):
 
 @pytest.mark.parametrize("size", [(0, 320), (np.nan, 320), (240,), (-1, 2)])
 def test_frame_sizes_that_are_none(recognizer, clip, size):
-    with pytest.raises(ValueError, match="expected a positive height and width"):
+    with pytest.raises(ValueError, match="is a positive height and width"):
         recognizer(*clip, size)
 
 
@@ -172,9 +182,9 @@ def test_people_who_vanish_are_forgotten(recognizer, clip):
 def test_memory_is_bounded(recognizer, clip):
     """Also where frames come faster than any camera, and every person is a new one."""
     window = Window(recognizer, seconds=1e9, patience=0.01)
-    for frame in range(runtime.MOST_FRAMES + 500):
+    for frame in range(MOST_FRAMES + 500):
         window.add(frame / 1000, {frame: person(clip, frame % 40)}, FRAME)
-    assert len(window._frames) == runtime.MOST_FRAMES
+    assert len(window._frames) == MOST_FRAMES
     assert len(window._seen) <= 11
 
 
@@ -199,8 +209,11 @@ def test_frames_that_do_not_fit(recognizer, clip):
     with pytest.raises(ValueError, match=r"of a person in a frame are \(joints, coordinates\)"):
         window.add(1.1, {0: (clip[0][0], clip[1][0])}, FRAME)
     assert len(window._frames) == 1
-    with pytest.raises(ValueError, match="must be positive"):
-        Window(recognizer, seconds=0)
+    for seconds in (0, "4", np.nan):
+        with pytest.raises(ValueError, match="`seconds` must be a positive number"):
+            Window(recognizer, seconds=seconds)
+    window.add(1e300, {0: person(clip, 0)}, FRAME)  # where seconds are smaller than rounding
+    assert set(window.recognize()) == {0}
 
 
 def test_the_example(exported, clip, tmp_path, monkeypatch, capsys):
@@ -216,8 +229,9 @@ def test_the_example(exported, clip, tmp_path, monkeypatch, capsys):
 
 
 def test_a_copy_runs_where_there_is_nothing_else(exported, clip, tmp_path):
-    """The module beside the example, in a process that cannot import torch, nor this package."""
-    for file in ("ptl_skel/deploy/runtime.py", "examples/edge.py"):
+    """The modules beside the example, in a process that cannot import torch, nor this package."""
+    for file in ("ptl_skel/deploy/runtime.py", "ptl_skel/deploy/runtime_window.py",
+                 "examples/edge.py"):
         shutil.copy(ROOT / file, tmp_path)
     np.savez(tmp_path / "clip.npz", keypoints=clip[0], scores=clip[1], frame_size=FRAME)
     blocked = "torch", "lightning", "h5py", "ptl_skel", "onnx", "scipy"

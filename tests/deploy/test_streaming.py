@@ -1,29 +1,25 @@
 """Causal networks on streams: in PyTorch, as ONNX files, and in the runtime without torch."""
 
-import contextlib
-import io
-import re
-import shlex
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commandline import refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from preprocessing.core.plausibility import check_clip
 from ptl_skel.backbones import C3DLight, Conv2Plus1D, SlowOnly, VideoResNet
-from ptl_skel.cli.lightning import parse
-from ptl_skel.cli.verbs import main
-from ptl_skel.data.transforms import follow_box
-from ptl_skel.deploy.runtime import Recognizer
-from ptl_skel.deploy.runtime_stream import FollowBox, Stream
-from ptl_skel.deploy.streaming import Stream as Network
+from ptl_skel.data.datamodule import KeypointDataModule
+from ptl_skel.data.dataset import ClipDataset
+from ptl_skel.data.transforms import Augmentation, drop_far, follow_box
+from ptl_skel.deploy.runtime import drop_missing
+from ptl_skel.deploy.runtime_stream import FollowBox
+from ptl_skel.deploy.streaming import StreamNetwork
 from ptl_skel.errors import UserError
+from ptl_skel.representations import JointHeatmaps
+from ptl_skel.storage import Clip
 from ptl_skel.training.module import classifier, means_so_far
 
 CAUSAL = partial(Conv2Plus1D, middle=1.0, causal=True)
@@ -74,7 +70,8 @@ def in_chunks(stream, inputs, sizes):
 def case(request):
     """A network, its step form and its frame form, inputs, and what it answers offline."""
     made = network(request.param)
-    forms = [Network(made, (5, 16, 16), every_frame=each, memory=10**6) for each in (False, True)]
+    forms = [StreamNetwork(made, (5, 16, 16), every_frame=each, memory=10**6)
+             for each in (False, True)]
     assert forms[0].period == forms[0].chunk == forms[1].period == PERIODS[request.param]
     assert forms[1].chunk == 1
     inputs = torch.rand(2, 5, FRAMES, 16, 16)
@@ -154,7 +151,7 @@ class TestNetwork:
     @torch.inference_mode()
     def test_the_memory_forgets(self):
         made = network("c3d")
-        stream = Network(made, (5, 16, 16), every_frame=True, memory=4)
+        stream = StreamNetwork(made, (5, 16, 16), every_frame=True, memory=4)
         inputs = torch.rand(1, 5, 12, 16, 16)
         features = made[0](inputs).mean((3, 4))[0].T
         mean = features[0]
@@ -169,7 +166,7 @@ class TestNetwork:
         other = classifier(VideoResNet(5, Conv2Plus1D, 4, (3, 3), (1, 2), (4,), (1,), ((1, 1),),
                                        (3, 3)), 3).eval()
         with pytest.raises(UserError, match="needs a causal network"):
-            Network(other, (5, 16, 16), every_frame=True, memory=8)
+            StreamNetwork(other, (5, 16, 16), every_frame=True, memory=8)
 
     def test_networks_that_do_more_over_time_are_refused(self):
         class Averaging(C3DLight):
@@ -179,11 +176,11 @@ class TestNetwork:
 
         made = classifier(Averaging(5, 2, CAUSAL), 3).eval()
         with pytest.raises(UserError, match="more over time than causal convolutions"):
-            Network(made, (5, 16, 16), every_frame=True, memory=8)
+            StreamNetwork(made, (5, 16, 16), every_frame=True, memory=8)
 
     def test_a_memory_needs_an_output(self):
         with pytest.raises(UserError, match="must be >= 1 frame, got 0"):
-            Network(network("c3d"), (5, 16, 16), every_frame=True, memory=0)
+            StreamNetwork(network("c3d"), (5, 16, 16), every_frame=True, memory=0)
 
 
 class TestFollowBox:
@@ -205,247 +202,38 @@ class TestFollowBox:
             np.testing.assert_allclose(made, expected[frame], rtol=1e-5, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tiny_file, tiny_config, tmp_path_factory):
-    """Of a causal network that was trained on the box of a stream."""
-    folder = tmp_path_factory.mktemp("causal") / "run"
-    main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir",
-          str(folder), "--model.backbone.init_args.conv.init_args.causal", "true",
-          "--model.loss_at", "every_output", "--data.sampling", "camera_rate", "--data.box",
-          "follow", "--trainer.max_epochs", "1", "--test_after_fit", "false"])
-    return folder / "checkpoints/last.ckpt"
+class TestFarJoints:
+    @settings(max_examples=30)
+    @given(st.integers(0, 10**6), st.sampled_from([(240, 320), (480, 270), (9, 9)]))
+    def test_the_rule_is_one_in_preprocessing_training_and_runtime(self, seed, frame_size):
+        random = np.random.default_rng(seed)
+        height, width = frame_size
+        keypoints = random.uniform(0, 1, (2, 20, 13, 2)) * (width, height)
+        shape = keypoints.shape[:-1]
+        keypoints[random.random(shape) < 0.2] *= random.choice([12, -12, 1e6, 1e9])
+        scores = random.choice([0, 0.5, 1], shape).astype(np.float32)
+        keypoints = keypoints.astype(np.float32)
+        checked = check_clip(Clip("a", keypoints.copy(), scores.copy(), frame_size))
+        trained = drop_far(*(torch.from_numpy(each)[None] for each in (keypoints, scores)),
+                           torch.tensor([[height, width]], dtype=torch.float32))
+        drop_missing(keypoints, scores, frame_size)
+        np.testing.assert_array_equal(scores, checked.scores)
+        np.testing.assert_array_equal(scores, trained[1][0].numpy())
+        np.testing.assert_array_equal(keypoints, trained[0][0].numpy() * (scores > 0)[..., None])
+        assert (scores[np.abs(keypoints).max(-1) > 12 * max(frame_size)] == 0).all()
 
-
-@pytest.fixture(scope="module", params=["frame", "step"])
-def exported(request, checkpoint, tmp_path_factory):
-    """A file for streams, and its form."""
-    path = tmp_path_factory.mktemp("streams") / f"{request.param}.onnx"
-    main(["export", "--ckpt_path", str(checkpoint), "--out", str(path), "--stream", request.param])
-    return path, request.param
-
-
-def walk(frames, seed=0):
-    """A person who walks through a frame of 240 x 320 pixels."""
-    random = np.random.default_rng(seed)
-    body = random.uniform(-40, 40, (13, 2))
-    steps = np.cumsum(random.normal(0, 3, (frames, 1, 2)), 0)
-    keypoints = 120 + body + steps + random.normal(0, 2, (frames, 13, 2))
-    return keypoints.astype(np.float32), np.ones((frames, 13), np.float32)
-
-
-GUIDE = (Path(__file__).parents[2] / "docs/streaming.md").read_text(encoding="utf-8")
-
-
-class TestGuide:
-    def commands(self, verb):
-        """The arguments of each command of that verb in the guide."""
-        blocks = re.findall(r"```bash\n(.*?)```", GUIDE, re.S)
-        lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-        found = [shlex.split(line)[2:] for line in lines if line.startswith(f"ptl-skel {verb} ")]
-        assert found
-        return found
-
-    def test_its_trainings_are_what_they_say(self, tiny_file):
-        window, stream = parse([[*args, "--data.file", str(tiny_file)]
-                                for args in self.commands("fit")])
-        assert window["data"]["sampling"] == "first_part"
-        assert window["data"]["box"] == "clip"
-        assert (stream["data"]["sampling"], stream["data"]["box"]) == ("camera_rate", "follow")
-        assert stream["model"]["loss_at"] == "every_output"
-        assert stream["model"]["backbone"]["init_args"]["conv"]["init_args"]["causal"] is True
-        for settings_ in (window, stream):
-            score = settings_["data"]["live_score"]
-            assert dict(score) == {"frame_rate": 30, "stride": 2, "memory": 64}
-
-    def test_its_other_commands_run(self, checkpoint, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        folder = tmp_path / "runs/penn_action_causal/checkpoints"
-        folder.mkdir(parents=True)
-        (folder / "last.ckpt").symlink_to(checkpoint)
-        main(["test", *self.commands("test")[0], "--trainer.accelerator", "cpu"])
-        assert len(self.commands("export")) == 2
-        main(["export", *self.commands("export")[0]])
-        sample = re.search(r"```python\n(.*?)```", GUIDE, re.S)[1]
-        keypoints, scores = walk(20)
-        frames = [(time / 30, {7: (keypoints[time], scores[time])}, (240, 320))
-                  for time in range(20)]
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
-            exec(sample, {"frames": frames})
-        assert said.getvalue().splitlines()[-1].startswith("7 ")
-
-
-class TestExport:
-    def test_the_file_describes_itself(self, exported):
-        path, form = exported
-        described = Recognizer(path).metadata
-        assert described["stream"]["form"] == form
-        assert described["stream"]["chunk"] == {"frame": 1, "step": 4}[form]
-        assert described["sampling"] == "camera_rate"
-        assert described["class_names"] == ["sideways", "up and down", "around"]
-
-    def test_it_answers_as_pytorch_does_whatever_else_is_in_the_picture(self, exported, checkpoint):
-        from ptl_skel.cli.export_stream import make_stream
-        from ptl_skel.cli.lightning import load_trained
-        from ptl_skel.data.transforms import relative_to
-
-        path, form = exported
-        graph = make_stream(*load_trained(["--ckpt_path", str(checkpoint)]), form)
-        people = {name: walk(64, seed) for seed, name in enumerate("ab")}
-        stream = Stream(Recognizer(path), stride=1)
-        for time in range(64):
-            stream.add(time / 30, {name: (keypoints[time], scores[time])
-                                   for name, (keypoints, scores) in people.items()
-                                   if name == "a" or time < 50}, (240, 320))
-        keypoints, scores = (torch.from_numpy(each)[None, None] for each in people["a"])
-        boxes = follow_box(keypoints, scores, torch.tensor([[240.0, 320.0]]))
-        with torch.inference_mode():
-            inputs = graph.render(relative_to(keypoints, boxes), scores)
-            expected, *_ = graph.stream(inputs, *graph.stream.start(1))
-        np.testing.assert_allclose(stream.recognize()["a"], expected[0, -1].numpy(), rtol=0,
-                                   atol=1e-6)
-
-    @pytest.mark.parametrize("arguments", [["--data.box", "clip"], ["--int8"]])
-    def test_what_cannot_be_is_refused(self, checkpoint, tmp_path, capsys, arguments):
-        said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", tmp_path / "a.onnx",
-                       "--stream", *arguments)
-        assert ("train one with --data.box follow" in said) or ("--int8 is for" in said)
-        assert not list(tmp_path.iterdir())
-
-    def test_networks_of_whole_clips_are_refused(self, finished_run, tmp_path, capsys):
-        said = refusal(capsys, "export", "--ckpt_path", finished_run / "checkpoints/last.ckpt",
-                       "--out", tmp_path / "a.onnx", "--stream")
-        assert "a stream needs a causal network" in said
-
-    def test_profile_measures_the_next_frames_of_a_person(self, exported, capsys):
-        path, form = exported
-        main(["profile", "--exported", str(path), "--seconds", "0", "--threads", "1"])
-        name = {"frame": "next 1 frame)", "step": "next 4 frames)"}[form]
-        assert name in " ".join(capsys.readouterr().out.split())
-
-    def test_without_stream_the_box_is_refused(self, checkpoint, tmp_path, capsys):
-        said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", tmp_path / "a.onnx")
-        assert "export --stream" in said
-
-    def test_the_file_is_not_one_of_clips(self, exported):
-        recognizer = Recognizer(exported[0])
-        with pytest.raises(ValueError, match="runtime_stream"):
-            recognizer(*walk(20), (240, 320))
-
-
-class TestStream:
-    @pytest.fixture
-    def stream(self, exported):
-        return Stream(Recognizer(exported[0]), stride=1)
-
-    def show(self, stream, frames, start=0, people="a"):
-        for time in range(frames):
-            keypoints, scores = walk(1, time)
-            stream.add(start + time / 30, dict.fromkeys(people, (keypoints[0], scores[0])),
-                       (240, 320))
-
-    def test_the_first_answer_comes_after_a_chunk(self, stream):
-        self.show(stream, stream.chunk - 1)
-        assert stream.recognize() == {}
-        self.show(stream, 1, start=10)
-        self.show(stream, stream.chunk, start=20)
-        assert list(stream.recognize()) == ["a"]
-        assert stream.recognize()["a"].sum() == pytest.approx(1, abs=1e-5)
-
-    def test_thousands_of_frames_take_no_more_memory(self, stream):
-        def held():
-            return sum(row.nbytes for track in stream._tracks.values()
-                       for rows in track.past.values() for row in rows) + sys.getsizeof(
-                           stream._tracks)
-
-        def shapes():
-            return {name: [row.shape for row in rows]
-                    for name, rows in stream._tracks["a"].past.items()}
-
-        self.show(stream, 50)
-        before, first = held(), shapes()
-        for number in range(40):  # with 3000 frames, and a new person every 75th
-            self.show(stream, 75, start=100 * (number + 1), people=["a", f"person {number}"])
-        assert len(stream._tracks) == 2
-        assert shapes() == first
-        assert held() == 2 * before - sys.getsizeof(stream._tracks)
-        assert np.isfinite(stream.recognize()["a"]).all()
-
-    def test_a_person_who_is_away_for_an_hour_is_a_new_one(self, stream):
-        self.show(stream, 20)
-        assert stream.recognize()
-        self.show(stream, 20, start=3600)  # also where no frame came in the meantime
-        again = stream.recognize()["a"]
-        stream.add(7200, {}, (240, 320))
-        assert stream.recognize() == {}
-        stream.reset()
-        self.show(stream, 20)
-        np.testing.assert_array_equal(stream.recognize()["a"], again)
-
-    def test_a_person_who_is_away_for_a_moment_is_the_same(self, stream):
-        self.show(stream, 20)
-        for time in range(20, 40):
-            stream.add(time / 30, {}, (240, 320))
-        assert list(stream.recognize()) == ["a"]
-
-    def test_nan_is_a_missing_joint_and_leaves_no_trace(self, stream):
-        keypoints, scores = walk(40)
-        keypoints[7, 3] = np.nan
-        keypoints[8] = np.inf
-        scores[9, 2] = np.nan
-        for time in range(40):
-            stream.add(time, {"a": (keypoints[time], scores[time])}, (240, 320))
-        probabilities = stream.recognize()["a"]
-        assert np.isfinite(probabilities).all()
-        missing = scores.copy()
-        missing[7, 3] = missing[8] = missing[9, 2] = 0
-        stream.reset()
-        for time in range(40):
-            stream.add(time, {"a": (np.nan_to_num(keypoints[time], posinf=0), missing[time])},
-                       (240, 320))
-        np.testing.assert_allclose(stream.recognize()["a"], probabilities, rtol=0, atol=1e-6)
-
-    def test_another_number_of_joints_is_one_sentence(self, stream):
-        with pytest.raises(ValueError, match="takes 13 joints"):
-            stream.add(0, {"a": (np.zeros((17, 2)), np.zeros(17))}, (240, 320))
-        with pytest.raises(ValueError, match="expected scores"):
-            stream.add(0, {"a": (np.zeros((13, 2)), np.zeros(12))}, (240, 320))
-
-    def test_other_mistakes(self, stream, exported):
-        person = {"a": (np.ones((13, 2)), np.ones(13))}
-        stream.add(1, person, (240, 320))
-        with pytest.raises(ValueError, match="in order of time"):
-            stream.add(1, person, (240, 320))
-        with pytest.raises(ValueError, match="positive height and width"):
-            stream.add(2, person, (0, 320))
-        with pytest.raises(ValueError, match="must be positive"):
-            Stream(Recognizer(exported[0]), stride=0)
-
-    def test_frames_of_another_size_start_anew(self, stream):
-        self.show(stream, 20)
-        stream.add(100, {}, (480, 640))
-        assert stream.recognize() == {}
-
-    def test_every_second_frame_is_taken(self, exported):
-        slow, fast = Stream(Recognizer(exported[0]), stride=2), Stream(Recognizer(exported[0]), 1)
-        keypoints, scores = walk(40)
-        for time in range(40):
-            slow.add(time / 30, {"a": (keypoints[time], scores[time])}, (240, 320))
-            if time % 2 == 0:
-                fast.add(time / 30, {"a": (keypoints[time], scores[time])}, (240, 320))
-        np.testing.assert_array_equal(slow.recognize()["a"], fast.recognize()["a"])
-
-    def test_persons_together(self, exported):
-        stream = Stream(Recognizer(exported[0]), stride=1, together=True)
-        people = [walk(24, seed) for seed in range(3)]
-        for time in range(24):
-            count = 1 + time % 3
-            stream.add(time / 30, {n: (people[n][0][time], people[n][1][time])
-                                   for n in range(count)}, (240, 320))
-        assert list(stream.recognize()) == [None]
-
-    def test_a_file_of_clips_is_refused(self, exported):
-        recognizer = Recognizer(exported[0])
-        del recognizer.metadata["stream"]
-        with pytest.raises(ValueError, match="for whole clips"):
-            Stream(recognizer)
+    def test_training_and_test_ignore_them(self, tiny_file):
+        """Whatever wrote the file: what reaches the network is as if the joint were missing."""
+        for box in ("clip", "follow"):
+            data = KeypointDataModule(tiny_file, partial(JointHeatmaps, sigma=0.6), "cross",
+                                      clip_len=8, box=box, augment=Augmentation((1.0, 1.0), flip=0))
+            batch = ClipDataset(data.file, np.arange(6), 8).__getitems__(range(6))
+            batch["scores"][:, :, 3, 5] = 0
+            expected = [make(batch, torch.float32) for make in (
+                data.maker.train, partial(data.maker.evaluate, several=False))]
+            batch["scores"][:, :, 3, 5] = 1
+            batch["keypoints"][:, :, 3, 5] = 1e9
+            made = [make(batch, torch.float32) for make in (
+                data.maker.train, partial(data.maker.evaluate, several=False))]
+            for one, other in zip(made, expected, strict=True):
+                torch.testing.assert_close(one, other, rtol=0, atol=0)
