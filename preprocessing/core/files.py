@@ -147,7 +147,8 @@ def to_numbers(value: Any, what: str) -> NDArray[np.float64]:
         Unusable: It is anything else; the message calls it `what`.
     """
     try:
-        return np.asarray(value, np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # of damaged files
+            return np.asarray(value, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         raise Unusable(f"{what} is not a list of numbers") from error
 

@@ -107,6 +107,10 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
             if min(x, y) < 0:
                 raise Unusable(f"it has no columns for x and y of the joint {joint!r}"
                                + (f" of {person!r}" if person else ""))
+    for axis, at in (("z", 2), ("score", 3)):
+        _check_alike(axis, joints, [place[at] >= 0 for of_person in places for place in of_person],
+                     [joint for _, joint, of_other in found
+                      if of_other == axis and joint not in joints])
     names = tuple(joints)
     if all(numbers) and len({match[1] for match in numbers if match}) == 1:
         places_of = [int(match[2]) for match in numbers if match]
@@ -114,3 +118,16 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
         places = tuple(tuple(of_person[i] for i in order) for of_person in places)
         names = ()
     return Columns(names, places, roles, header)
+
+
+def _check_alike(axis: str, joints: Sequence[str], has_axis: Sequence[bool], others: Sequence[str]
+                 ) -> None:
+    """Checks that no joint lacks a column which the others have, because it is spelled otherwise.
+
+    Raises:
+        Unusable: It does, and a column of that axis belongs to a joint without x and y.
+    """
+    if others and any(has_axis) and not all(has_axis):
+        joint = joints[has_axis.index(False) % len(joints)]
+        raise Unusable(f"it has a column {axis} of {others[0]!r}, which has no x and y, but none "
+                       f"of {joint!r}; are they the same joint?")

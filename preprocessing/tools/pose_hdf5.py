@@ -53,9 +53,11 @@ def _read_sleap(file: h5py.File) -> Poses:
     if len(names) != joints:
         raise Unusable(f"it names {len(names)} joints, but `tracks` have {joints}")
     scores = np.ones((persons, joints, frames))
-    stored = file.get("point_scores")
-    if isinstance(stored, h5py.Dataset) and stored.shape == scores.shape:
-        scores = np.nan_to_num(_values(stored))
+    if "point_scores" in file:  # where it is damaged, `file.get` would not report it
+        stored = np.nan_to_num(_values(file["point_scores"]))
+        if stored.shape != scores.shape:
+            raise Unusable(f"`point_scores` have the shape {stored.shape}, expected {scores.shape}")
+        scores = stored
     keypoints = tracks.transpose(0, 3, 2, 1).reshape(-1, joints, 2)
     return Poses(keypoints, scores.transpose(0, 2, 1).reshape(-1, joints),
                  np.tile(np.arange(frames), persons), np.repeat(np.arange(persons), frames),
