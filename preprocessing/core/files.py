@@ -153,6 +153,12 @@ def to_numbers(value: Any, what: str) -> NDArray[np.float64]:
         raise Unusable(f"{what} is not a list of numbers") from error
 
 
+def to_whole(value: Any) -> Any:
+    """The value, or an integer where it is one written as a float, as pandas writes them."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_whole else value
+
+
 def read_class_names(path: Path) -> tuple[str, ...]:
     """The names in a text file with one class name per line.
 

@@ -21,7 +21,7 @@ from ptl_skel.storage import Clip, Floats, Header
 from ..core import pickles
 from ..core.files import read_class_names
 from ..core.layouts import USUAL_LAYOUTS, choose_layout
-from ..core.plausibility import check_counting, check_metres
+from ..core.plausibility import check_channels, check_counting, check_metres, check_scores
 from ..core.source import Unusable
 from .ntu.protocols import parse_name
 
@@ -120,8 +120,8 @@ class PysklSource:
         if not _is_keypoints(keypoints):
             raise Unusable("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
         total = annotation.get("total_frames", keypoints.shape[1])
-        if (isinstance(total, int | np.integer)
-                and total == keypoints.shape[0] != keypoints.shape[1]):
+        if (isinstance(total, int | np.integer) and total != keypoints.shape[1]
+                and total in keypoints.shape[:3]):
             raise Unusable(f"its `total_frames` is {total}, but its `keypoint` has the shape "
                            f"{keypoints.shape}; the axes must be (persons, frames, joints, 2)")
         scores = annotation.get("keypoint_score")
@@ -129,6 +129,8 @@ class PysklSource:
             scores = _scores(keypoints)
         elif not isinstance(scores, np.ndarray) or scores.dtype.kind not in "biuf":
             raise Unusable("the annotation has a `keypoint_score` that is not an array of numbers")
+        check_channels(keypoints)
+        doubt = check_scores(scores)
         label = annotation.get("label", -1)
         if not isinstance(label, int | np.integer):
             raise Unusable(f"the annotation has the label {label!r}, which is not an integer")
@@ -137,7 +139,7 @@ class PysklSource:
             keypoints = keypoints[:, :, self._chosen.order]
             scores = scores[:, :, self._chosen.order]
         return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
-                     *_known_from_name(key))]
+                     *_known_from_name(key), repairs=doubt)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.

@@ -29,7 +29,8 @@ _NAMES = (
 _ROLES = {role: names.split() for role, names in {
     "frame": "frame frames frame_idx frame_index frame_id frame_number frame_no frame_num frameno "
              "frameid frameidx",
-    "clip": "clip video video_name video_id file filename file_name sequence sequence_id",
+    "clip": "clip video video_name video_id video_path file filename file_name sequence "
+            "sequence_id",
     "person": "person person_id track track_id tracker_id id individual individuals body body_id "
               "bodyid player pid user",
     "label": "label class action activity target class_name"}.items()}
@@ -115,6 +116,8 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
     if all(numbers) and len({match[1] for match in numbers if match}) == 1:
         places_of = [int(match[2]) for match in numbers if match]
         order = sorted(range(len(joints)), key=places_of.__getitem__)
+        if max(places_of) - min(places_of) >= len(joints):  # a choice of joints
+            return Columns(names, places, roles, header)
         places = tuple(tuple(of_person[i] for i in order) for of_person in places)
         names = ()
     return Columns(names, places, roles, header)

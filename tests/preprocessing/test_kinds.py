@@ -90,7 +90,7 @@ def test_joints_marked_by_a_negative_number_are_missing(run, mark):
     poses = walk()
     poses[:, 15:] = mark
     assert run("arrays", arrays(poses), *SIZED) == (
-        0, f"joints at the same negative x and y, as {mark}, count as missing: 24")
+        0, f"joints at the same number in all axes, as {mark}, count as missing: 24")
     keypoints, scores = KeypointFile("out.h5").frames(0)
     assert keypoints.min() == 0
     assert (scores[0] > 0).all(0).tolist() == [True] * 15 + [False] * 2
