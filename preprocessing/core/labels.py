@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ptl_skel.errors import MissingFileError, UserError
@@ -76,10 +76,12 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
         where: Where the rows come from, for the message.
 
     Raises:
-        UserError: A label is not one of the classes.
+        UserError: A label is not one of the classes, or is how others write that it is not known.
     """
-    rows = {clip: replace(row, label="") if row.label in _UNKNOWN else row
-            for clip, row in rows.items()}
+    for clip, row in rows.items():
+        if row.label in _UNKNOWN:
+            raise UserError(f"{where} gives {clip!r} the label {row.label!r}; leave the label out, "
+                            "or empty, where it is not known")
     texts = {row.label for row in rows.values() if row.label}
     if class_names is not None:
         _check_numbers(texts, class_names, where)

@@ -208,7 +208,7 @@ def check_shares(places: Floats) -> None:
     if not len(places):
         return
     if (np.abs(places) > _SHARE).mean() > 0.5:
-        raise Unusable("its coordinates are pixels or percent, not shares of the frame (0 to 1); "
+        raise Unusable("its coordinates are pixels, not shares of the frame (0 to 1), or percent; "
                        "read pixels with `ptl-skel preprocess tables` or `arrays`")
     if (places < 0).mean() > _CENTRED:
         raise Unusable(f"{(places < 0).mean():.0%} of its coordinates are negative: they lie "

@@ -44,9 +44,8 @@ def compare(clips: Iterable[Clip], header: Header, parsed: Mapping[str, Parsed])
             return f"the file has no clip {clip.id!r}"
         wanted = parsed[clip.id]
         name = header.class_names[clip.label] if clip.label >= 0 else ""
-        label = "" if wanted.label in {"-1", "nan"} else wanted.label
-        if label is not None and name != label:
-            return f"{clip.id} has the label {name!r}, not {label!r}"
+        if wanted.label is not None and name != wanted.label:
+            return f"{clip.id} has the label {name!r}, not {wanted.label!r}"
         difference = _compare_frames(clip, wanted)
         if difference:
             return f"{clip.id}: {difference}"

@@ -93,10 +93,10 @@ def wide(poses, names=None, first=("frame",), cells=None, scores=None):
 
 @pytest.mark.parametrize(("form", "low", "high", "message"), [
     ("kinetics_skeleton", -0.5, 0.5, "lie around a centre"),
-    ("kinetics_skeleton", 100, 400, "are pixels or percent"),
-    ("kinetics_skeleton", 5, 90, "are pixels or percent"),
+    ("kinetics_skeleton", 100, 400, "are pixels, not shares"),
+    ("kinetics_skeleton", 5, 90, "are pixels, not shares"),
     ("mediapipe", -0.9, 0.9, "lie around a centre"),
-    ("mediapipe", 5, 90, "are pixels or percent")])
+    ("mediapipe", 5, 90, "are pixels, not shares")])
 def test_shares_that_are_not_those_of_a_frame(refuse, form, low, high, message):
     poses = walk(18 if form == "kinetics_skeleton" else 33, low=low, high=high)
     name = kinetics(poses) if form == "kinetics_skeleton" else save("one.npy", poses)
@@ -324,18 +324,23 @@ def test_a_column_of_scores_that_is_spelled_otherwise(refuse):
         "tables", name, *SIZED)
 
 
-@pytest.mark.parametrize(("labels", "names", "found"), [
-    (("-1", "0", "1"), ("0", "1"), [-1, 0, 1]),
-    (("nan", "up", "down"), ("down", "up"), [-1, 1, 0]),
-    (("01", "02", "03"), ("01", "02", "03"), [0, 1, 2])])
-def test_labels_that_look_like_indices(run, labels, names, found):
-    Path("labels.csv").write_text("clip,label\n" + "".join(
-        f"c{i},{label}\n" for i, label in enumerate(labels)))
+def test_labels_that_look_like_indices(run):
+    Path("labels.csv").write_text("clip,label\nc0,01\nc1,02\nc2,03\n")
     name = dump("one.pkl", [walk()[None]] * 3)
     assert run("pyskl", name, "--labels", "labels.csv")[0] == 0
     file = KeypointFile("out.h5")
-    assert file.header.class_names == names
-    assert file.label.tolist() == found
+    assert file.header.class_names == ("01", "02", "03")
+    assert file.label.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("form", "label"), [("csv", "-1"), ("csv", "nan"), ("arrays", -1)])
+def test_labels_that_say_that_they_are_not_known(refuse, form, label):
+    if form == "csv":
+        Path("labels.csv").write_text(f"clip,label\nc0,{label}\nc1,1\n")
+        said = refuse("pyskl", dump("one.pkl", [walk()[None]] * 2), "--labels", "labels.csv")
+    else:
+        said = refuse("arrays", arrays(walk(), label=label), *SIZED)
+    assert f"the label '{label}'; leave the label out, or empty, where it is not known" in said
 
 
 @pytest.mark.parametrize("form", ["arrays", "nw_ucla"])
