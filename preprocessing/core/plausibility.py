@@ -135,7 +135,7 @@ def _find_marks(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple
     first = keypoints[..., 0]
     same: NDArray[np.bool_] = present & (keypoints == first[..., None]).all(-1)
     if keypoints.shape[-1] == 2:
-        return same & ((first <= 0) | (first > max(frame_size)))
+        return same & ((first <= 0) | (first.astype(np.float64) > max(frame_size)))
     nobody = ~(present & (keypoints != 0).any(-1)).any(-1, keepdims=True)
     return same & ((first != 0) | nobody)
 

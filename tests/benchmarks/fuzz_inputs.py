@@ -82,12 +82,11 @@ def formats(shared: Path | None = None) -> dict[str, Format]:
         shared: The folder of real data; None for synthetic values.
     """
     keypoints = _movement(shared)  # (2, 3, 17, 2)
-    pose = [[round(float(x), 3), round(float(y), 3), 0.5] for x, y in keypoints[0, 0]]
-    flats = [[round(value, 3) for joint in frame for value in (*joint, 0.5)]
-             for frame in keypoints[0].tolist()]
-    flat = flats[0]
     # No two numbers are equal, or an exchange of axes would not be noticed.
     scores = np.linspace(0.3, 0.9, 102).reshape(2, 3, 17)
+    flats = [[round(float(value), 3) for joint in frame for value in joint] for frame in
+             np.concatenate([keypoints[0], scores[0, ..., None]], -1)]
+    flat = flats[0]
     shares = np.linspace(0.2, 0.8, 3 * 258).reshape(3, 258)
     metres = np.linspace(-1.5, 1.5, 5 * 150, dtype=np.float32).reshape(1, 5, 150)
     results = [{"image_id": f"{frame}.jpg", "keypoints": flats[frame], "idx": [1.0]}
@@ -105,8 +104,9 @@ def formats(shared: Path | None = None) -> dict[str, Format]:
                             for i in range(3)],
             "categories": [{"id": 1, "keypoints": []}]}, CocoSource, parsers.parse_coco),
         "MMPose": _json("one.json", {"instance_info": [{"frame_id": i, "instances": [
-            {"keypoints": [joint[:2] for joint in pose], "keypoint_scores": [0.5] * 17}]}
-            for i in range(3)]}, CocoSource, parsers.parse_coco),
+            {"keypoints": np.reshape(flats[i], (17, 3))[:, :2].tolist(),
+             "keypoint_scores": scores[0, i].tolist()}]} for i in range(3)]},
+            CocoSource, parsers.parse_coco),
         "AlphaPose": _json("one.json", {f"{i}.jpg": results[i : i + 1] for i in range(3)},
                            CocoSource, parsers.parse_coco),
         "Ultralytics": _json("one.json", [[{"track_id": 1, "keypoints": {
@@ -204,7 +204,7 @@ def _pyskl(layout: str | None, annotations: list[dict[str, Any]]) -> Format:
 
 
 def _nw_ucla(shared: Path | None) -> dict[str, Any]:
-    skeletons = ([[[-1.0, i, 2.0] for i in range(20)] for _ in range(3)] if shared is None else
+    skeletons = (np.linspace(-1.5, 1.5, 180).reshape(3, 20, 3).tolist() if shared is None else
                  _clips(shared / "data/nw_ucla/nw_ucla_3d.pkl")[0]["keypoint"][0, :4].tolist())
     return {"file_name": "a01_s01_e00_v01", "label": 1, "skeletons": skeletons}
 
@@ -212,8 +212,8 @@ def _nw_ucla(shared: Path | None) -> dict[str, Any]:
 def _penn_action(shared: Path | None) -> dict[str, Any]:
     if shared is None:
         return {"action": "squat", "train": 1, "dimensions": np.array([480, 640, 3]),
-                "visibility": np.ones((3, 13)), "x": np.full((3, 13), 30.0),
-                "y": np.full((3, 13), 40.0)}
+                "visibility": np.ones((3, 13)), "x": np.linspace(30, 90, 39).reshape(3, 13),
+                "y": np.linspace(140, 40, 39).reshape(3, 13)}
     content = loadmat(shared / "data/penn_action/labels/0001.mat")
     return {name: value for name, value in content.items() if not name.startswith("__")}
 
@@ -286,7 +286,8 @@ def _dumped(write: Callable[[io.BytesIO], None]) -> bytes:
 
 def _long_table(flat: list[float]) -> str:
     return "clip,frame,person,joint,x,y,score\n" + "".join(
-        f"c{clip},{frame},0,{joint},{flat[3 * joint] + frame:.2f},{flat[3 * joint + 1]},0.5\n"
+        f"c{clip},{frame},0,{joint},{flat[3 * joint] + frame:.2f},{flat[3 * joint + 1]},"
+        f"{0.3 + joint / 30:.2f}\n"
         for clip in range(2) for frame in range(2) for joint in range(17))
 
 
@@ -320,4 +321,8 @@ def _skeleton() -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "one.skeleton"
         write_skeletons(path, record([body[:9] for body in bodies], Camera(0, 3, 1), rng))
-        return path.read_text()
+        lines = path.read_text().splitlines()
+    joints = [i for i, line in enumerate(lines) if len(line.split()) == 12]
+    for i in joints[::3]:  # inferred, not tracked
+        lines[i] = " ".join([*lines[i].split()[:-1], "1"])
+    return "\n".join([*lines, ""])

@@ -140,6 +140,15 @@ def test_numbers_beyond_all_numbers_are_missing(tmp_path, monkeypatch, form):
     assert (scores == 0).sum() == 1
 
 
+def test_an_absurd_size_of_the_frame(refuse, tmp_path):
+    size = np.array([1e300, 640, 3])
+    savemat(tmp_path / "0001.mat", {**FORMATS["Penn Action"].content, "dimensions": size},
+            do_compression=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "the frame size" in refuse("penn_action", ".", "--workers", "0")
+
+
 @pytest.mark.parametrize("change", ["version of the array", "version of its type",
                                     "order of bytes"])
 def test_a_pickle_whose_array_is_described_wrongly(refuse, tmp_path, change):
