@@ -27,6 +27,8 @@ def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list
     """Each folder in `root`, itself included, with the names of its files; both sorted.
 
     Links are followed, except those that lead back to a folder which is being walked through.
+    Hidden files and folders are ignored: what programs leave there, ``.ipynb_checkpoints`` with
+    copies or ``._`` files of macOS, are not inputs.
 
     Raises:
         UserError: A folder cannot be listed.
@@ -39,6 +41,8 @@ def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list
     try:
         with os.scandir(root) as entries:
             for entry in entries:
+                if entry.name.startswith("."):
+                    continue
                 (folders if entry.is_dir() else names).append(entry.name)
     except OSError as error:
         raise UserError(f"{root} cannot be listed: {error.strerror}") from error

@@ -86,7 +86,8 @@ class MediapipeSource(PoseSource[Path | FrameFiles | Part]):
             found = [_landmarks(frame) for frame in array]
             if not found:
                 raise Unusable("it has no frame")
-            if array.shape[-1] == 3 and ((array[..., 2] >= 0) & (array[..., 2] <= 1)).all():
+            third = array[..., 2] if array.shape[-1] == 3 else np.zeros(1)
+            if third.any() and ((third >= 0) & (third <= 1)).all():
                 raise Unusable("its third values look like scores (0 to 1), not like a depth; if "
                                "they are y, x, score, as MoveNet gives them, save x and y as "
                                "`keypoints` and the scores as `scores` in an NPZ file")

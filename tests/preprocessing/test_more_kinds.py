@@ -178,6 +178,18 @@ def test_frames_and_joints_exchanged(run, refuse):
     assert notes.startswith("doubtful: joints differ more from frame to frame")
 
 
+def test_hidden_files_are_not_clips(run):
+    for name in ("a", ".ipynb_checkpoints/a-checkpoint", "._a"):
+        write(f"in/{name}.json", results(walk()))
+    assert run("keypoints", "in", *SIZED)[0] == 0
+    assert KeypointFile("out.h5").ids == ["a"]
+
+
+def test_a_depth_of_zeros_is_not_a_score(run):
+    rows = np.append(walk(33, low=0.1, high=0.9), np.zeros((12, 33, 1)), -1)
+    assert run("mediapipe", save("one.npy", rows), *SIZED)[0] == 0
+
+
 def test_movenet_is_not_mediapipe(refuse):
     rows = np.concatenate([walk(low=0.1, high=0.9), np.full((12, 17, 1), 0.8)], -1)
     for source in ("mediapipe", "keypoints"):
