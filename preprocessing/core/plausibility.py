@@ -31,6 +31,7 @@ _OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with it
 _CROWD, _PAIR = 9, 2  # persons
 EXCHANGED = "height and width are exchanged"
 """How the reason ends for which such a clip is skipped."""
+_BELOW = 0.1  # of 0; interpolated heatmaps can be a little negative
 _FAINT = 0.02  # the largest score; with such scores heatmaps are nearly black
 _PERCENT = 100  # as some tools give scores, and a few coordinates
 _MUCH = 3  # times; a frame whose sides are longer is large beside percent
@@ -172,7 +173,7 @@ def check_scores(scores: Floats) -> str:
     Raises:
         Unusable: They are far above 1, as coordinates are, or have both signs.
     """
-    visible, negative = scores[scores > 0], scores[scores < 0]
+    visible, negative = scores[scores > 0], scores[scores < -_BELOW]
     if len(negative) > _SOME * scores.size and np.ptp(negative) > 0:  # not a mark such as -1
         raise Unusable(f"{len(negative) / scores.size:.0%} of its scores are negative, down to "
                        f"{negative.min():g}: they look like depths or logits; scale scores to "

@@ -257,11 +257,11 @@ def test_files_named_by_the_time_are_not_a_clip_per_second(refuse, form, stamp):
 
 def test_recordings_named_by_the_time_are_clips(run):
     for video in range(2):
-        for i in range(6):
+        for i in (0, 1, 3, 4, 7, 8):
             write(f"in/12_00_0{video}_{i:03d}_keypoints.json", {"people": [
                 {"pose_keypoints_2d": results(walk(25, frames=1))[0]["keypoints"]}]})
     assert run("openpose", "in", *SIZED)[0] == 0
-    assert KeypointFile("out.h5").num_frames.tolist() == [6, 6]
+    assert KeypointFile("out.h5").num_frames.tolist() == [9, 9]
 
 
 @pytest.mark.parametrize("form", ["tables", "persons", "coco", "mmpose", "kinetics_skeleton"])
