@@ -136,9 +136,11 @@ def _find_marks(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple
     first = keypoints[..., 0]
     same: NDArray[np.bool_] = present & (keypoints == first[..., None]).all(-1)
     if keypoints.shape[-1] == 2:
-        return same & ((first <= 0) | (first.astype(np.float64) > max(frame_size)))
-    nobody = ~(present & (keypoints != 0).any(-1)).any(-1, keepdims=True)
-    return same & ((first != 0) | nobody)
+        is_mark = (first <= 0) | (first.astype(np.float64) > max(frame_size))
+    else:
+        nobody = ~(present & (keypoints != 0).any(-1)).any(-1, keepdims=True)
+        is_mark = (first != 0) | nobody
+    return np.asarray(same & is_mark)
 
 
 def _check_order(keypoints: Floats, present: NDArray[np.bool_]) -> list[str]:
@@ -233,8 +235,10 @@ def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> list[str]:
         raise Unusable(f"{outside:.0%} of its joints lie outside the frame of height {height} and "
                        f"width {width}, but would lie inside one of height {width} and width "
                        f"{height}: {EXCHANGED}")
-    doubts = []
-    if near > _SOME and max(frame_size) > _TINY:
+    doubts: list[str] = []
+    if max(frame_size) <= _TINY:
+        return doubts
+    if near > _SOME:
         doubts.append(f"doubtful: {near:.0%} of the joints lie in -{_SHARE} to {_SHARE}; are some "
                       "persons or frames relative to the frame?")
     if outside > _MOSTLY:
