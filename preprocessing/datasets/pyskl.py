@@ -80,6 +80,12 @@ class PysklSource:
                             "does, whose keypoints lie in files of their own; "
                             "give a pickle whose annotations have `keypoint`")
         self._splits = _splits(path, _named_splits(files, loaded))
+        for name, parts in self._splits.items():
+            clips = list(chain(*parts.values()))
+            if clips and self._annotations.keys().isdisjoint(clips):
+                raise UserError(f"{names} has a split {name} that names none of its clips: it "
+                                f"names {clips[0]!r}, the first clip is "
+                                f"{next(iter(self._annotations))!r}")
         # The shape of most annotations; those of another one are skipped when they are stored.
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
         if coordinates == 3:  # before the layout is asked for

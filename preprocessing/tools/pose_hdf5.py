@@ -53,7 +53,8 @@ def _read_sleap(file: h5py.File) -> Poses:
     if axes != 2:
         raise Unusable(f"`tracks` have the shape {file['tracks'].shape}, expected (persons, 2, "
                        "joints, frames)")
-    check_axes(persons, frames)
+    if frames == axes:  # x and y may be there, and two tracks in their place; tracks can be many
+        check_axes(persons, frames)
     names = _texts(file["node_names"])
     if len(names) != joints:
         raise Unusable(f"it names {len(names)} joints, but `tracks` have {joints}")

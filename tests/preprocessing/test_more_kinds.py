@@ -2,6 +2,7 @@
 
 import functools
 import json
+import pickle
 from pathlib import Path
 
 import h5py
@@ -159,6 +160,14 @@ def test_the_axes_of_sleap_are_those_that_the_file_names(run, refuse):
     np.testing.assert_allclose(keypoints(), poses.swapaxes(0, 1), rtol=1e-6)
 
 
+def test_many_short_tracks_of_sleap_are_read(run):
+    tracks = np.full((30, 2, 17, 20), np.nan)
+    tracks[4, ..., :10] = walk(frames=10).transpose(2, 1, 0)
+    tracks[9, ..., 10:] = walk(frames=10).transpose(2, 1, 0)
+    assert run("tables", sleap(tracks), *SIZED)[0] == 0
+    assert KeypointFile("out.h5").num_frames.tolist() == [20]
+
+
 @pytest.mark.parametrize("form", ["arrays", "pyskl"])
 def test_the_axes_of_st_gcn(refuse, form):
     array = np.zeros((3, 50, 18, 2))
@@ -176,6 +185,14 @@ def test_frames_and_joints_exchanged(run, refuse):
     code, notes = run("arrays", arrays(walk(30, frames=17).swapaxes(0, 1)), *SIZED)
     assert code == 0
     assert notes.startswith("doubtful: joints differ more from frame to frame")
+
+
+def test_a_split_that_names_no_clip_is_refused(refuse):
+    path = Path(dump("one.pkl", [walk()[None]] * 2))
+    path.write_bytes(pickle.dumps({"annotations": pickle.loads(path.read_bytes()),
+                                   "split": {"train": [0], "val": [1]}}))
+    assert "a split default that names none of its clips: it names '0', the first clip is 'c0'" in (
+        refuse("pyskl", path))
 
 
 def test_hidden_files_are_not_clips(run):
