@@ -33,6 +33,7 @@ _ROLES = {role: names.split() for role, names in {
             "sequence_id",
     "person": "person person_id track track_id tracker_id id individual individuals body body_id "
               "bodyid player pid user",
+    "time": "time timestamp time_stamp timestamp_ms time_ms time_s seconds",
     "label": "label class action activity target class_name"}.items()}
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")  # of DeepLabCut
 _MAX_JOINTS = 1000
@@ -46,7 +47,8 @@ class Columns:
         joints: Names of the joints; empty where they are numbered.
         places: For each person that has columns of its own, for each joint, the columns of x, y,
             z and score; -1 for none.
-        roles: Columns of ``frame``, ``clip``, ``person`` and ``label``, as far as there are such.
+        roles: Columns of ``frame``, ``time``, ``clip``, ``person`` and ``label``, as far as there
+            are such.
         header: Lines above the first frame.
     """
 

@@ -297,6 +297,17 @@ def test_videos_that_follow_each_other_are_not_persons(refuse, form):
     assert "its frames are counted from 0 2 times" in refuse(form, name, *SIZED)
 
 
+@pytest.mark.parametrize("name", ["time", "Timestamp"])
+def test_times_that_go_back_are_not_one_clip(run, refuse, name):
+    poses = walk()
+    table = wide(poses, first=(name,), cells=[(1.7e9 + i % 6 / 30,) for i in range(12)])
+    assert "not in the order of their times" in refuse("tables", table, *SIZED)
+    for cells in ([(1.7e9 + i / 30,) for i in range(12)], [(f"12:00:{i}",) for i in range(12)]):
+        assert run("tables", wide(poses, first=(name,), cells=cells), *SIZED,
+                   "--overwrite")[0] == 0
+        assert KeypointFile("out.h5").num_frames.tolist() == [12]
+
+
 def test_persons_who_follow_each_other_have_numbers(run):
     poses = walk()
     name = wide(poses, first=("frame", "person"), cells=[(i % 6, i // 6) for i in range(12)])
