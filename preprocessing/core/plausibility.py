@@ -238,6 +238,9 @@ def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> list[str]:
     doubts: list[str] = []
     if max(frame_size) <= _TINY:
         return doubts
+    if not places.any(0).all():
+        doubts.append("doubtful: all x or all y are 0; the axes of an array must be "
+                      "(persons, frames, joints, coordinates)")
     if near > _SOME:
         doubts.append(f"doubtful: {near:.0%} of the joints lie in -{_SHARE} to {_SHARE}; are some "
                       "persons or frames relative to the frame?")

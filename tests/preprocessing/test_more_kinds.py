@@ -178,6 +178,13 @@ def test_the_axes_of_st_gcn(refuse, form):
         form, name, *(SIZED if form == "arrays" else ()))
 
 
+def test_the_axes_of_st_gcn_without_scores_are_doubted(run):
+    array = np.stack([walk(18, frames=50).transpose(2, 0, 1), np.zeros((2, 50, 18))], -1)
+    code, notes = run("arrays", arrays(array), *SIZED)
+    assert code == 0
+    assert notes.startswith("doubtful: all x or all y are 0")
+
+
 def test_frames_and_joints_exchanged(run, refuse):
     poses = walk(17, frames=25).swapaxes(0, 1)  # (V, T, 2)
     said = refuse("pyskl", dump("one.pkl", [poses[None]], total_frames=25))
