@@ -27,6 +27,8 @@ def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list
     """Each folder in `root`, itself included, with the names of its files; both sorted.
 
     Links are followed, except those that lead back to a folder which is being walked through.
+    Hidden files and folders are ignored: what programs leave there, ``.ipynb_checkpoints`` with
+    copies or ``._`` files of macOS, are not inputs.
 
     Raises:
         UserError: A folder cannot be listed.
@@ -39,6 +41,8 @@ def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list
     try:
         with os.scandir(root) as entries:
             for entry in entries:
+                if entry.name.startswith("."):
+                    continue
                 (folders if entry.is_dir() else names).append(entry.name)
     except OSError as error:
         raise UserError(f"{root} cannot be listed: {error.strerror}") from error
@@ -147,9 +151,16 @@ def to_numbers(value: Any, what: str) -> NDArray[np.float64]:
         Unusable: It is anything else; the message calls it `what`.
     """
     try:
-        return np.asarray(value, np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # of damaged files
+            return np.asarray(value, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         raise Unusable(f"{what} is not a list of numbers") from error
+
+
+def to_whole(value: Any) -> Any:
+    """The value, or an integer where it is one written as a float, as pandas writes them."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_whole else value
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:

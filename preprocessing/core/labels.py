@@ -23,6 +23,7 @@ PROTOCOL = "own"
 
 _COLUMNS = ("clip", "label", "split", "subject")
 _MAX_CLASSES = 100_000
+_UNKNOWN = {"-1", "nan"}  # as PYSKL and pandas write a label that is not known
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,18 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
         where: Where the rows come from, for the message.
 
     Raises:
-        UserError: A label is not one of the classes.
+        UserError: A label is not one of the classes, or is how others write that it is not known.
     """
+    for clip, row in rows.items():
+        if row.label in _UNKNOWN:
+            raise UserError(f"{where} gives {clip!r} the label {row.label!r}; leave the label out, "
+                            "or empty, where it is not known")
     texts = {row.label for row in rows.values() if row.label}
     if class_names is not None:
         _check_numbers(texts, class_names, where)
     else:
         class_names = sorted(texts)
-        if texts and all(map(_is_number, texts)):
+        if texts and all(map(_is_index, texts)):
             last = max(map(int, texts))
             if last >= _MAX_CLASSES:
                 raise UserError(f"{where} has the label {last}, which looks wrong; if there are "
@@ -111,6 +116,11 @@ def _index(label: str, names: Sequence[str]) -> int:
     if label in names:
         return names.index(label)
     return int(label) if _is_number(label) and int(label) < len(names) else -1
+
+
+def _is_index(text: str) -> bool:
+    """Whether a label can only be an index; ``01`` is a name."""
+    return _is_number(text) and text == str(int(text))
 
 
 def _is_number(text: str) -> bool:

@@ -99,4 +99,8 @@ def _ordered(path: Path, layout: SkeletonLayout, joints: int, usual: Mapping[int
     if layout.num_joints != joints:
         raise UserError(f"{path} has {joints} joints, but --layout {layout.name} has "
                         f"{layout.num_joints}")
+    others = [other.name for other in LAYOUTS.values() if set(other.joints) == set(named)]
+    if others and layout.name in LAYOUTS:
+        raise UserError(f"{path} names its joints, and they are those of {others[0]}, not of "
+                        f"--layout {layout.name}")
     return ChosenLayout(layout)

@@ -20,17 +20,23 @@ from .source import Unusable
 
 _FAR = 10  # frame sizes; further away than that a joint is lost
 _FAR_3D = 1000  # times the median distance from the origin
+_CENTRED = 0.25  # of the shares; so many are not negative where they are those of a frame
+_SOME = 0.05  # of the joints
 _HALL = 100  # metres
 _SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where joints were guessed
 _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
+_MOSTLY = 0.8  # of the joints outside; in Penn Action up to 0.7 of those of a clip are
 _OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides exchanged
 _CROWD, _PAIR = 9, 2  # persons
 EXCHANGED = "height and width are exchanged"
 """How the reason ends for which such a clip is skipped."""
+_BELOW = 0.1  # of 0; interpolated heatmaps can be a little negative
+_FAINT = 0.02  # the largest score; with such scores heatmaps are nearly black
 _PERCENT = 100  # as some tools give scores, and a few coordinates
 _MUCH = 3  # times; a frame whose sides are longer is large beside percent
 _DEPTH, _PIXELS = 1.5, 50  # relative depths are smaller than that; x and y in metres, too
+_ROUGH, _FEW_FRAMES = 12, 8  # times, and frames and joints that a comparison needs
 _EMPTY, _LONG = 0.1, 50  # share of frames that show somebody, in clips of so many frames
 
 
@@ -42,6 +48,20 @@ def check_axes(persons: int, frames: int) -> None:
     """
     if persons > max(frames, _CROWD):
         raise Unusable(f"it has {persons} persons in {frames} frames; the axes of an array must be "
+                       "(persons, frames, joints, coordinates)")
+
+
+def check_channels(keypoints: Floats) -> None:
+    """Checks that ``(M, T, V, 2)`` are not x, y and score of two persons, ``(3, T, V, 2)``.
+
+    Raises:
+        Unusable: The third person has scores in the place of coordinates.
+    """
+    if keypoints.ndim == 4 and len(keypoints) == 3 and keypoints.shape[3] == 2 and (
+            keypoints[2].any() and ((keypoints[2] >= 0) & (keypoints[2] <= 1)).all()
+            and np.abs(keypoints[:2]).max() > 1):
+        raise Unusable("its third person has coordinates from 0 to 1, as scores are: the axes seem "
+                       "to be (x y score, frames, joints, persons), as in ST-GCN; they must be "
                        "(persons, frames, joints, coordinates)")
 
 
@@ -61,6 +81,13 @@ def check_clip(clip: Clip) -> Clip:
     if not clip.keypoints[present].any():
         raise Unusable("all coordinates are 0")
     notes = [clip.repairs] if clip.repairs else []
+    marked = _find_marks(clip.keypoints, present, clip.frame_size)
+    if marked.any() and not marked[present].all():
+        present &= ~marked
+        value = clip.keypoints[marked][0, 0]
+        notes.append(f"joints at the same number in all axes, as {value:g}, count as missing: "
+                     f"{marked.sum()}")
+        clip = _without(clip, marked)
     if clip.keypoints.shape[-1] == 3:
         with np.errstate(over="ignore", invalid="ignore"):  # of float16
             distance = np.abs(clip.keypoints).max(-1)
@@ -85,16 +112,10 @@ def check_clip(clip: Clip) -> Clip:
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
             clip = _without(clip, far)
-        x, y = clip.keypoints[..., 0], clip.keypoints[..., 1]
-        marked = present & (x == y) & (x < 0)
-        if marked.any() and not marked[present].all():
-            present &= ~marked
-            notes.append(f"joints at the same negative x and y, as {x[marked][0]:g}, count as "
-                         f"missing: {marked.sum()}")
-            clip = _without(clip, marked)
         if _are_percent(clip.keypoints[present], clip.frame_size):
             notes.append("doubtful: all joints lie in 0 to 100; are they percent of the frame?")
-        _check_pixels(clip.keypoints[present].astype(np.float64), clip.frame_size)
+        notes += _check_pixels(clip.keypoints[present].astype(np.float64), clip.frame_size)
+    notes += _check_order(clip.keypoints, present)
     persons, frames = present.shape[:2]
     if persons > max(frames, _PAIR):
         notes.append(f"doubtful: it has {persons} persons in {frames} frames; the axes of an array "
@@ -103,6 +124,37 @@ def check_clip(clip: Clip) -> Clip:
     if frames >= _LONG and seen < _EMPTY * frames:
         notes.append(f"doubtful: only {seen} of {frames} frames show somebody")
     return replace(clip, repairs="; ".join(notes))
+
+
+def _find_marks(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple[int, int]
+                ) -> NDArray[np.bool_]:
+    """Where present joints ``(M, T, V)`` lie at one number in all axes, as marks of lost ones do.
+
+    In 2D that is 0, a negative number, or one beyond the frame. In 3D the origin is an ordinary
+    place of a joint, but not of a whole body.
+    """
+    first = keypoints[..., 0]
+    same: NDArray[np.bool_] = present & (keypoints == first[..., None]).all(-1)
+    if keypoints.shape[-1] == 2:
+        is_mark = (first <= 0) | (first.astype(np.float64) > max(frame_size))
+    else:
+        nobody = ~(present & (keypoints != 0).any(-1)).any(-1, keepdims=True)
+        is_mark = (first != 0) | nobody
+    return np.asarray(same & is_mark)
+
+
+def _check_order(keypoints: Floats, present: NDArray[np.bool_]) -> list[str]:
+    """A doubt where joints differ less from each other than frames do: the axes changed places."""
+    places = np.where(present[..., None], keypoints, np.nan).astype(np.float64)
+    if min(places.shape[1:3]) < _FEW_FRAMES:
+        return []
+    in_time, in_body = (np.abs(np.diff(places, axis=axis)) for axis in (1, 2))
+    if np.isnan(in_time).all() or np.isnan(in_body).all():
+        return []
+    if np.nanmedian(in_time) <= _ROUGH * np.nanmedian(in_body):
+        return []
+    return ["doubtful: joints differ more from frame to frame than from one to the next; the axes "
+            "must be (persons, frames, joints, coordinates)"]
 
 
 def _without(clip: Clip, far: NDArray[np.bool_]) -> Clip:
@@ -118,12 +170,18 @@ def _are_percent(places: Floats, frame_size: tuple[int, int]) -> bool:
 
 
 def check_scores(scores: Floats) -> str:
-    """A doubt where most scores are above 1, the largest there is; else nothing.
+    """A doubt where most scores are above 1, the largest there is, or almost 0; else nothing.
 
     Raises:
-        Unusable: They are far above 1, as coordinates are.
+        Unusable: They are far above 1, as coordinates are, or have both signs.
     """
-    visible = scores[scores > 0]
+    visible, negative = scores[scores > 0], scores[scores < -_BELOW]
+    if len(negative) > _SOME * scores.size and np.ptp(negative) > 0:  # not a mark such as -1
+        raise Unusable(f"{len(negative) / scores.size:.0%} of its scores are negative, down to "
+                       f"{negative.min():g}: they look like depths or logits; scale scores to "
+                       "0..1, and leave out a depth")
+    if visible.size and visible.max() < _FAINT:
+        return f"doubtful: all scores are below {_FAINT}; scale them to 0..1"
     if not visible.size or np.median(visible) <= 1:
         return ""
     if np.median(visible) > _PERCENT:
@@ -144,11 +202,28 @@ def check_counting(labels: Collection[int], num_classes: int, where: str) -> Non
                         "seem to count from 1; subtract 1 from each label")
 
 
-def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> None:
-    """Checks visible joints ``(N, 2)``."""
-    places = places[places.any(1)]  # 0, 0 is how many tools mark what they did not find
+def check_shares(places: Floats) -> None:
+    """Checks visible joints ``(N, 2)`` that should be shares of the frame, from 0 to 1.
+
+    Raises:
+        Unusable: They are pixels or percent, or lie around 0.
+    """
     if not len(places):
         return
+    if (np.abs(places) > _SHARE).mean() > 0.5:
+        raise Unusable("its coordinates are pixels, not shares of the frame (0 to 1), or percent; "
+                       "read pixels with `ptl-skel preprocess tables` or `arrays`")
+    if (places < 0).mean() > _CENTRED:
+        raise Unusable(f"{(places < 0).mean():.0%} of its coordinates are negative: they lie "
+                       "around a centre (as world landmarks in metres do), and are not shares of "
+                       "the frame (0 to 1)")
+
+
+def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> list[str]:
+    """Checks visible joints ``(N, 2)``, and returns doubts."""
+    places = places[places.any(1)]  # 0, 0 is how many tools mark what they did not find
+    if not len(places):
+        return []
     near = (np.abs(places) <= _SHARE).all(1).mean()
     if near >= _MOST and max(frame_size) > _TINY:
         raise Unusable(f"its coordinates are relative, not in pixels: {near:.0%} of the joints lie "
@@ -160,6 +235,19 @@ def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> None:
         raise Unusable(f"{outside:.0%} of its joints lie outside the frame of height {height} and "
                        f"width {width}, but would lie inside one of height {width} and width "
                        f"{height}: {EXCHANGED}")
+    doubts: list[str] = []
+    if max(frame_size) <= _TINY:
+        return doubts
+    if not places.any(0).all():
+        doubts.append("doubtful: all x or all y are 0; the axes of an array must be "
+                      "(persons, frames, joints, coordinates)")
+    if near > _SOME:
+        doubts.append(f"doubtful: {near:.0%} of the joints lie in -{_SHARE} to {_SHARE}; are some "
+                      "persons or frames relative to the frame?")
+    if outside > _MOSTLY:
+        doubts.append(f"doubtful: {outside:.0%} of the joints lie outside the frame of height "
+                      f"{height} and width {width}; is this its size?")
+    return doubts
 
 
 def fits_only_as_given(clip: Clip) -> bool:

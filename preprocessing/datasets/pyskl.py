@@ -21,7 +21,7 @@ from ptl_skel.storage import Clip, Floats, Header
 from ..core import pickles
 from ..core.files import read_class_names
 from ..core.layouts import USUAL_LAYOUTS, choose_layout
-from ..core.plausibility import check_counting, check_metres
+from ..core.plausibility import check_channels, check_counting, check_metres, check_scores
 from ..core.source import Unusable
 from .ntu.protocols import parse_name
 
@@ -80,6 +80,12 @@ class PysklSource:
                             "does, whose keypoints lie in files of their own; "
                             "give a pickle whose annotations have `keypoint`")
         self._splits = _splits(path, _named_splits(files, loaded))
+        for name, parts in self._splits.items():
+            clips = list(chain(*parts.values()))
+            if clips and self._annotations.keys().isdisjoint(clips):
+                raise UserError(f"{names} has a split {name} that names none of its clips: it "
+                                f"names {clips[0]!r}, the first clip is "
+                                f"{next(iter(self._annotations))!r}")
         # The shape of most annotations; those of another one are skipped when they are stored.
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
         if coordinates == 3:  # before the layout is asked for
@@ -120,8 +126,8 @@ class PysklSource:
         if not _is_keypoints(keypoints):
             raise Unusable("the annotation has no `keypoint` of shape (M, T, V, 2|3)")
         total = annotation.get("total_frames", keypoints.shape[1])
-        if (isinstance(total, int | np.integer)
-                and total == keypoints.shape[0] != keypoints.shape[1]):
+        if (isinstance(total, int | np.integer) and total != keypoints.shape[1]
+                and total in keypoints.shape[:3]):
             raise Unusable(f"its `total_frames` is {total}, but its `keypoint` has the shape "
                            f"{keypoints.shape}; the axes must be (persons, frames, joints, 2)")
         scores = annotation.get("keypoint_score")
@@ -129,6 +135,8 @@ class PysklSource:
             scores = _scores(keypoints)
         elif not isinstance(scores, np.ndarray) or scores.dtype.kind not in "biuf":
             raise Unusable("the annotation has a `keypoint_score` that is not an array of numbers")
+        check_channels(keypoints)
+        doubt = check_scores(scores)
         label = annotation.get("label", -1)
         if not isinstance(label, int | np.integer):
             raise Unusable(f"the annotation has the label {label!r}, which is not an integer")
@@ -137,7 +145,7 @@ class PysklSource:
             keypoints = keypoints[:, :, self._chosen.order]
             scores = scores[:, :, self._chosen.order]
         return [Clip(key, keypoints, scores, self._frame_size(annotation), int(label),
-                     *_known_from_name(key))]
+                     *_known_from_name(key), repairs=doubt)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.

@@ -167,10 +167,17 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
         used = np.concatenate([np.empty(0, np.int64), *parts.values()])
         if len(used) < len(file):
             facts[f"clips in no part of {protocol}"] = f"{len(file) - len(used):,}"
+        if "train" not in parts:
+            facts[f"training clips in {protocol}"] = "none"
         trained = set(file.label[parts.get("train", used[:0])].tolist())
         untrained = [name for label, name in enumerate(header.class_names) if label not in trained]
         if untrained and "train" in parts:
             facts[f"classes without training clips, {protocol}"] = _some(untrained)
+    empty = sorted({*range(len(header.class_names))} - {*file.label.tolist()})
+    if empty and unlabelled < len(file):
+        facts["classes without clips"] = _some([header.class_names[label] for label in empty])
+        if empty == [0] and header.class_names[0] == "0":
+            facts["classes without clips"] += "; do the labels count from 1?"
     facts["size"] = f"{file.path.stat().st_size / 1e6:.1f} MB"
     return facts
 

@@ -29,7 +29,7 @@ def split_at_random(file: KeypointFile, by: Literal["subject", "class"],
         UserError: The fractions are not two or three numbers above 0 with the sum 1, nothing is
             known to split by, or a part would be empty.
     """
-    if len(fractions) not in _PARTS or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) not in _PARTS or min(fractions) <= 0 or not abs(sum(fractions) - 1) < 1e-6:
         raise UserError("--fractions must be two numbers above 0 (train, test) or three (train, "
                         "val, test) that add up to 1, got "
                         + " ".join(f"{fraction:g}" for fraction in fractions))

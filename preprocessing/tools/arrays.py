@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
 
-from ..core.files import MAX_BYTES, find_clips, read_bytes, walk
+from ..core.files import MAX_BYTES, find_clips, read_bytes, to_whole, walk
 from ..core.labels import Row
-from ..core.plausibility import check_axes
+from ..core.plausibility import check_axes, check_channels
 from ..core.source import Unusable
 from .poses import Poses
 from .source import PoseSource
@@ -122,6 +122,7 @@ def read_npz(path: Path) -> Poses:
             raise Unusable(f"`{name}` are not numbers")
     persons, frames = (1, *keypoints.shape[:-2])[-2:]
     check_axes(persons, frames)
+    check_channels(keypoints)
     rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
     return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
                  np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays),
@@ -139,9 +140,10 @@ def _frame_size(arrays: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
     if "height" not in arrays and "width" not in arrays:
         return None
     sides = [arrays.get(name, np.empty(0)) for name in ("height", "width")]
-    if any(side.size != 1 or side.dtype.kind not in "iu" for side in sides):
+    height, width = (to_whole(side.item()) if side.size == 1 else None for side in sides)
+    if not (isinstance(height, int) and isinstance(width, int)):
         raise Unusable("`height` and `width` must be one integer each")
-    return int(sides[0].item()), int(sides[1].item())
+    return height, width
 
 
 def _joint_names(arrays: Mapping[str, NDArray[Any]], joints: int) -> tuple[str, ...]:
@@ -156,9 +158,9 @@ def _joint_names(arrays: Mapping[str, NDArray[Any]], joints: int) -> tuple[str, 
 
 def _label(arrays: Mapping[str, NDArray[Any]]) -> str:
     label = arrays.get("label", np.empty(0))
-    if label.size != 1 or label.dtype.kind not in "iuUS":
+    value = to_whole(label.item()) if label.size == 1 else None
+    if not isinstance(value, int | str | bytes) or isinstance(value, bool):
         return ""
-    value = label.item()
     return (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).strip()
 
 

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.files import find_clips, read_json, to_numbers
+from ..core.files import find_clips, read_json, to_numbers, to_whole
 from ..core.plausibility import check_metres
 from ..core.source import Unusable
 from .frame_files import FrameFiles, find_videos, name_clips
@@ -115,17 +115,17 @@ class CocoSource(PoseSource[Path | FrameFiles]):
 def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Poses:
     images = _dicts(content.get("images"), "a list of `images`")
     annotations = _dicts(content["annotations"], "a list of `annotations`")
-    frames = dict(zip((repr(image.get("id")) for image in images),
+    frames = dict(zip((repr(to_whole(image.get("id"))) for image in images),
                       _frame_numbers(images, "frame_id", "file_name", "id"), strict=True))
     if len(set(frames.values())) < len(images):
         raise Unusable("two of its `images` have the same number; a file must hold one clip")
-    sides = [(image.get("height"), image.get("width")) for image in images]
+    sides = [(to_whole(image.get("height")), to_whole(image.get("width"))) for image in images]
     if (not all(isinstance(side, int | None) for size in sides for side in size)
             or len(set(sides)) > 1):
         raise Unusable("its images have no common `height` and `width`")
     found = PoseList()
     for annotation in annotations:
-        image = repr(annotation.get("image_id"))
+        image = repr(to_whole(annotation.get("image_id")))
         if image not in frames:
             raise Unusable(f"an annotation is of the image {image}, which is not in `images`")
         if annotation.get("keypoints"):
@@ -222,13 +222,21 @@ def _names_of(content: Any) -> tuple[str, ...]:
     if not isinstance(content, dict):
         return ()
     categories, meta = content.get("categories"), content.get("meta_info")
+    if isinstance(categories, dict):
+        categories = [categories]
     if isinstance(categories, list):
         found = {tuple(map(str, one["keypoints"])) for one in categories if isinstance(one, dict)
                  and isinstance(one.get("keypoints"), list) and one["keypoints"]}
         if len(found) > 1:
             raise Unusable("its `categories` name different joints; keep one of them")
         return next(iter(found), ())
-    names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
+    if not isinstance(meta, dict):
+        return ()
+    names, numbers = meta.get("keypoint_id2name"), meta.get("keypoint_name2id")
+    if isinstance(names, list):
+        return tuple(map(str, names))
+    if not isinstance(names, dict) and isinstance(numbers, dict):
+        names = {str(number): name for name, number in numbers.items()}
     if not isinstance(names, dict):
         return ()
     in_order = all(key.isascii() and key.isdecimal() for key in names)
@@ -244,7 +252,7 @@ def _dicts(value: Any, what: str) -> list[Mapping[str, Any]]:
 def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int]:
     """The number of the frame of each entry, by the first key that has a number in all of them."""
     for key in keys:
-        values = [entry.get(key) for entry in entries]
+        values = [to_whole(entry.get(key)) for entry in entries]
         whole = [value for value in values if isinstance(value, int)]
         if len(whole) == len(values):
             return whole
@@ -320,6 +328,5 @@ def _person(person: Mapping[str, Any]) -> int:
     number = person.get("track_id", person.get("idx"))
     while isinstance(number, list) and len(number) == 1:
         number = number[0]
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
+    number = to_whole(number)
     return number if isinstance(number, int) else -1

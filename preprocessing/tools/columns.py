@@ -29,9 +29,11 @@ _NAMES = (
 _ROLES = {role: names.split() for role, names in {
     "frame": "frame frames frame_idx frame_index frame_id frame_number frame_no frame_num frameno "
              "frameid frameidx",
-    "clip": "clip video video_name video_id file filename file_name sequence sequence_id",
+    "clip": "clip video video_name video_id video_path file filename file_name sequence "
+            "sequence_id",
     "person": "person person_id track track_id tracker_id id individual individuals body body_id "
               "bodyid player pid user",
+    "time": "time timestamp time_stamp timestamp_ms time_ms time_s seconds",
     "label": "label class action activity target class_name"}.items()}
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")  # of DeepLabCut
 _MAX_JOINTS = 1000
@@ -45,7 +47,8 @@ class Columns:
         joints: Names of the joints; empty where they are numbered.
         places: For each person that has columns of its own, for each joint, the columns of x, y,
             z and score; -1 for none.
-        roles: Columns of ``frame``, ``clip``, ``person`` and ``label``, as far as there are such.
+        roles: Columns of ``frame``, ``time``, ``clip``, ``person`` and ``label``, as far as there
+            are such.
         header: Lines above the first frame.
     """
 
@@ -107,10 +110,29 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
             if min(x, y) < 0:
                 raise Unusable(f"it has no columns for x and y of the joint {joint!r}"
                                + (f" of {person!r}" if person else ""))
+    for axis, at in (("z", 2), ("score", 3)):
+        _check_alike(axis, joints, [place[at] >= 0 for of_person in places for place in of_person],
+                     [joint for _, joint, of_other in found
+                      if of_other == axis and joint not in joints])
     names = tuple(joints)
     if all(numbers) and len({match[1] for match in numbers if match}) == 1:
         places_of = [int(match[2]) for match in numbers if match]
         order = sorted(range(len(joints)), key=places_of.__getitem__)
+        if max(places_of) - min(places_of) >= len(joints):  # a choice of joints
+            return Columns(names, places, roles, header)
         places = tuple(tuple(of_person[i] for i in order) for of_person in places)
         names = ()
     return Columns(names, places, roles, header)
+
+
+def _check_alike(axis: str, joints: Sequence[str], has_axis: Sequence[bool], others: Sequence[str]
+                 ) -> None:
+    """Checks that no joint lacks a column which the others have, because it is spelled otherwise.
+
+    Raises:
+        Unusable: It does, and a column of that axis belongs to a joint without x and y.
+    """
+    if others and any(has_axis) and not all(has_axis):
+        joint = joints[has_axis.index(False) % len(joints)]
+        raise Unusable(f"it has a column {axis} of {others[0]!r}, which has no x and y, but none "
+                       f"of {joint!r}; are they the same joint?")

@@ -23,6 +23,11 @@ from ..core.source import LeftOut, Unusable
 from .poses import Integers
 
 _MAX_DIGITS = 18  # fit in 64 bits
+_TIME = re.compile(r"(([01]\d|2[0-3])[-_.:h]?[0-5]\d[-_.:m]?[0-5]\d|(?<!\d)1\d{9})[-_.,]$",
+                   re.ASCII)
+"""What ends in the time of day, or in seconds since 1970, before parts of a second."""
+_PARTS_OF_SECOND = {3, 6, 9}  # digits
+_SMALL_STEP = 5  # frames; some show nobody and have no file. In milliseconds, steps are larger
 
 
 @dataclass(frozen=True)
@@ -126,4 +131,20 @@ def _videos(folder: Path, names: list[str],
             else:
                 flawed[name] = Unusable(f"it is not numbered like {found[0][0]}, of the same clip")
         videos[video] = FrameFiles(folder, head, digits, tail, np.sort(np.array(frames, np.int64)))
+    _check_times(folder, videos)
     return videos, flawed
+
+
+def _check_times(folder: Path, videos: Mapping[str, FrameFiles]) -> None:
+    """Checks that the files of a folder are not named by the time of day, in parts of a second.
+
+    Raises:
+        UserError: They are; each second would be a clip of its own.
+    """
+    seconds = [video for video, files in videos.items() if _TIME.search(files.head)
+               and files.digits in _PARTS_OF_SECOND and files.frames[-1] < 10**files.digits]
+    steps = [step for video in seconds for step in np.diff(videos[video].frames)]
+    if len(seconds) > max(1, len(videos) / 2) and steps and np.median(steps) > _SMALL_STEP:
+        names = " and ".join(videos[video].head for video in seconds[:2])
+        raise UserError(f"{folder} has files named by the time, as {names}: number the frames of "
+                        "each clip 0, 1, 2 and so on")

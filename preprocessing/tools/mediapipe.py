@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..core.files import find_clips, read_bytes, to_numbers, walk
 from ..core.labels import Row
+from ..core.plausibility import check_shares
 from ..core.source import Unusable
 from .arrays import read_npy
 from .frame_files import FrameFiles, find_videos, name_clips
@@ -35,7 +36,6 @@ from .wide import Part, find_labels, find_tables, read_part
 _POSE, _FACE, _HAND = 33, 468, 21
 ROWS = (1662, 258, 132)
 """Values of a frame in one row: with and without the face, and the pose."""
-_MAX_SHARE = 3  # landmarks are found a little outside the frame, but not as far
 
 
 class MediapipeSource(PoseSource[Path | FrameFiles | Part]):
@@ -86,13 +86,15 @@ class MediapipeSource(PoseSource[Path | FrameFiles | Part]):
             found = [_landmarks(frame) for frame in array]
             if not found:
                 raise Unusable("it has no frame")
+            third = array[..., 2] if array.shape[-1] == 3 else np.zeros(1)
+            if third.any() and ((third >= 0) & (third <= 1)).all():
+                raise Unusable("its third values look like scores (0 to 1), not like a depth; if "
+                               "they are y, x, score, as MoveNet gives them, save x and y as "
+                               "`keypoints` and the scores as `scores` in an NPZ file")
             poses = _poses(np.stack([keypoints for keypoints, _ in found]),
                            np.stack([scores for _, scores in found]), np.arange(len(found)))
         shares = poses.keypoints[..., :2]
-        given = np.isfinite(shares).all(-1)
-        if (np.abs(shares[given]) > _MAX_SHARE).mean() > 0.5:
-            raise Unusable("its coordinates are pixels, not shares of the frame as MediaPipe "
-                           "writes them; read it with `ptl-skel preprocess tables` or `arrays`")
+        check_shares(shares[np.isfinite(shares).all(-1)])
         height, width = self.frame_size or (1, 1)
         with np.errstate(over="ignore"):  # beyond all numbers is missing
             return replace(poses, keypoints=shares * (width, height))

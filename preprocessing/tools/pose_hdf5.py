@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import numpy as np
 
 from ..core.files import MAX_BYTES, to_numbers
 from ..core.pickles import load_objects
+from ..core.plausibility import check_axes
 from ..core.source import Unusable
 from .columns import read_header
-from .poses import Poses
+from .poses import Floats, Poses
 
 
 def read_hdf5(path: Path) -> Poses:
@@ -43,23 +46,46 @@ def read_hdf5(path: Path) -> Poses:
 
 
 def _read_sleap(file: h5py.File) -> Poses:
-    """``tracks`` is (persons, 2, joints, frames)."""
-    tracks = _values(file["tracks"])
-    if tracks.ndim != 4 or tracks.shape[1] != 2:
-        raise Unusable(f"`tracks` have the shape {tracks.shape}, expected (persons, 2, joints, "
-                       "frames)")
-    persons, _, joints, frames = tracks.shape
+    """``tracks`` is (persons, 2, joints, frames), or as its attribute ``dims`` says."""
+    tracks = _arranged(file["tracks"], ("track", "xy", "node", "frame"),
+                       ("track", "frame", "node", "xy"))
+    persons, frames, joints, axes = tracks.shape
+    if axes != 2:
+        raise Unusable(f"`tracks` have the shape {file['tracks'].shape}, expected (persons, 2, "
+                       "joints, frames)")
+    if frames == axes:  # x and y may be there, and two tracks in their place; tracks can be many
+        check_axes(persons, frames)
     names = _texts(file["node_names"])
     if len(names) != joints:
         raise Unusable(f"it names {len(names)} joints, but `tracks` have {joints}")
-    scores = np.ones((persons, joints, frames))
-    stored = file.get("point_scores")
-    if isinstance(stored, h5py.Dataset) and stored.shape == scores.shape:
-        scores = np.nan_to_num(_values(stored))
-    keypoints = tracks.transpose(0, 3, 2, 1).reshape(-1, joints, 2)
-    return Poses(keypoints, scores.transpose(0, 2, 1).reshape(-1, joints),
+    scores = np.ones((persons, frames, joints))
+    if "point_scores" in file:  # where it is damaged, `file.get` would not report it
+        scores = np.nan_to_num(_arranged(file["point_scores"], ("track", "node", "frame"),
+                                         ("track", "frame", "node")))
+        if scores.shape != tracks.shape[:3]:
+            raise Unusable(f"`point_scores` have the shape {scores.shape}, expected "
+                           f"{tracks.shape[:3]}")
+    return Poses(tracks.reshape(-1, joints, 2), scores.reshape(-1, joints),
                  np.tile(np.arange(frames), persons), np.repeat(np.arange(persons), frames),
                  np.arange(frames), joint_names=tuple(names))
+
+
+def _arranged(stored: Any, axes: Sequence[str], wanted: Sequence[str]) -> Floats:
+    """The values of an array with its axes in an order.
+
+    Args:
+        stored: The array.
+        axes: Its axes where it does not name them; sleap-io does, and can store others.
+        wanted: The order.
+    """
+    values = _values(stored)
+    named = stored.attrs.get("dims")
+    try:
+        axes = axes if named is None else json.loads(named)
+        return np.asarray(values).transpose([axes.index(axis) for axis in wanted])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unusable(f"`{stored.name}` has the shape {values.shape} and the axes "
+                       f"{named or axes}, expected ({', '.join(axes)})") from error
 
 
 def _read_deeplabcut(table: h5py.Dataset) -> Poses:
@@ -90,7 +116,10 @@ def _read_deeplabcut(table: h5py.Dataset) -> Poses:
         block = np.where(places >= 0, values[:, places - 1], np.nan)
         blocks.append(block)
     joined = np.concatenate(blocks)
-    frames = np.asarray(rows["index"]).astype(np.int64)
+    given = to_numbers(rows["index"], "the column of frames")
+    if not (given == np.floor(given)).all():
+        raise Unusable("the column of frames must hold integers")
+    frames = given.astype(np.int64)
     scores = np.where(np.isnan(joined[..., 3]), 1, joined[..., 3])
     persons = len(blocks)
     return Poses(joined[..., :2], scores, np.tile(frames, persons),

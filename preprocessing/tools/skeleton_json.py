@@ -24,10 +24,11 @@ import numpy as np
 
 from ptl_skel.errors import UserError
 
-from ..core.files import find_clips, read_json, to_numbers
+from ..core.files import find_clips, read_json, to_numbers, to_whole
 from ..core.labels import Row
+from ..core.plausibility import check_shares
 from ..core.source import Unusable
-from .poses import PoseList, Poses
+from .poses import Floats, PoseList, Poses
 from .source import PoseSource
 
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e\d\d_v(\d\d)")
@@ -62,7 +63,7 @@ class _JsonSource(PoseSource[Path]):
         return found
 
     def _row(self, clip: str, content: Mapping[str, Any]) -> Row:
-        label = content.get("label")
+        label = to_whole(content.get("label"))
         return Row(str(label)) if isinstance(label, str | int) else Row("")
 
 
@@ -122,9 +123,10 @@ class KineticsSource(_JsonSource):
             raise Unusable("it has no list `data`; is it the JSON of Kinetics-Skeleton?")
         height, width = self.frame_size or (1, 1)
         found, frames = PoseList(), []
+        shares: list[Floats] = []
         for entry in data:
             persons = entry.get("skeleton") if isinstance(entry, dict) else None
-            number = entry.get("frame_index") if isinstance(entry, dict) else None
+            number = to_whole(entry.get("frame_index")) if isinstance(entry, dict) else None
             if not isinstance(persons, list) or not isinstance(number, int):
                 raise Unusable("an entry of `data` has no `frame_index` or no list `skeleton`")
             frames.append(number)
@@ -135,6 +137,10 @@ class KineticsSource(_JsonSource):
                 scores = to_numbers(person.get("score"), "`score`")
                 if pose.ndim != 1 or pose.size % 2:
                     raise Unusable(f"frame {number} has a `pose` that is not a list x, y, ...")
+                shares.append(pose.reshape(-1, 2))
                 with np.errstate(over="ignore"):  # beyond all numbers is missing
-                    found.add(number, pose.reshape(-1, 2) * (width, height), scores)
-        return found.finish(frames)
+                    found.add(number, shares[-1] * (width, height), scores)
+        poses = found.finish(frames)
+        given = np.concatenate(shares)
+        check_shares(given[np.isfinite(given).all(1)])
+        return poses

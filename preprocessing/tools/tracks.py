@@ -24,6 +24,7 @@ from .poses import Floats, Integers, Poses
 MAX_FRAMES = 100_000  # a clip of an hour; more means that the numbers are not those of frames
 _MEMORY = 30  # frames; a second of most videos
 _CROWD = 50  # persons in a frame, on average over the largest clip
+_RUN, _STEADY = 3, 0.8  # frames, and share of small steps, of what may be a video
 _FEW, _SMALL_STEP = 10, 5  # frames; numbers of frames in between which were not processed
 
 
@@ -59,6 +60,7 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
     """
     with np.errstate(over="ignore", invalid="ignore"):
         keypoints = poses.keypoints.astype(np.float32)
+    _check_one_clip(poses.frame, poses.person)
     present = np.isfinite(keypoints).all(-1) & (poses.scores > 0)
     if keypoints.shape[-1] == 2:
         present &= (keypoints != 0).any(-1)
@@ -88,6 +90,27 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
     chosen_scores = np.zeros(chosen.shape[:3], np.float32)
     chosen[at], chosen_scores[at] = keypoints[kept], scores[kept]
     return chosen, chosen_scores, before + first
+
+
+def _check_one_clip(frame: Integers, person: Integers) -> None:
+    """Checks that the frames of a person are not counted from the start again.
+
+    Raises:
+        Unusable: They are, as where the rows of several videos follow each other.
+    """
+    steps = np.diff(np.unique(frame))
+    if not steps.size:
+        return
+    usual, last_start = np.median(steps), frame.min() + (frame.max() - frame.min()) // 10
+    for number in np.unique(person):
+        rows = frame[person == number]
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) < 0) + 1)
+        count = sum(run[0] <= last_start and len(np.unique(run)) >= _RUN
+                    and (np.diff(run) <= usual).mean() >= _STEADY for run in runs)
+        if count > 1:
+            raise Unusable(f"its frames are counted from {frame.min()} {count} times: these are "
+                           f"{count} videos, or persons without a number; give each video a file "
+                           "or a name of its own, or number the persons")
 
 
 def _count_frames(numbers: Integers) -> Integers:

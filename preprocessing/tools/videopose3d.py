@@ -25,7 +25,7 @@ from numpy.lib import format as npy
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.skeletons import LAYOUTS
 
-from ..core.files import stamp
+from ..core.files import stamp, to_whole
 from ..core.labels import Row
 from ..core.pickles import load_objects
 from ..core.source import Unusable
@@ -76,6 +76,10 @@ class VideoPose3DSource(PoseSource[Place]):
             raise Unusable(f"its `layout_name` {name!r} is not a built-in layout; name one with "
                            "--layout")
         is_known = name in LAYOUTS and LAYOUTS[name].num_joints == keypoints.shape[1]
+        if name in LAYOUTS and not is_known and self.layout is None:
+            raise Unusable(f"its `layout_name` {archive.layout!r} has "
+                           f"{LAYOUTS[name].num_joints} joints, but it has {keypoints.shape[1]}; "
+                           "name the layout with --layout")
         return Poses(keypoints, np.ones(keypoints.shape[:2]), frames, np.zeros_like(frames), frames,
                      archive.sizes.get(place.subject), LAYOUTS[name].joints if is_known else ())
 
@@ -143,7 +147,7 @@ def _read_once(path: Path, _: tuple[int, int]) -> Archive:
     return Archive(found, int(key[-2]), str(metadata.get("layout_name", "")), {
         str(video): (int(size["h"]), int(size["w"])) for video, size in
         (sizes.items() if isinstance(sizes, dict) else ()) if isinstance(size, dict)
-        and all(isinstance(size.get(side), int | np.integer) for side in "hw")})
+        and all(isinstance(to_whole(size.get(side)), int | np.integer) for side in "hw")})
 
 
 def _load(stream: IO[bytes]) -> Any:

@@ -13,11 +13,13 @@ Reference:
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +215,10 @@ def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:
                 and (np.abs(given) < 2**53).all()):
             raise Unusable("the column of frames must hold integers")
         numbers = given.astype(np.int64)
-    elif person is not None:
+    elif person is None:
+        _check_times([line[columns.roles["time"]] for line in lines] if "time" in columns.roles
+                     else [])
+    else:
         raise Unusable("it has a column of persons, but none of frames")
     names = [line[person].strip() if person is not None else "" for line in lines]
     ids = {name: i for i, name in enumerate(sorted(set(names), key=_in_order))}
@@ -236,6 +241,20 @@ def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:
         owner = np.repeat(np.arange(several), len(lines))
     return Poses(np.concatenate(rows), np.concatenate(scores), np.tile(numbers, several),
                  owner, np.unique(numbers), joint_names=columns.joints)
+
+
+def _check_times(cells: Sequence[str]) -> None:
+    """Checks that the lines are in the order of time, where they have no number of a frame.
+
+    Raises:
+        Unusable: They are not.
+    """
+    times: list[float] = []
+    with contextlib.suppress(ValueError):  # times of day
+        times = [float(cell) for cell in cells]
+    if any(later < earlier for earlier, later in pairwise(times)):
+        raise Unusable("its lines are not in the order of their times, or are of several videos; "
+                       "number the frames in a column frame, and the videos in a column clip")
 
 
 def _chosen(lines: Sequence[Sequence[str]], columns: Columns) -> Iterable[list[str]]:

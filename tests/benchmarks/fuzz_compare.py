@@ -60,7 +60,7 @@ def _compare_frames(clip: Clip, wanted: Parsed) -> str:
             given.setdefault(number, []).append(seen)
     frames = [given[number] for number in sorted(given)]
     if not wanted.keeps_far:
-        frames = _without_far(frames, clip.frame_size)
+        frames = _without_far(_without_marks(frames, clip.frame_size), clip.frame_size)
     stored = np.concatenate([clip.keypoints, clip.scores[..., None]], -1).astype(np.float64)
     kept = [[pose for pose in stored[:, t] if pose[:, -1].any()] for t in range(stored.shape[1])]
     kept = [persons for persons in kept if persons]
@@ -91,6 +91,22 @@ def _without_missing(pose: Floats, zero_is_missing: bool) -> Floats:
     # Half precision holds nothing smaller.
     scores = np.where(seen, np.clip(pose[:, -1], 0, 1).astype(np.float16), 0)
     return np.where(scores[:, None] > 0, np.column_stack([places, scores]), 0).astype(np.float64)
+
+
+def _without_marks(frames: list[list[Floats]], frame_size: tuple[int, int]) -> list[list[Floats]]:
+    """Without joints at one number in all axes that no joint is at, unless all are."""
+    def is_mark(pose: Floats) -> NDArray[np.bool_]:
+        first = pose[:, 0]
+        same = (pose[:, :-1] == first[:, None]).all(1) & (pose[:, -1] > 0)
+        if pose.shape[1] == 3:
+            return np.asarray(same & ((first <= 0) | (first > max(frame_size))))
+        return np.asarray(same & ((first != 0) | (not pose[:, :-1].any())))
+
+    if all(is_mark(pose)[pose[:, -1] > 0].all() for persons in frames for pose in persons):
+        return frames
+    kept = [[np.where(is_mark(pose)[:, None], 0, pose) for pose in persons] for persons in frames]
+    kept = [[pose for pose in persons if pose[:, -1].any()] for persons in kept]
+    return [persons for persons in kept if persons]
 
 
 def _without_far(frames: list[list[Floats]], frame_size: tuple[int, int]) -> list[list[Floats]]:

@@ -82,10 +82,13 @@ def formats(shared: Path | None = None) -> dict[str, Format]:
         shared: The folder of real data; None for synthetic values.
     """
     keypoints = _movement(shared)  # (2, 3, 17, 2)
-    pose = [[round(float(x), 3), round(float(y), 3), 0.5] for x, y in keypoints[0, 0]]
-    flats = [[round(value, 3) for joint in frame for value in (*joint, 0.5)]
-             for frame in keypoints[0].tolist()]
+    # No two numbers are equal, or an exchange of axes would not be noticed.
+    scores = np.linspace(0.3, 0.9, 102).reshape(2, 3, 17)
+    flats = [[round(float(value), 3) for joint in frame for value in joint] for frame in
+             np.concatenate([keypoints[0], scores[0, ..., None]], -1)]
     flat = flats[0]
+    shares = np.linspace(0.2, 0.8, 3 * 258).reshape(3, 258)
+    metres = np.linspace(-1.5, 1.5, 5 * 150, dtype=np.float32).reshape(1, 5, 150)
     results = [{"image_id": f"{frame}.jpg", "keypoints": flats[frame], "idx": [1.0]}
                for frame in range(3)]
     arrays = functools.partial(Format, odd=tuple(ODD_IN_ARRAYS))
@@ -101,8 +104,9 @@ def formats(shared: Path | None = None) -> dict[str, Format]:
                             for i in range(3)],
             "categories": [{"id": 1, "keypoints": []}]}, CocoSource, parsers.parse_coco),
         "MMPose": _json("one.json", {"instance_info": [{"frame_id": i, "instances": [
-            {"keypoints": [joint[:2] for joint in pose], "keypoint_scores": [0.5] * 17}]}
-            for i in range(3)]}, CocoSource, parsers.parse_coco),
+            {"keypoints": np.reshape(flats[i], (17, 3))[:, :2].tolist(),
+             "keypoint_scores": scores[0, i].tolist()}]} for i in range(3)]},
+            CocoSource, parsers.parse_coco),
         "AlphaPose": _json("one.json", {f"{i}.jpg": results[i : i + 1] for i in range(3)},
                            CocoSource, parsers.parse_coco),
         "Ultralytics": _json("one.json", [[{"track_id": 1, "keypoints": {
@@ -111,36 +115,37 @@ def formats(shared: Path | None = None) -> dict[str, Format]:
         "OpenPose": _json("a_000_keypoints.json", {"people": [
             {"person_id": [i], "pose_keypoints_2d": [*flats[i], *flats[i]][:75]}
             for i in range(2)]}, OpenPoseSource, parsers.parse_openpose),
-        "YOLO": Format("a_1.txt", f"0 0.5 0.5 0.2 0.4{' 0.5 0.5 0.7' * 17} 0.9 1\n" * 2,
+        "YOLO": Format("a_1.txt", _yolo(shares),
                        lambda path: YoloSource(path.parent, frame_size=SIZE), parsers.parse_yolo),
         "CSV": Format("one.csv", _long_table(flat), lambda path: ArraysSource(
             path, frame_size=SIZE, layout="coco17"),
             lambda path: parsers.parse_long_csv(path, JOINTS), separator=","),
-        "NPZ": arrays("one.npz", {"keypoints": keypoints, "scores": np.ones((2, 3, 17)),
-                                  "label": "jump", "height": 480, "width": 640},
+        "NPZ": arrays("one.npz", {"keypoints": keypoints, "scores": scores, "label": "jump",
+                                  "height": 480, "width": 640},
                       lambda path: ArraysSource(path, frame_size=SIZE), parsers.parse_npz, _npz),
         "Wide table": Format("one.csv", _wide_table(flats), table,
                              lambda path: parsers.parse_wide_csv(path, JOINTS), separator=","),
         "DeepLabCut": Format("one.csv", _deeplabcut(flats), table,
                              lambda path: parsers.parse_deeplabcut(path, JOINTS), separator=","),
         "SLEAP": arrays("one.h5", {
-            "tracks": keypoints.transpose(0, 3, 2, 1), "point_scores": np.ones((2, 17, 3)),
+            "tracks": keypoints.transpose(0, 3, 2, 1), "point_scores": scores.transpose(0, 2, 1),
             "node_names": np.array([joint.encode() for joint in JOINTS])},
             table, parsers.parse_sleap, _hdf5),
-        "MediaPipe": arrays("one.npy", {"frames": np.full((3, 258), 0.5)}, lambda path:
+        "MediaPipe": arrays("one.npy", {"frames": shares}, lambda path:
                             MediapipeSource(path, frame_size=SIZE), parsers.parse_mediapipe, _npy),
         "VideoPose3D": arrays("one.npz", {
             "positions_2d": {"S1": {"Walking 1": [keypoints[0]]}, "S2": {"custom": [keypoints[1]]}},
             "metadata": {"layout_name": "h36m", "video_metadata": {"S1": {"w": 640, "h": 480}}}},
             lambda path: VideoPose3DSource(path, frame_size=SIZE), parsers.parse_videopose3d, _npz),
         "CTR-GCN": arrays("NTU60_CS.npz", {
-            "x_train": np.full((1, 5, 150), -1.0, np.float32), "y_train": np.eye(3)[:1],
-            "x_test": np.full((1, 5, 150), -1.0, np.float32), "y_test": np.eye(3)[1:2]},
+            "x_train": metres, "y_train": np.eye(3)[:1], "x_test": -metres,
+            "y_test": np.eye(3)[1:2]},
             CtrGcnSource, parsers.parse_ctrgcn, _npz),
         "NW-UCLA": Format("a01_s01_e00_v01.json", _nw_ucla(shared), NwUclaSource,
                           parsers.parse_nw_ucla, _dump_json),
         "Kinetics-Skeleton": Format("one.json", {"label": "yoga", "label_index": 1, "data": [
-            {"frame_index": i, "skeleton": [{"pose": [0.5 + i / 99] * 36, "score": [0.5] * 18}]}
+            {"frame_index": i, "skeleton": [{"pose": shares[i, :36].tolist(),
+                                             "score": shares[i, 36:54].tolist()}]}
             for i in range(3)]}, lambda path: KineticsSource(path, frame_size=SIZE),
             parsers.parse_kinetics, _dump_json),
         "Penn Action": arrays("0001.mat", _penn_action(shared),
@@ -153,10 +158,10 @@ def formats(shared: Path | None = None) -> dict[str, Format]:
         "Labels": Format("labels.csv", "clip,label,split,subject\none,jump,train,1\n"
                          "two,walk,test,2\n", functools.partial(_labelled, results),
                          lambda path: parsers.parse_labels(path, clips), separator=","),
-        "Keypoint file": Format("one.h5", _keypoint_file(keypoints), KeypointFile,
+        "Keypoint file": Format("one.h5", _keypoint_file(keypoints, scores), KeypointFile,
                                 parsers.parse_keypoint_file, bytes),
         **{f"PYSKL{name}": _pyskl(layout, annotations)
-           for name, layout, annotations in _annotations(shared, keypoints)},
+           for name, layout, annotations in _annotations(shared, keypoints, scores)},
     }
 
 
@@ -177,11 +182,11 @@ def _clips(path: Path) -> list[dict[str, Any]]:
             for one in (annotations[0], annotations[-1])]
 
 
-def _annotations(shared: Path | None, keypoints: NDArray[np.float32]
+def _annotations(shared: Path | None, keypoints: NDArray[np.float32], scores: NDArray[np.float64]
                  ) -> list[tuple[str, str | None, list[dict[str, Any]]]]:
     """Name, layout and annotations of PYSKL's pickles."""
     own = [{"frame_dir": name, "label": i, "img_shape": [480, 640], "total_frames": 3,
-            "keypoint": keypoints, "keypoint_score": np.ones((2, 3, 17), np.float16)}
+            "keypoint": keypoints, "keypoint_score": scores.astype(np.float16)}
            for i, name in enumerate("ab")]
     real = [] if shared is None else [
         (" of SBU", "sbu15", _clips(shared / "data/sbu/sbu_interaction.pkl")),
@@ -199,7 +204,7 @@ def _pyskl(layout: str | None, annotations: list[dict[str, Any]]) -> Format:
 
 
 def _nw_ucla(shared: Path | None) -> dict[str, Any]:
-    skeletons = ([[[-1.0, i, 2.0] for i in range(20)] for _ in range(3)] if shared is None else
+    skeletons = (np.linspace(-1.5, 1.5, 180).reshape(3, 20, 3).tolist() if shared is None else
                  _clips(shared / "data/nw_ucla/nw_ucla_3d.pkl")[0]["keypoint"][0, :4].tolist())
     return {"file_name": "a01_s01_e00_v01", "label": 1, "skeletons": skeletons}
 
@@ -207,8 +212,8 @@ def _nw_ucla(shared: Path | None) -> dict[str, Any]:
 def _penn_action(shared: Path | None) -> dict[str, Any]:
     if shared is None:
         return {"action": "squat", "train": 1, "dimensions": np.array([480, 640, 3]),
-                "visibility": np.ones((3, 13)), "x": np.full((3, 13), 30.0),
-                "y": np.full((3, 13), 40.0)}
+                "visibility": np.ones((3, 13)), "x": np.linspace(30, 90, 39).reshape(3, 13),
+                "y": np.linspace(140, 40, 39).reshape(3, 13)}
     content = loadmat(shared / "data/penn_action/labels/0001.mat")
     return {name: value for name, value in content.items() if not name.startswith("__")}
 
@@ -228,14 +233,20 @@ def _labelled(results: list[Any], path: Path) -> CocoSource:
     return CocoSource(folder, frame_size=SIZE, labels=path)
 
 
-def _keypoint_file(keypoints: NDArray[np.float32]) -> bytes:
+def _keypoint_file(keypoints: NDArray[np.float32], scores: NDArray[np.float64]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "one.h5"
         with ClipWriter(path, Header("tiny", get_layout("coco17"), ("a", "b"), "fuzz")) as writer:
-            for clip in ("one", "two"):
-                writer.add(clip, [Clip(clip, keypoints, np.ones((2, 3, 17)), SIZE, 1)])
+            for i, clip in enumerate(("one", "two")):
+                writer.add(clip, [Clip(clip, keypoints + i, scores, SIZE, 1)])
             writer.finish({"own": {"train": ["one"], "test": ["two"]}})
         return path.read_bytes()
+
+
+def _yolo(shares: NDArray[np.float64]) -> str:
+    """Two persons in a frame."""
+    return "".join("0 0.5 0.5 0.9 0.9 " + " ".join(f"{value:.4f}" for value in shares[i, :51])
+                   + " 0.9 1\n" for i in range(2))
 
 
 def _dump_json(tree: Any) -> bytes:
@@ -275,7 +286,8 @@ def _dumped(write: Callable[[io.BytesIO], None]) -> bytes:
 
 def _long_table(flat: list[float]) -> str:
     return "clip,frame,person,joint,x,y,score\n" + "".join(
-        f"c{clip},{frame},0,{joint},{flat[3 * joint] + frame:.2f},{flat[3 * joint + 1]},0.5\n"
+        f"c{clip},{frame},0,{joint},{flat[3 * joint] + frame:.2f},{flat[3 * joint + 1]},"
+        f"{0.3 + joint / 30:.2f}\n"
         for clip in range(2) for frame in range(2) for joint in range(17))
 
 
@@ -309,4 +321,8 @@ def _skeleton() -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "one.skeleton"
         write_skeletons(path, record([body[:9] for body in bodies], Camera(0, 3, 1), rng))
-        return path.read_text()
+        lines = path.read_text().splitlines()
+    joints = [i for i, line in enumerate(lines) if len(line.split()) == 12]
+    for i in joints[::3]:  # inferred, not tracked
+        lines[i] = " ".join([*lines[i].split()[:-1], "1"])
+    return "\n".join([*lines, ""])

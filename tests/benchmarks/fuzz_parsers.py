@@ -45,6 +45,12 @@ def number(value: Any) -> float:
     return NAN if value is None else float(value)
 
 
+def whole(value: Any) -> Any:
+    """A value, as an integer where it is one."""
+    is_whole = isinstance(value, float) and value % 1 == 0 and abs(value) < 2**53
+    return int(value) if is_whole else value
+
+
 def _column(values: Any) -> Floats:
     return np.array([number(value) for value in values])
 
@@ -71,7 +77,7 @@ def _pose(person: Mapping[str, Any]) -> Floats:
 def _orders(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[Any]:
     """What entries are in order by."""
     for key in keys:
-        values = [entry.get(key) for entry in entries]
+        values = [whole(entry.get(key)) for entry in entries]
         if all(isinstance(value, int) for value in values):
             return values
         texts = [str(int(value)) if isinstance(value, int) else value for value in values]
@@ -89,10 +95,10 @@ def parse_coco(path: Path) -> dict[str, Parsed]:
     content = json.loads(path.read_bytes())
     if isinstance(content, dict) and "annotations" in content:
         orders = _orders(content["images"], "frame_id", "file_name", "id")
-        order = {repr(image.get("id")): at
+        order = {repr(whole(image.get("id"))): at
                  for image, at in zip(content["images"], orders, strict=True)}
-        poses = [(order[repr(one.get("image_id"))], _pose(one)) for one in content["annotations"]
-                 if one.get("keypoints")]
+        poses = [(order[repr(whole(one.get("image_id")))], _pose(one))
+                 for one in content["annotations"] if one.get("keypoints")]
         return {path.stem: Parsed(poses)}
     if isinstance(content, dict) and "instance_info" in content:
         content = content["instance_info"]
@@ -221,6 +227,7 @@ def parse_npz(path: Path) -> dict[str, Parsed]:
         keypoints = arrays["keypoints"]
         scores = arrays["scores"] if "scores" in arrays else (keypoints != 0).any(-1)
         label = arrays["label"].item() if "label" in arrays and arrays["label"].size == 1 else None
+    label = whole(label)
     if keypoints.ndim == 3:
         keypoints, scores = keypoints[None], scores[None]
     is_text = isinstance(label, str | int | bytes) and not isinstance(label, bool)
@@ -257,11 +264,10 @@ def parse_pickle(path: Path) -> dict[str, Parsed]:
 
 def parse_sleap(path: Path) -> dict[str, Parsed]:
     """Analysis export: (tracks, 2, nodes, frames)."""
-    with h5py.File(path) as file:
+    with h5py.File(path) as file, np.errstate(invalid="ignore"):  # a NaN may be a signal
         tracks = np.asarray(file["tracks"][()], np.float64).transpose(0, 3, 2, 1)
         scores = np.ones(tracks.shape[:3])
-        if "point_scores" in file and file["point_scores"].shape == (
-                tracks.shape[0], tracks.shape[2], tracks.shape[1]):
+        if "point_scores" in file:  # a reader that accepts what cannot be read here is found out
             scores = np.nan_to_num(file["point_scores"][()]).transpose(0, 2, 1)
     return {path.stem: Parsed(_rows(tracks, scores))}
 
@@ -332,7 +338,7 @@ def _scaled(shares: Floats) -> Floats:
 def parse_kinetics(path: Path) -> dict[str, Parsed]:
     """A clip in shares of the frame."""
     content = json.loads(path.read_bytes())
-    label = content.get("label")
+    label = whole(content.get("label"))
     poses = [(entry["frame_index"], np.column_stack([
         _scaled(_column(person["pose"]).reshape(-1, 2)), _column(person["score"])]))
         for entry in content["data"] for person in entry["skeleton"]]

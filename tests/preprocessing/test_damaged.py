@@ -99,13 +99,19 @@ def test_an_array_of_damaged_texts(refuse, tmp_path):
     assert "one.npy holds texts that are damaged" in refuse("mediapipe", "one.npy", *SIZED)
 
 
-def test_scores_of_sleap_that_are_not_an_array(tmp_path, monkeypatch):
+@pytest.mark.parametrize("flaw", ["a type", "another shape", "unreadable"])
+def test_scores_of_sleap_that_are_not_those_of_its_joints(refuse, tmp_path, monkeypatch, flaw):
+    """They would count as 1."""
     monkeypatch.chdir(tmp_path)
     content = FORMATS["SLEAP"].content
     with h5py.File("one.h5", "w") as file:
         file["tracks"], file["node_names"] = content["tracks"], content["node_names"]
-        file["point_scores"] = np.dtype("f8")  # a named type
-    assert main(["tables", "one.h5", *SIZED, "--out", "out.h5"]) == 0
+        file["point_scores"] = (np.dtype("f8") if flaw == "a type" else  # a named type
+                                np.ones((3, 17, 2)) if flaw == "another shape" else
+                                h5py.SoftLink("/nothing"))
+    message = {"a type": "is missing or too large", "unreadable": "cannot be read as an HDF5 file",
+               "another shape": "`point_scores` have the shape"}[flaw]
+    assert message in refuse("tables", "one.h5", *SIZED)
 
 
 @pytest.mark.parametrize("form", ["kinetics_skeleton", "mediapipe", "tables"])
@@ -132,6 +138,15 @@ def test_numbers_beyond_all_numbers_are_missing(tmp_path, monkeypatch, form):
         assert main([form, name, *SIZED, "--workers", "0", "--out", "out.h5"]) == 0
     _, scores = KeypointFile("out.h5").frames(0)
     assert (scores == 0).sum() == 1
+
+
+def test_an_absurd_size_of_the_frame(refuse, tmp_path):
+    size = np.array([1e300, 640, 3])
+    savemat(tmp_path / "0001.mat", {**FORMATS["Penn Action"].content, "dimensions": size},
+            do_compression=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "the frame size" in refuse("penn_action", ".", "--workers", "0")
 
 
 @pytest.mark.parametrize("change", ["version of the array", "version of its type",

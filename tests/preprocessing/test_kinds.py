@@ -1,26 +1,25 @@
 """Inputs of the kinds in `test_cases`, in other formats and places, by the command line."""
 
-import csv
-import json
-import pickle
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pose_inputs import (
+    H36M,
+    RANDOM,
+    SIZED,
+    arrays,
+    dump,
+    mmpose,
+    preprocess,
+    results,
+    table,
+    walk,
+    write,
+)
 
-from preprocessing.__main__ import main
-from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import KeypointFile
-
-SIZED = ("--frame_size", "480", "640")
-RANDOM = np.random.default_rng(0)
-H36M = get_layout("h36m17").joints
-IN_PROCESS = {"pyskl", "videopose3d", "ctrgcn"}
-
-
-def walk(joints=17, frames=12, low=100, high=400):
-    poses = np.repeat(RANDOM.uniform(low, high, (1, joints, 2)), frames, 0)
-    return poses + np.arange(frames)[:, None, None] * (high - low) / 200
 
 
 @pytest.fixture(autouse=True)
@@ -29,60 +28,8 @@ def _folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, capsys):
-    """Runs a command; its exit code, and its notes on clips, or else its summary or message."""
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([*map(str, arguments), "--out", "out.h5",
-                     *(() if arguments[0] in IN_PROCESS else ("--workers", "0"))])
-        said = capsys.readouterr()
-        notes = tmp_path / "out.repaired.csv"
-        if notes.exists():
-            with notes.open() as file:
-                return code, "; ".join(row["reason"] for row in csv.DictReader(file))
-        return code, " ".join((said.err if code else said.out).replace("│", " ").split())
-
-    return run
-
-
-def dump(name, poses, label=0):
-    """A pickle of clips ``(M, T, V, C)``."""
-    Path(name).write_bytes(pickle.dumps([
-        {"frame_dir": f"c{i}", "label": label if isinstance(label, int) else label[i],
-         "img_shape": (480, 640), "keypoint": keypoints.astype(np.float32)}
-        for i, keypoints in enumerate(poses)]))
-    return name
-
-
-def write(path, content):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return path
-
-
-def results(poses, images=None):
-    return [{"image_id": images[i] if images else f"{i}.jpg",
-             "keypoints": [float(value) for joint in pose for value in (*joint, 0.9)]}
-            for i, pose in enumerate(poses)]
-
-
-def mmpose(poses):
-    return [{"frame_id": i, "instances": [{"keypoints": pose.tolist(),
-                                           "keypoint_scores": [0.9] * len(pose)}]}
-            for i, pose in enumerate(poses)]
-
-
-def table(poses):
-    with open("one.csv", "w", newline="") as file:  # noqa: PTH123  # csv asks for newline
-        csv.writer(file).writerows([[f"{axis}{i}" for i in range(poses.shape[1]) for axis in "xy"],
-                                    *poses.reshape(len(poses), -1).tolist()])
-    return "one.csv"
-
-
-def arrays(poses, **others):
-    np.savez("one.npz", keypoints=poses, **others)
-    return "one.npz"
+def run(capsys):
+    return functools.partial(preprocess, capsys)
 
 
 @pytest.mark.parametrize("mark", [-1, -999])
@@ -90,7 +37,7 @@ def test_joints_marked_by_a_negative_number_are_missing(run, mark):
     poses = walk()
     poses[:, 15:] = mark
     assert run("arrays", arrays(poses), *SIZED) == (
-        0, f"joints at the same negative x and y, as {mark}, count as missing: 24")
+        0, f"joints at the same number in all axes, as {mark}, count as missing: 24")
     keypoints, scores = KeypointFile("out.h5").frames(0)
     assert keypoints.min() == 0
     assert (scores[0] > 0).all(0).tolist() == [True] * 15 + [False] * 2

@@ -74,7 +74,9 @@ def test_zeros_are_rejected_and_do_not_count_as_relative():
         check_clip(clip(np.zeros((1, 5, 17, 2))))
     keypoints = np.zeros((1, 5, 17, 2))
     keypoints[:, :, 0] = 300
-    assert not check_clip(clip(keypoints)).repairs
+    checked = check_clip(clip(keypoints))
+    assert checked.repairs == "joints at the same number in all axes, as 0, count as missing: 80"
+    np.testing.assert_array_equal(checked.scores[0, :, 1:], 0)
 
 
 def test_exchanged_sides_are_rejected():

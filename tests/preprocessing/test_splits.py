@@ -152,6 +152,7 @@ def test_a_split_by_class_and_seed(file):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--by", "subject", "--fractions", "0.8", "0.1"], "add up to 1, got 0.8 0.1"),
     (["--by", "subject", "--fractions", "1"], "two numbers above 0"),
+    (["--by", "subject", "--fractions", "nan", "0.5"], "add up to 1, got nan 0.5"),
     (["--by", "subject", "--fractions", "1.2", "-0.2"], "two numbers above 0"),
     (["--by", "subject", "--fractions", "0.98", "0.01", "0.01"], "val and test would be empty"),
     (["--by", "subject", "--name", "a/b"], "'a/b' cannot be the name of a split"),
