@@ -190,14 +190,10 @@ def test_training(tiny_file):
 
 def test_networks_and_their_ensembles(finished_run):
     """docs/networks.md, and the ensemble of docs/published_weights.md, on a tiny Penn Action."""
-    clips = tiny_clips()
-    parts = {part: [clip.id for clip in clips if (f" {TEST_SUBJECT} " in clip.id) == (
-        part == "test")] for part in ("train", "test")}
-    Path("data").mkdir()
-    write_clips(Path("data/penn_action.h5"), clips, splits={"official": parts})
-    for name in ("joint", "limb"):
-        shutil.copytree(finished_run, f"runs/{name}")
-        shutil.copytree(finished_run, f"runs/{name}/validate")
+    write_penn_action()
+    shutil.copytree(finished_run, "runs/joint")
+    main(["validate", "--ckpt_path", "runs/joint/checkpoints/last.ckpt"])
+    shutil.copytree("runs/joint", "runs/limb")
     ensembles = 0
     for command in [*commands(ROOT / "docs/networks.md"),
                     *commands(ROOT / "docs/published_weights.md")]:
@@ -215,6 +211,7 @@ def test_networks_and_their_ensembles(finished_run):
 def test_sweeps(monkeypatch, capsys):
     """docs/sweeps.md: the list of commands, and a report of records."""
     monkeypatch.setattr("sweeps.report.write_pictures", lambda *_: True)
+    write_penn_action()
     for arm in ("full3d", "reduced"):
         write_run(Path("runs/backbone", arm), config=config_of(arm), clips=list("abc"),
                   label=(0, 1, 2), predicted=(0, 1, 2))
@@ -223,6 +220,15 @@ def test_sweeps(monkeypatch, capsys):
             run(command)
     assert "21 runs" in capsys.readouterr().out
     assert Path("runs/backbone/report/report.html").exists()
+
+
+def write_penn_action():
+    """A tiny Penn Action where its experiment expects it."""
+    clips = tiny_clips()
+    parts = {part: [clip.id for clip in clips if (f" {TEST_SUBJECT} " in clip.id) == (
+        part == "test")] for part in ("train", "test")}
+    Path("data").mkdir()
+    write_clips(Path("data/penn_action.h5"), clips, splits={"official": parts})
 
 
 def test_3d_skeletons(shared):
