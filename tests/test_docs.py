@@ -201,7 +201,7 @@ def test_networks_and_their_ensembles(finished_run):
             run(command, *{"fit": SHORT, "profile": ("--seconds", "0")}.get(command[1], ()))
             ensembles += command[1] == "ensemble"
     assert ensembles == 3
-    assert Path("runs/both/predictions.npz").exists()
+    assert Path("runs/both.npz").exists()
     assert read_result(Path("runs/limbs"))["model"]["input_shape"][0] == 12
     own = yaml.safe_load(Path("runs/penn_action/config.yaml").read_text())["model"]["backbone"]
     assert own["init_args"]["widths"] == [24, 48, 96, 192]

@@ -153,3 +153,4 @@ class TestMistakes:
 
     def test_weights_are_given_or_searched(self, capsys):
         assert "not allowed with" in refusal(capsys, "a", "--weights", "1", "--search", "b")
+        assert "must end in .npz, got both" in refusal(capsys, "a", "--out", "both")
