@@ -147,10 +147,10 @@ class TestMistakes:
                 (["joint", "limb", "--weights", "1", "nan"], "must be 2 numbers >= 0"),
                 (["joint", "limb", "--search", "joint"], "of the same 2 models, got 1"),
                 (["joint", "limb", "--search", "joint", "limb"], "4 clips of --search are tested"),
+                (["joint", "limb", "--out", "both"], "must end in .npz, got both"),
                 (["joint", "limb", "--out", "taken.npz"], "taken.npz exists"),
                 (["joint", "limb", "--out", "noted.npz"], "noted.json exists")]:
             assert message in refusal(capsys, *arguments)
 
     def test_weights_are_given_or_searched(self, capsys):
         assert "not allowed with" in refusal(capsys, "a", "--weights", "1", "--search", "b")
-        assert "must end in .npz, got both" in refusal(capsys, "a", "--out", "both")
