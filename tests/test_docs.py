@@ -23,6 +23,7 @@ from ptl_skel.cli import lightning as cli
 from ptl_skel.cli.verbs import VERBS, main
 from ptl_skel.command import CommandParser
 from ptl_skel.runs.record import read_result
+from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import KeypointFile
 
 RUN_BY_TESTS = {
@@ -202,7 +203,8 @@ def test_networks_and_their_ensembles(finished_run):
             ensembles += command[1] == "ensemble"
     assert ensembles == 3
     assert Path("runs/both.npz").exists()
-    assert read_result(Path("runs/limbs"))["model"]["input_shape"][0] == 12
+    limbs = LAYOUTS["penn13"].limbs
+    assert read_result(Path("runs/limbs"))["model"]["input_shape"][0] == len(limbs)
     own = yaml.safe_load(Path("runs/penn_action/config.yaml").read_text())["model"]["backbone"]
     assert own["init_args"]["widths"] == [24, 48, 96, 192]
     assert own["init_args"]["conv"]["init_args"]["middle"] == 0.5
