@@ -45,12 +45,12 @@ BY_HAND: dict[str, tuple[str, str]] = {
     "ptl-skel sweep sweeps/backbone.yaml --set trainer.devices=4 --set trainer.strategy=ddp":
         ("2026-11-27", "only narrow and seed 0, on a CPU, 2 batches: 4 processes, finished"),
     "ptl-skel sweep sweeps/cameras.yaml --slots 2":
-        ("2026-11-27", "TODO"),
+        ("2026-11-27", "2 batches instead of 30 epochs: all 9 trainings finished"),
     "ptl-skel report runs/cameras":
-        ("2026-11-27", "TODO"),
+        ("2026-11-27", "after these trainings: three arms of three seeds"),
     "ptl-skel test --data.camera camera/around.yaml --ckpt_path "
     "runs/cameras/file=data_nw_ucla_3d.h5,moving-seed$seed/checkpoints/last.ckpt":
-        ("2026-11-27", "TODO"),
+        ("2026-11-27", "on these trainings, 4 test batches: all three tested"),
     "pytest -m cuda tests/cuda":
         ("2026-11-27", "TODO"),
     "PTL_SKEL_CUDA_DRY_RUN=cpu pytest tests/cuda":
