@@ -1,11 +1,6 @@
-"""Every command in the README and the docs is accepted, and the guides do what they say.
+"""Every command in the README and the docs is accepted, and the guides do what they say."""
 
-Pages with tests of their own, which run all their commands: data.md in
-tests/preprocessing/test_guide.py, video.md in tests/preprocessing/tools/test_video.py, export.md
-and streaming.md in tests/deploy, live.md in tests/live/test_whole_way.py, statistics.md in
-tests/sweeps/test_statistics_page.py, index.md and ntu.md in tests/test_readme.py.
-"""
-
+import datetime
 import itertools
 import os
 import re
@@ -18,31 +13,34 @@ from pathlib import Path
 
 import pytest
 import yaml
+from by_hand import BY_HAND, NOT_RUN
 from pages import PAGES, README, ROOT, blocks, commands, run, write_titled
+from records import config_of, write_run
+from tiny import TEST_SUBJECT, tiny_clips, write_clips
 
 from preprocessing import commands as preprocessing
 from ptl_skel.cli import lightning as cli
 from ptl_skel.cli.verbs import VERBS, main
 from ptl_skel.command import CommandParser
 from ptl_skel.runs.record import read_result
+from ptl_skel.skeletons import LAYOUTS
 from ptl_skel.storage import KeypointFile
 
-BY_HAND = {
-    "git": "needs the address of the repository",
-    "wandb": "needs an account; tests/sweeps/test_wandb.py runs an agent on a server of its own",
-    "pytest": "the tests themselves",
-    "PTL_SKEL_CUDA_DRY_RUN=cpu": "tests/test_cuda_dry_run.py runs it",
-    "TRITON_INTERPRET=1": "needs Triton",
-    "tests/benchmarks/gpu_prepare.sh": "downloads wheels",
-    "DRY_RUN=1": "the session on a GPU machine, takes minutes",
-    "MINUTES=9": "the session on a GPU machine",
-    "MINUTES=5": "the session on a GPU machine",
-    "bash": ".ci/run, the whole check",
-    "mkdir": "a shell's own", "ln": "a shell's own", "export": "a shell's own",
-    "for": "a shell's own", "done": "a shell's own", ".": "a shell's own",
-    "npm": "needs the network",
-}
-"""First words of commands that no test runs, and why."""
+RUN_BY_TESTS = {
+    "data.md": "tests/preprocessing/test_guide.py", "export.md": "tests/deploy/test_guide.py",
+    "extend.md": "tests/test_docs.py", "index.md": "tests/test_readme.py",
+    "live.md": "tests/live/test_whole_way.py", "networks.md": "tests/test_docs.py",
+    "ntu.md": "tests/test_readme.py", "published_weights.md": "tests/test_docs.py",
+    "statistics.md": "tests/sweeps/test_statistics_page.py",
+    "streaming.md": "tests/deploy/test_streaming.py", "sweeps.md": "tests/test_docs.py",
+    "three_d.md": "tests/test_docs.py", "train.md": "tests/test_docs.py",
+    "video.md": "tests/preprocessing/tools/test_video.py"}
+"""Pages, and the tests that run their commands, except those that `by_hand` lists."""
+
+UNTESTED = BY_HAND.keys() | NOT_RUN.keys()
+
+SHELL = {"export", "mkdir", "ln", "for", "done"}
+"""Words of a shell, which need no test."""
 
 SHORT = ("--trainer.max_epochs", "1", "--data.clip_len", "8", "--data.size", "16",
          "--data.eval_size", "16", "--wandb", "off")
@@ -105,7 +103,22 @@ def test_every_command_is_accepted(page, only_parse, finished_run, monkeypatch, 
         elif program == "pip":
             check_extras(words)
         else:
-            assert program in BY_HAND, command
+            assert program in SHELL or " ".join(command) in UNTESTED, command
+
+
+def test_every_command_is_run_by_a_test_or_listed_with_what_came_out():
+    found = {page.name: {" ".join(command) for command in commands(page)
+                         if command[0] not in SHELL} for page in PAGES}
+    tested = set().union(*(found[name] for name in RUN_BY_TESTS)) - UNTESTED
+    tested |= found["README.md"] - UNTESTED  # see tests/live/test_whole_way.py
+    assert set().union(*found.values()) - tested == UNTESTED
+    assert not BY_HAND.keys() & NOT_RUN.keys()
+    for name, test in RUN_BY_TESTS.items():
+        assert name in (ROOT / test).read_text("utf-8")
+    for date, result in BY_HAND.values():
+        assert datetime.date.fromisoformat(date) >= datetime.date(2026, 11, 1)
+        assert result
+    assert all(NOT_RUN.values())
 
 
 def accepts(words, finished_run):
@@ -159,12 +172,11 @@ def test_the_site_builds_without_a_warning(tmp_path):
 
 
 def test_training(tiny_file):
-    """docs/train.md, with trainings of one epoch; commands on Penn Action are only parsed."""
+    """docs/train.md, with trainings of one epoch."""
     for name in ("mine.h5", "new.h5"):
         shutil.copy(tiny_file, name)
     for command in commands(ROOT / "docs/train.md"):
-        # All validation clips are right here; tests/cli/test_calibrate.py calibrates a network.
-        if "experiment/penn_action.yaml" not in command and command[1] != "calibrate":
+        if " ".join(command) not in UNTESTED:
             quick = SHORT if command[1] == "fit" else ()
             run(command, *(quick[:2] if "--ckpt_path" in command else quick))
     ends = {path.parent.name: read_result(path.parent)["status"]
@@ -175,6 +187,67 @@ def test_training(tiny_file):
         "predictions.npz"}
     assert len(list(Path("runs/mine").glob("test*/predictions.npz"))) == 2
     assert Path("runs/choice/validate/predictions.npz").exists()
+
+
+def test_networks_and_their_ensembles(finished_run):
+    """docs/networks.md, and the ensemble of docs/published_weights.md, on a tiny Penn Action."""
+    write_penn_action()
+    shutil.copytree(finished_run, "runs/joint")
+    main(["validate", "--ckpt_path", "runs/joint/checkpoints/last.ckpt"])
+    shutil.copytree("runs/joint", "runs/limb")
+    ensembles = 0
+    for command in [*commands(ROOT / "docs/networks.md"),
+                    *commands(ROOT / "docs/published_weights.md")]:
+        if " ".join(command) not in UNTESTED:
+            run(command, *{"fit": SHORT, "profile": ("--seconds", "0")}.get(command[1], ()))
+            ensembles += command[1] == "ensemble"
+    assert ensembles == 3
+    assert Path("runs/both.npz").exists()
+    limbs = LAYOUTS["penn13"].limbs
+    assert read_result(Path("runs/limbs"))["model"]["input_shape"][0] == len(limbs)
+    own = yaml.safe_load(Path("runs/penn_action/config.yaml").read_text())["model"]["backbone"]
+    assert own["init_args"]["widths"] == [24, 48, 96, 192]
+    assert own["init_args"]["conv"]["init_args"]["middle"] == 0.5
+
+
+def test_sweeps(monkeypatch, capsys):
+    """docs/sweeps.md: the list of commands, and a report of records."""
+    monkeypatch.setattr("sweeps.report.write_pictures", lambda *_: True)
+    write_penn_action()
+    for arm in ("full3d", "reduced"):
+        write_run(Path("runs/backbone", arm), config=config_of(arm), clips=list("abc"),
+                  label=(0, 1, 2), predicted=(0, 1, 2))
+    for command in commands(ROOT / "docs/sweeps.md"):
+        if " ".join(command) not in UNTESTED:
+            run(command)
+    assert "21 runs" in capsys.readouterr().out
+    assert Path("runs/backbone/report/report.html").exists()
+
+
+def write_penn_action():
+    """A tiny Penn Action where its experiment expects it."""
+    clips = tiny_clips()
+    parts = {part: [clip.id for clip in clips if (f" {TEST_SUBJECT} " in clip.id) == (
+        part == "test")] for part in ("train", "test")}
+    Path("data").mkdir()
+    write_clips(Path("data/penn_action.h5"), clips, splits={"official": parts})
+
+
+def test_3d_skeletons(shared):
+    """docs/three_d.md up to the trainings."""
+    for name in ("2d", "3d", "data"):
+        Path(name).mkdir()
+    for name in ("2d", "3d"):
+        Path(name, "nw_ucla.pkl").symlink_to(shared / f"data/nw_ucla/nw_ucla_{name}.pkl")
+    todo = [command for command in commands(ROOT / "docs/three_d.md")
+            if command[0] == "ptl-skel" and " ".join(command) not in UNTESTED]
+    for command in sorted(todo, key=lambda command: command[1] != "preprocess"):
+        run(command)
+    files = [KeypointFile(f"data/nw_ucla_{name}.h5") for name in ("2d", "3d")]
+    assert [file.header.num_coordinates for file in files] == [2, 3]
+    assert files[0].ids == files[1].ids
+    assert files[0].header.dataset == files[1].header.dataset
+    assert [command[1] for command in todo].count("show") == 2
 
 
 def test_a_network_and_a_representation_of_ones_own(tiny_file, monkeypatch, capsys):
@@ -261,10 +334,7 @@ def test_python_blocks_are_python():
 def test_pages_are_in_plain_english():
     """Without words that a native reader would stumble over."""
     words = r"\b(?:tells|told|but for|passed over|mirror image|is none|says so)\b"
-    own = [page for page in PAGES if page.name in {
-        "README.md", "index.md", "train.md", "networks.md", "ntu.md", "published_weights.md",
-        "sweeps.md", "extend.md", "architecture.md", "data.md"}]
-    for page in own:
+    for page in PAGES:
         text = " ".join(page.read_text("utf-8").split())
         assert re.findall(words, text) == [], page.name
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,14 @@ def test_the_citation_names_software_and_paper():
 
 def test_ci_tries_every_python_that_is_supported():
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
-    assert jobs["newest"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = [name.rpartition(" ")[2] for name in project["classifiers"]
+                if name.startswith("Programming Language :: Python :: ")]
+    assert versions == ["3.11", "3.12", "3.13", "3.14"]
+    assert jobs["newest"]["strategy"]["matrix"]["python"] == versions
+    assert project["requires-python"] == f">={versions[0]}"
+    lowest, = (step["with"]["python-version"] for step in jobs["lowest"]["steps"] if "with" in step)
+    assert lowest == versions[0]
     runs = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
     assert "bash .ci/run" in runs
     named = {word for line in runs for word in line.split() if word.startswith("tests/")}

@@ -47,6 +47,8 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="write the fused predictions to this .npz file, "
                         "and weights and metrics to the .json file of the same name")
     options = parser.parse_args(args)
+    if options.out is not None and options.out.suffix != ".npz":
+        raise UserError(f"--out must end in .npz, got {options.out}")
     outputs = [] if options.out is None else [options.out, options.out.with_suffix(".json")]
     if taken := [path for path in outputs if path.exists()]:
         raise UserError(f"--out: {taken[0]} exists; it is not overwritten")

@@ -71,6 +71,8 @@ def _segment(options: Any, model: Path) -> None:
             Pipeline(frames(), stages, newest=False, close=lambda: None).run()
         finally:  # hours of work are kept, whatever ends it
             _write(options, tracks.segments(people.class_names, rules), seconds)
+        if tracks.empty:
+            console.print("nobody was seen in the video", highlight=False)
         if video.num_damaged:
             console.print(f"{video.num_damaged} damaged packets were skipped", highlight=False)
 

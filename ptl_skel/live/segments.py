@@ -96,6 +96,11 @@ class Tracks:
                 track.times.append(time - looked / 2)
                 track.probabilities.append(probabilities)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody was seen."""
+        return not self._tracks
+
     def segments(self, class_names: Sequence[str], rules: Rules) -> list[Segment]:
         """The segments of all persons, in the order of their start."""
         found = [replace(segment, person=None if who is None else int(str(who)))

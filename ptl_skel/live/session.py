@@ -76,6 +76,7 @@ class Summary:
 
     Attributes:
         frames: Frames that were recognised.
+        inhabited: Frames among them in which somebody was found.
         seconds: Of the clock.
         cpu: Milliseconds of CPU time per frame, of the whole process.
         dropped: Frames of a camera that were replaced by newer ones before they were recognised.
@@ -87,6 +88,7 @@ class Summary:
     """
 
     frames: int
+    inhabited: int
     seconds: float
     cpu: float
     dropped: int
@@ -123,7 +125,7 @@ class Session:
                  labels: Labels, outputs: Outputs) -> None:
         self._source, self._estimator, self._people = source, estimator, people
         self._labels, self._outputs = labels, outputs
-        self._frames = 0
+        self._frames = self._inhabited = 0
         self._latency: deque[float] = deque(maxlen=REMEMBERED)
         self._recent: deque[float] = deque(maxlen=_RATE)
         self._seconds = self._cpu = 0.0
@@ -163,7 +165,7 @@ class Session:
         """What it took so far, or until its end."""
         dropped = self._pipeline.dropped
         return Summary(
-            frames=self._frames, seconds=self._seconds,
+            frames=self._frames, inhabited=self._inhabited, seconds=self._seconds,
             cpu=1000 * self._cpu / max(self._frames, 1), dropped=sum(dropped[:2]),
             not_drawn=sum(dropped[2:]), damaged=self._source.num_damaged,
             returns=getattr(self._source, "num_returns", 0), latency=_spread(self._latency),
@@ -191,6 +193,7 @@ class Session:
         self._latency.append(now - work.arrived)
         self._recent.append(now)
         self._frames += 1
+        self._inhabited += bool(len(work.poses))
         return work
 
     def _draw(self, work: Work) -> None:

@@ -4,6 +4,7 @@ import _thread
 import functools
 import http.server
 import json
+import re
 import resource
 import shutil
 import threading
@@ -72,11 +73,15 @@ def test_the_scene_gets_one_label(recognise, small_video, tmp_path):
     assert {event["person"] for event in read_events(tmp_path / "events.jsonl")} == {None}
 
 
-def test_a_video_without_persons(exported, small_video, tmp_path):
+def test_a_video_without_persons(exported, small_video, tmp_path, capsys):
     live("--model", exported, "--source", small_video, "--estimator", "dancers.Nobody",
          "--out", tmp_path / "out.mp4", "--json", tmp_path / "events.jsonl")
     assert len(read_frames(tmp_path / "out.mp4")) == 40
     assert read_events(tmp_path / "events.jsonl") == []
+    assert re.search(r"with a person +│ 0 ", capsys.readouterr().out)
+    main(["segment", str(small_video), "--model", str(exported), "--estimator", "dancers.Nobody",
+          "--out", str(tmp_path / "found")])
+    assert "nobody was seen in the video" in capsys.readouterr().out
 
 
 def test_a_checkpoint_is_exported_first(finished_run, small_video, tmp_path):

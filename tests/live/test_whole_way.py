@@ -6,7 +6,9 @@ import re
 import shlex
 from pathlib import Path
 
+import pages
 import pytest
+from by_hand import BY_HAND, NOT_RUN
 from commandline import QUIET, refusal
 from dancers import read_events, read_frames
 
@@ -91,6 +93,28 @@ def test_segments_and_their_timeline(whole_way):
 
 def test_the_picture_of_the_evidence(whole_way):
     assert (whole_way / "evidence.png").stat().st_size > 10_000
+
+
+def test_commands_of_the_readme_that_no_page_has(whole_way, tmp_path, monkeypatch):
+    """They go on from a checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(whole_way))
+    monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
+    for link, target in (("penn.h5", "penn.h5"), ("data/mine.h5", "video.h5"),
+                         ("video.mp4", "video.mp4"), ("runs/penn_action", "runs/penn")):
+        Path(link).parent.mkdir(exist_ok=True)
+        Path(link).symlink_to(whole_way / target)
+    elsewhere = [*BY_HAND, *NOT_RUN, *(" ".join(command) for page in pages.PAGES
+                                       if page != pages.README for command in pages.commands(page))]
+    left = [command for command in pages.commands(pages.README)
+            if " ".join(command) not in elsewhere]
+    assert [command[:2] for command in left] == [
+        ["ptl-skel", verb] for verb in ("test", "predict", "live", "export")]
+    for command in sorted(left, key=lambda command: command[1] == "live"):
+        pages.run(command)
+    assert read_frames(Path("live.mp4")) == [(540, 960)] * 72
+    assert {path.parent.name for path in Path("runs/penn_action").glob("*/predictions.npz")} >= {
+        "test", "predict"}
 
 
 def test_joints_that_a_pose_model_lacks_are_named(shared, exported, capsys):
