@@ -36,6 +36,15 @@ def commands(page: Path) -> list[list[str]]:
     return found + [shlex.split(line, comments=True) for line in indented + cells]
 
 
+def rows(text: str) -> list[dict[str, str]]:
+    """The rows of the first table in some text, by the heads of the columns."""
+    found = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert found
+    head, _, *others = [[cell.strip() for cell in line.strip("|").split("|")]
+                        for line in found[0].splitlines()]
+    return [dict(zip(head, row, strict=True)) for row in others]
+
+
 def write_titled(page: Path, folder: Path) -> None:
     """Writes the blocks with a title to files of that name."""
     for _, title, text in blocks(page):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import README, ROOT, blocks, commands, do, split_commands
+from pages import README, ROOT, blocks, commands, do, rows, split_commands
 
 from ptl_skel.cli import lightning as cli
 from ptl_skel.runs.predictions import read_predictions
@@ -30,6 +30,20 @@ def test_it_is_short_and_its_links_lead_somewhere():
     assert len(links) > 20
     assert [link for link in links if not (ROOT / link).exists()] == []
     assert all((ROOT / link).stat().st_size <= 2_000_000 for link in links)
+
+
+def test_its_results_are_those_of_the_report():
+    report = {row["arm"]: row for row in rows((ROOT / "docs/results/study.md").read_text("utf-8"))}
+    columns = {"Penn Action": "penn_action official", "NW-UCLA, cross-view": "nw_ucla_2d xview",
+               "MSR Action3D": "msr_action3d xsub", "SBU, fold 1": "sbu_interaction fold"}
+    text = README.read_text("utf-8").split("## Results")[1]
+    table = {row["network"].split("`")[1]: row for row in rows(text)}
+    assert table.keys() == report.keys()
+    for name, row in table.items():
+        for here, there in columns.items():
+            assert float(row[here]) == pytest.approx(float(report[name][there]), abs=0.051)
+    assert float(report["reduced"]["Δ top-1"]) == pytest.approx(1.1, abs=0.051)
+    assert "`reduced` is 1.1 points ahead" in text
 
 
 def test_get_started(capsys):

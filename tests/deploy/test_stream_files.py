@@ -15,6 +15,7 @@ import pytest
 import torch
 from commandline import refusal
 from dancers import write_video
+from pages import rows
 
 from ptl_skel.cli.calibrate import collect_answers
 from ptl_skel.cli.lightning import load_trained, parse
@@ -82,15 +83,9 @@ class TestGuide:
 
     def test_its_results_are_those_of_the_report(self):
         """The page that `ptl-skel report` wrote has a row for each arm, of one or more runs."""
-        def table(text):
-            lines = [line for line in text.splitlines() if line.startswith("|")]
-            head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")]
-                              for line in lines]
-            return [dict(zip(head, row, strict=True)) for row in rows]
-
         page = (ROOT / "docs/results/live.md").read_text(encoding="utf-8")
-        recorded = table(page.split("## Live recognition")[1].split("##")[0])
-        here = table(GUIDE.split("## Results")[1].split("##")[0])
+        recorded = rows(page.split("## Live recognition")[1])
+        here = rows(GUIDE.split("## Results")[1])
         for row, box in zip(here, ("box=clip", "box=follow"), strict=True):
             arms = [arm for arm in recorded if box in arm["arm"]]
             runs = sum(int(arm["runs"]) for arm in arms)
