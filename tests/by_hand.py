@@ -37,6 +37,8 @@ BY_HAND: dict[str, tuple[str, str]] = {
     "python tests/benchmarks/openvino_precision.py runs/penn/checkpoints/last.ckpt":
         ("2026-11-27", "export and the table's head within 90 s on a busy machine, then ended by "
          "hand; the figures on the page are of an earlier run"),
+    "python tests/benchmarks/segments.py model.onnx penn.h5 --streams 106 --window 1.5":
+        ("2026-11-27", "76,298 frames: 78.0, 75.8, 65.0, 69.8 and 62.3 %"),
     "ptl-skel sweep sweeps/backbone.yaml --slots 2":
         ("2026-11-27", "only seed 0, 2 batches instead of 30 epochs: all 7 trainings finished"),
     "ptl-skel sweep sweeps/frames.yaml --experiment experiment/synthetic.yaml --set "

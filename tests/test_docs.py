@@ -32,7 +32,7 @@ RUN_BY_TESTS = {
     "live.md": "tests/live/test_whole_way.py", "networks.md": "tests/test_docs.py",
     "ntu.md": "tests/test_readme.py", "published_weights.md": "tests/test_docs.py",
     "statistics.md": "tests/sweeps/test_statistics_page.py",
-    "streaming.md": "tests/deploy/test_streaming.py", "sweeps.md": "tests/test_docs.py",
+    "streaming.md": "tests/deploy/test_stream_files.py", "sweeps.md": "tests/test_docs.py",
     "three_d.md": "tests/test_docs.py", "train.md": "tests/test_docs.py",
     "video.md": "tests/preprocessing/tools/test_video.py"}
 """Pages, and the tests that run their commands, except those that `by_hand` lists."""
