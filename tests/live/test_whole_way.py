@@ -11,6 +11,7 @@ import pytest
 from by_hand import BY_HAND, NOT_RUN
 from commandline import QUIET, refusal
 from dancers import read_events, read_frames
+from PIL import Image
 
 from ptl_skel.cli import outcome
 from ptl_skel.cli.verbs import main
@@ -66,7 +67,8 @@ def whole_way(shared, tmp_path_factory):
 
 def test_the_page_names_every_verb_on_the_way():
     assert [words[0] for words in commands()] == [
-        "preprocess", "fit", "export", "preprocess", "predict", "live", "live", "segment", "show"]
+        "preprocess", "fit", "export", "preprocess", "predict", "live", "live", "segment", "show",
+        "show"]
 
 
 def test_the_persons_of_the_video_are_in_the_keypoint_file(whole_way):
@@ -91,8 +93,10 @@ def test_segments_and_their_timeline(whole_way):
     assert (whole_way / "found" / "timeline.png").is_file()
 
 
-def test_the_picture_of_the_evidence(whole_way):
+def test_the_pictures_of_the_evidence_and_of_the_answers(whole_way):
     assert (whole_way / "evidence.png").stat().st_size > 10_000
+    with Image.open(whole_way / "answers.gif") as moving:
+        assert moving.n_frames == 8  # the clip_len of FAST
 
 
 def test_commands_of_the_readme_that_no_page_has(whole_way, tmp_path, monkeypatch):
