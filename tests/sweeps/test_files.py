@@ -29,8 +29,8 @@ def _folder(tmp_path, monkeypatch):
 class TestShipped:
     def test_one_for_each_question(self):
         assert [path.stem for path in SHIPPED] == [
-            "augmentation", "backbone", "cameras", "design", "frames", "joints_limbs", "reduction",
-            "resolution", "seeds", "study"]
+            "augmentation", "backbone", "cameras", "design", "frames", "joints_limbs", "live",
+            "reduction", "resolution", "seeds", "study"]
 
     @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
     def test_it_states_a_hypothesis_and_every_seed(self, path):
@@ -67,7 +67,11 @@ class TestShipped:
         names = {path.stem: [cell.name for cell in grid(read_sweep(path))] for path in SHIPPED}
         assert {stem: len(cells) for stem, cells in names.items()} == {
             "augmentation": 18, "backbone": 21, "cameras": 9, "design": 48, "frames": 12,
-            "joints_limbs": 6, "reduction": 27, "resolution": 27, "seeds": 10, "study": 225}
+            "joints_limbs": 6, "live": 6, "reduction": 27, "resolution": 27, "seeds": 10,
+            "study": 225}
+        assert names["live"][:2] == [
+            "sampling=first_part,box=clip,loss_at=end,causal=false-seed0",
+            "sampling=camera_rate,box=follow,loss_at=every_output,causal=true-seed0"]
         assert names["cameras"][1:3] == ["file=data_nw_ucla_3d.h5,front-seed0",
                                          "file=data_nw_ucla_3d.h5,moving-seed0"]
         assert names["backbone"][:2] == ["full3d-seed0", "r2plus1d-seed0"]
