@@ -36,7 +36,7 @@ from ..core.files import find_clips, read_json, to_numbers, to_whole
 from ..core.plausibility import check_metres
 from ..core.source import Unusable
 from .frame_files import FrameFiles, find_videos, name_clips
-from .poses import Floats, PoseList, Poses, split_values
+from .poses import Floats, PoseList, Poses, choose_persons, split_values
 from .source import PoseSource
 
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
@@ -173,10 +173,10 @@ def _only_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
     """
     classes, usual = [], {"0", "1"}  # the first class, and the category of persons in COCO
     for _, entry in found:
-        number = repr(to_whole(entry.get("class", entry.get("category_id", ""))))
-        name = (names or {}).get(number) or (entry.get("name") if "class" in entry else None)
-        classes.append(str(name or number.strip("'")))
-        if number in {"0", "1"} and "class" not in entry or number == "0":
+        number = to_whole(entry.get("class", entry.get("category_id", "")))
+        name = (names or {}).get(repr(number)) or (entry.get("name") if "class" in entry else None)
+        classes.append(str(name or number))
+        if names or number == 0:
             usual.add(classes[-1])
     kept, note = choose_persons(classes, usual)
     return [one for one, is_person in zip(found, kept, strict=True) if is_person], note
