@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
-from ptl_skel.storage import Clip, Floats
+from ptl_skel.storage import MAX_SIDE, Clip, Floats
 
 from .source import Unusable
 
@@ -103,13 +103,17 @@ def check_clip(clip: Clip) -> Clip:
         check_metres(places)
         if np.median(np.abs(places).max(1)) > _HALL:
             notes.append("doubtful: most joints are more than "
-                         f"{_HALL} away, which cannot be metres; are they millimetres?")
+                         f"{_HALL} away, which cannot be metres; are they millimetres, or pixels "
+                         "and a score?")
     else:
         height, width = clip.frame_size
         centre = np.array([width, height]) / 2
         with np.errstate(over="ignore", invalid="ignore"):  # of float16
             far = np.isfinite(clip.keypoints).all(-1) & (
                 np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
+        if far[present].mean() > 0.5 and np.abs(clip.keypoints[far]).max() < MAX_SIDE:
+            raise Unusable(f"most joints are more than {_FAR} frame sizes away from its frame of "
+                           f"height {height} and width {width}; give the size in pixels")
         if far.any():  # also where the score is 0: such numbers would overflow in a network
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
@@ -190,7 +194,7 @@ def check_scores(scores: Floats) -> str:
         raise Unusable(f"its scores are {np.median(visible):g} and the like; if the values are x "
                        "and y without a score, name the layout with --layout")
     return (f"doubtful: most scores are above 1 and count as 1, the largest is {visible.max():g}; "
-            "scale them to 0..1")
+            "scale them to 0..1, or if they are coordinates, name the layout with --layout")
 
 
 def check_counting(labels: Collection[int], num_classes: int, where: str) -> None:
@@ -248,7 +252,7 @@ def _check_pixels(keypoints: Floats, present: NDArray[np.bool_], frame_size: tup
     doubts: list[str] = []
     if max(frame_size) <= _TINY:
         return doubts
-    doubts += _doubt_axes(keypoints, present)
+    doubts += _doubt_axes(keypoints, present, frame_size)
     if near > _SOME:
         doubts.append(f"doubtful: {near:.0%} of the joints lie in -{_SHARE} to {_SHARE}; are some "
                       "persons or frames relative to the frame?")
@@ -274,7 +278,8 @@ def _check_axis(axis: str, side: str, extent: int, values: Floats) -> None:
                    f"to {_SHARE}; multiply {axis} by the {side} of the frame")
 
 
-def _doubt_axes(keypoints: Floats, present: NDArray[np.bool_]) -> list[str]:
+def _doubt_axes(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple[int, int]
+                ) -> list[str]:
     """Doubts about ``(M, T, V, 2)`` where one axis of some joints is relative, or a mark."""
     doubts = []
     bodies = present.sum(-1) >= _BODY  # (M, T)
@@ -286,12 +291,15 @@ def _doubt_axes(keypoints: Floats, present: NDArray[np.bool_]) -> list[str]:
         if of_axis.size and of_axis.mean() > _SOME:
             doubts.append(f"doubtful: all {axis} of a person lie in -{_SHARE} to {_SHARE} in "
                           f"{of_axis.mean():.0%} of the frames; are they relative to the frame?")
-        values = keypoints[present][:, i]
-        negative, counts = np.unique(values[values < 0], return_counts=True)
-        if counts.size and counts.max() > max(_SOME * len(values), _MOST * counts.sum()):
-            doubts.append(f"doubtful: {axis} is {negative[counts.argmax()]:g} in "
-                          f"{counts.max() / len(values):.0%} of the joints; if it marks what is "
-                          "missing, write 0, 0 and a score of 0 there")
+        values, extent = keypoints[present][:, i].astype(np.float64), frame_size[1 - i]
+        for beyond, fewest in ((values < 0, _SOME * len(values)),
+                               (np.abs(values - extent / 2) > 1.5 * extent, 2)):
+            found, counts = np.unique(values[beyond], return_counts=True)
+            if counts.size and counts.max() > max(fewest, _MOST * counts.sum()):
+                doubts.append(f"doubtful: {axis} is {found[counts.argmax()]:g} in {counts.max()} "
+                              f"of {len(values)} joints; if it marks what is missing, write 0, 0 "
+                              "and a score of 0 there")
+                break
     return doubts
 
 
@@ -324,9 +332,10 @@ def check_metres(places: Floats) -> None:
     are_shares = (((x_and_y > -0.5) & (x_and_y < 1.5)).mean() >= _MOST
                   and (x_and_y >= 0).mean() >= _MOST and np.ptp(places[:, 1]) < 1)
     are_scores = bool(((third >= 0) & (third <= 1)).all())
+    are_scores |= bool(np.isin(third, (0, 1, 2)).all())  # visibility, as in COCO
     if are_scores and (are_shares or np.abs(x_and_y).max() > _PIXELS):
-        raise Unusable("its third values look like scores (0 to 1), not like metres; give x and y "
-                       "as keypoints, and the scores separately")
+        raise Unusable(f"its third values look like scores (0 to {max(1, third.max()):g}), not "
+                       "like metres; give x and y as keypoints, and the scores separately")
     in_pixels = np.median(np.abs(x_and_y).max(1)) > _PIXELS
     if in_pixels and (np.abs(third) < _DEPTH).mean() >= _MOST:
         raise Unusable("its x and y are in pixels, but its third values are not: they look like a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,6 +177,10 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
         untrained = [name for label, name in enumerate(header.class_names) if label not in trained]
         if untrained and "train" in parts:
             facts[f"classes without training clips, {protocol}"] = _some(untrained)
+    alike = Counter(name.strip().casefold() for name in header.class_names)
+    twins = [name for name in header.class_names if alike[name.strip().casefold()] > 1]
+    if twins:
+        facts["classes that differ only in case"] = _some(twins)
     empty = sorted({*range(len(header.class_names))} - {*file.label.tolist()})
     if empty and unlabelled < len(file):
         facts["classes without clips"] = _some([header.class_names[label] for label in empty])

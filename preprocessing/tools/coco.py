@@ -103,6 +103,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         else:
             frames = _frame_numbers(entries, "frame_id", "file_name", "image_id")
             persons = list(zip(frames, entries, strict=True))
+        _check_one_video(entries)
         persons, note = _only_persons(persons)
         for number, person in persons:
             found.add(number, *_pose(person, self.num_joints), _person(person))
@@ -120,6 +121,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
 def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Poses:
     images = _dicts(content.get("images"), "a list of `images`")
     annotations = _dicts(content["annotations"], "a list of `annotations`")
+    _check_one_video(images)
     frames = dict(zip((repr(to_whole(image.get("id"))) for image in images),
                       _frame_numbers(images, "frame_id", "file_name", "id"), strict=True))
     if len(set(frames.values())) < len(images):
@@ -145,6 +147,19 @@ def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Pos
     height, width = next(iter(sides), (None, None))
     size = None if height is None or width is None else (height, width)
     return found.finish(frames.values(), size, _names_of(content, used), note)
+
+
+def _check_one_video(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Checks that images or persons are not of several videos, where they say of which.
+
+    Raises:
+        Unusable: They are.
+    """
+    for key in ("video_id", "vid_id", "video", "video_name"):
+        videos = sorted({str(entry[key]) for entry in entries if key in entry})
+        if len(videos) > 1:
+            raise Unusable(f"it has frames of {len(videos)} videos, by `{key}`: {videos[0]}, "
+                           f"{videos[1]}; a file must hold one clip")
 
 
 def _names_of_categories(content: Mapping[str, Any]) -> dict[str, str]:
