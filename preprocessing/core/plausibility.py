@@ -27,7 +27,7 @@ _HALL = 100  # metres
 _SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where joints were guessed
 _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
-_BODY = 4  # joints; fewer can all lie at an edge of the frame
+_BODY, _FEW_JOINTS = 4, 10  # of a person, and of a clip; fewer can all lie at an edge
 _MOSTLY = 0.8  # of the joints outside; in Penn Action up to 0.7 of those of a clip are
 _OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides exchanged
 _CROWD, _PAIR = 9, 2  # persons
@@ -188,8 +188,8 @@ def check_scores(scores: Floats) -> str:
                        "0..1, and leave out a depth")
     if visible.size and visible.max() < _FAINT:
         return f"doubtful: all scores are below {_FAINT}; scale them to 0..1"
-    if not visible.size or np.median(visible) <= 1:
-        return ""
+    if not visible.size or np.median(visible) <= 1 or np.isin(visible, (1, 2)).all():
+        return ""  # 1 and 2 are visibility, as in annotations of COCO and YOLO
     if np.median(visible) > _PERCENT:
         raise Unusable(f"its scores are {np.median(visible):g} and the like; if the values are x "
                        "and y without a score, name the layout with --layout")
@@ -269,7 +269,7 @@ def _check_axis(axis: str, side: str, extent: int, values: Floats) -> None:
         Unusable: It is the same in all joints, or relative.
     """
     near = (np.abs(values) <= _SHARE).mean()
-    if near < _MOST or extent <= _TINY:
+    if near < _MOST or extent <= _TINY or len(values) < _FEW_JOINTS:
         return
     if not np.ptp(values):
         raise Unusable(f"all its {axis} are {values[0]:g}; it may be a mark of what is missing, or "

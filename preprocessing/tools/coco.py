@@ -188,8 +188,10 @@ def _only_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
     """
     classes, usual = [], {"0", "1"}  # the first class, and the category of persons in COCO
     for _, entry in found:
-        number = to_whole(entry.get("class", entry.get("category_id", "")))
-        name = (names or {}).get(repr(number)) or (entry.get("name") if "class" in entry else None)
+        number, name = to_whole(entry.get("class")), entry.get("name")
+        if not isinstance(number, int) or not isinstance(name, str):  # not of Ultralytics
+            number = to_whole(entry.get("category_id", ""))
+            name = (names or {}).get(repr(number))
         classes.append(str(name or number))
         if names or number == 0:
             usual.add(classes[-1])

@@ -59,12 +59,12 @@ def choose_persons(classes: Sequence[str], usual: Collection[str]) -> tuple[list
         Unusable: There are several classes, and none is called person.
     """
     counts = Counter(classes)
-    others = {name: count for name, count in counts.items() if name != PERSON}
+    others = {name: count for name, count in counts.items() if name.casefold() != PERSON}
     listed = ", ".join(f"{name or 'none'} ({count})" for name, count in sorted(others.items()))
     if not others:
         return [True] * len(classes), ""
-    if PERSON in counts:
-        return ([name == PERSON for name in classes],
+    if len(others) < len(counts):
+        return ([name.casefold() == PERSON for name in classes],
                 f"left out, being of other classes than {PERSON}: {listed}")
     if len(counts) > 1:
         raise Unusable(f"it has several classes: {listed}; keep one, as Ultralytics does with "

@@ -240,9 +240,14 @@ def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:
     if several > 1:
         owner = np.repeat(np.arange(several), len(lines))
     return Poses(np.concatenate(rows), np.concatenate(scores), np.tile(numbers, several),
-                 owner, np.unique(numbers), joint_names=columns.joints, note=(
-                     f"doubtful: columns of each joint are left out: {columns.unused}; scores "
-                     "must be called score, and each person needs lines of its own" if columns.unused else ""))
+                 owner, np.unique(numbers), joint_names=columns.joints, note=_doubt(columns))
+
+
+def _doubt(columns: Columns) -> str:
+    if not columns.unused:
+        return ""
+    return (f"doubtful: columns of each joint are left out: {columns.unused}; scores must be "
+            "called score, and each person needs lines of its own")
 
 
 def _check_times(cells: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pose_inputs import RANDOM, SIZED, arrays, dump, preprocess, results, table, walk, write
+from pose_inputs import COCO, RANDOM, SIZED, arrays, dump, preprocess, results, table, walk, write
 
 from ptl_skel.storage import KeypointFile
 
@@ -271,3 +271,94 @@ def test_joints_at_0_0_of_a_pickle(run):
     scores[0, 3, 5] = 0
     name = dump("one.pkl", [poses[None]], keypoint_score=scores)
     assert run("pyskl", name, "--overwrite")[1].startswith("out.h5")
+
+
+def test_a_mark_within_ten_frame_sizes_is_doubted(run):
+    poses = walk()
+    poses[::4, 5, 0] = 4999
+    code, notes = run(*store("arrays", poses))
+    assert code == 0
+    assert notes.startswith("doubtful: x is 4999 in 3 of 204 joints; if it marks what is missing")
+
+
+@pytest.mark.parametrize("form", ["arrays", "pyskl"])
+def test_a_third_value_that_is_visibility(refuse, form):
+    poses = np.concatenate([walk(), RANDOM.integers(0, 3, (12, 17, 1))], -1)
+    form, *arguments = store(form, poses)
+    assert "third values look like scores (0 to 2)" in refuse(
+        form, *arguments, "--layout", "h36m17")
+
+
+def test_scores_that_are_visibility_are_not_doubted(run):
+    found = results(walk())
+    for one in found:
+        one["keypoints"][2::3] = [2] * 17
+    assert run("coco", write("one.json", found), *SIZED)[1].startswith("out.h5")
+
+
+def test_a_frame_of_one_pixel(refuse):
+    name = dump("one.pkl", [walk()[None]], img_shape=(1, 1))
+    assert "from its frame of height 1 and width 1; give the size in pixels" in refuse(
+        "pyskl", name)
+
+
+def test_persons_who_are_all_in_one_frame(refuse):
+    said = refuse("coco", write("one.json", results(walk(), [7] * 12)), *SIZED)
+    assert "it has 12 persons in frame 7 and no other frame; number the frames" in said
+
+
+@pytest.mark.parametrize("form", ["annotations", "results"])
+def test_videos_that_the_file_names(refuse, form):
+    videos = [{"video_id": i // 6} for i in range(12)]
+    found = [{**one, "image_id": i} for i, one in enumerate(results(walk()))]
+    content = [{**one, **video} for one, video in zip(found, videos, strict=True)]
+    if form == "annotations":
+        content = {"annotations": found, "images": [
+            {"id": i, "height": 480, "width": 640, **video} for i, video in enumerate(videos)]}
+    assert "it has frames of 2 videos, by `video_id`: 0, 1" in refuse(
+        "coco", write("one.json", content), *SIZED)
+
+
+def columns(names):
+    """A table of two poses in each line, or of poses and scores, under these names."""
+    poses = np.concatenate([walk(), walk()], 1).reshape(12, -1)[:, : len(names)]
+    Path("one.csv").write_text("\n".join([",".join(["frame", *names]), *(
+        ",".join(map(str, [i, *line])) for i, line in enumerate(poses)), ""]))
+    return "tables", "one.csv", *SIZED
+
+
+def test_columns_that_are_there_twice(run, refuse):
+    names = [f"{joint}_{axis}" for joint in COCO for axis in "xy"]
+    assert "it has the column 'nose_x' again" in refuse(*columns(names * 2))
+    code, notes = run(*columns([*names, *(f"{name}.1" for name in names)]))  # as pandas does
+    assert code == 0
+    assert notes.startswith("doubtful: columns of each joint are left out: x.1, y.1; scores must")
+
+
+def test_columns_of_each_joint_that_are_not_read(run):
+    def names(third):
+        return [f"{joint}_{axis}" for joint in COCO for axis in ("x", "y", third)]
+
+    code, notes = run(*columns(names("accuracy")))
+    assert code == 0
+    assert notes.startswith("doubtful: columns of each joint are left out: accuracy; scores must")
+    assert run(*columns(names("presence")), "--overwrite")[1].startswith("out.h5")
+
+
+def test_classes_that_differ_only_in_case_are_reported(run):
+    Path("labels.csv").write_text("clip,label\nc0,Jump\nc1,jump\nc2,walk\n")
+    code, said = run("pyskl", dump("one.pkl", [walk()[None]] * 3), "--labels", "labels.csv")
+    assert code == 0
+    assert "classes that differ only in case 2: Jump, jump" in said
+
+
+def test_actions_of_persons_are_not_classes_of_things(run):
+    found = [{**one, "class": ("up", "down")[i % 2]} for i, one in enumerate(results(walk()))]
+    assert run("coco", write("one.json", found), *SIZED)[1].startswith("out.h5")
+
+
+def test_a_few_joints_at_the_edge_are_not_relative(run):
+    poses = walk(frames=3)
+    poses[:, 2:] = 0
+    poses[..., :2, 1] = RANDOM.uniform(0, 3, (3, 2))
+    assert run(*store("arrays", poses))[1].startswith("out.h5")
