@@ -111,9 +111,10 @@ def check_clip(clip: Clip) -> Clip:
         with np.errstate(over="ignore", invalid="ignore"):  # of float16
             far = np.isfinite(clip.keypoints).all(-1) & (
                 np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
-        if far[present].mean() > 0.5 and np.abs(clip.keypoints[far]).max() < MAX_SIDE:
-            raise Unusable(f"most joints are more than {_FAR} frame sizes away from its frame of "
-                           f"height {height} and width {width}; give the size in pixels")
+        if far[present].mean() > 0.5 and (
+                np.abs(clip.keypoints[far].astype(np.float64)).max() < MAX_SIDE):
+            raise Unusable(f"most joints are more than {_FAR} frame sizes away from the frame of "
+                           f"height {height} and width {width}; give its size in pixels")
         if far.any():  # also where the score is 0: such numbers would overflow in a network
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
