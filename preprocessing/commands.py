@@ -314,7 +314,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
 
     from .core.labelled import LabelledSource
     from .core.runner import run
-    from .inspect.check import facts_of, print_table, tabulate
+    from .inspect.check import doubts_of, facts_of, print_table, tabulate
 
     labels = None if "labels" in row.options else options.pop("labels")
     source = reader = resolve(row.source)(input, **options)
@@ -323,7 +323,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
     summary = run(source, out, workers=workers, overwrite=overwrite, chunk=row.chunk)
     file = KeypointFile(out)
     if summary:
-        print_table(tabulate(file, {**facts_of(file), **summary}))
+        print_table(tabulate(file, {**facts_of(file), **doubts_of(file), **summary}))
         for what in ("skipped", "repaired"):
             report = out.with_suffix(f".{what}.csv")
             if report.exists():

@@ -51,6 +51,27 @@ def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list
         yield from walk(root / name, (*_above, here))
 
 
+def check_links(paths: Iterable[Path]) -> None:
+    """Checks that no file is there twice, as where its folder is linked at two places.
+
+    A link whose name is not that of its file says nothing: programs that store equal content once
+    name it by its sum.
+
+    Raises:
+        UserError: One is.
+    """
+    folders: dict[Path, Path] = {}
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if path.parent not in folders:
+            folders[path.parent] = path.parent.resolve()
+        real = path.resolve() if path.is_symlink() else folders[path.parent] / path.name
+        if real.name == path.name and found.setdefault(real, path) != path:
+            raise UserError(f"{found[real]} and {path} are the same file, since one of them or its "
+                            "folder is a link: each clip would be there twice; give the input "
+                            "without one of the two")
+
+
 def find_clips(root: Path, suffix: str) -> dict[str, Path]:
     """Files of one clip each: clip name, which is the path in `root` without `suffix` -> path.
 
@@ -60,7 +81,7 @@ def find_clips(root: Path, suffix: str) -> dict[str, Path]:
 
     Raises:
         MissingFileError: There is no such file or folder.
-        UserError: There is no file with that ending.
+        UserError: There is no file with that ending, or one is there twice.
     """
     if not root.exists():
         raise MissingFileError(f"{root} does not exist; give a {suffix} file, or a folder of them")
@@ -70,6 +91,7 @@ def find_clips(root: Path, suffix: str) -> dict[str, Path]:
              if name.lower().endswith(suffix)]
     if not found:
         raise UserError(f"{root} holds no {suffix} file; give the folder that holds one per clip")
+    check_links(found)
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in found}
 
 

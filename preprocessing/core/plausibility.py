@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
-from ptl_skel.storage import Clip, Floats
+from ptl_skel.storage import MAX_SIDE, Clip, Floats
 
 from .source import Unusable
 
 _FAR = 10  # frame sizes; further away than that a joint is lost
 _FAR_3D = 1000  # times the median distance from the origin
-_CENTRED = 0.25  # of the shares; so many are not negative where they are those of a frame
+_CENTRED, _CENTRED_AXIS = 0.25, 0.4  # of the shares, and of those of one axis; so many are not
+# negative where they are those of a frame
 _SOME = 0.05  # of the joints
 _HALL = 100  # metres
 _SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where joints were guessed
 _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
+_BODY, _FEW_JOINTS = 4, 10  # of a person, and of a clip; fewer can all lie at an edge
 _MOSTLY = 0.8  # of the joints outside; in Penn Action up to 0.7 of those of a clip are
 _OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides exchanged
 _CROWD, _PAIR = 9, 2  # persons
@@ -101,20 +103,25 @@ def check_clip(clip: Clip) -> Clip:
         check_metres(places)
         if np.median(np.abs(places).max(1)) > _HALL:
             notes.append("doubtful: most joints are more than "
-                         f"{_HALL} away, which cannot be metres; are they millimetres?")
+                         f"{_HALL} away, which cannot be metres; are they millimetres, or pixels "
+                         "and a score?")
     else:
         height, width = clip.frame_size
         centre = np.array([width, height]) / 2
         with np.errstate(over="ignore", invalid="ignore"):  # of float16
             far = np.isfinite(clip.keypoints).all(-1) & (
                 np.abs(clip.keypoints - centre).max(-1) > _FAR * max(clip.frame_size))
+        if far[present].mean() > 0.5 and (
+                np.abs(clip.keypoints[far].astype(np.float64)).max() < MAX_SIDE):
+            raise Unusable(f"most joints are more than {_FAR} frame sizes away from the frame of "
+                           f"height {height} and width {width}; give its size in pixels")
         if far.any():  # also where the score is 0: such numbers would overflow in a network
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
             clip = _without(clip, far)
         if _are_percent(clip.keypoints[present], clip.frame_size):
             notes.append("doubtful: all joints lie in 0 to 100; are they percent of the frame?")
-        notes += _check_pixels(clip.keypoints[present].astype(np.float64), clip.frame_size)
+        notes += _check_pixels(clip.keypoints, present, clip.frame_size)
     notes += _check_order(clip.keypoints, present)
     persons, frames = present.shape[:2]
     if persons > max(frames, _PAIR):
@@ -182,13 +189,13 @@ def check_scores(scores: Floats) -> str:
                        "0..1, and leave out a depth")
     if visible.size and visible.max() < _FAINT:
         return f"doubtful: all scores are below {_FAINT}; scale them to 0..1"
-    if not visible.size or np.median(visible) <= 1:
-        return ""
+    if not visible.size or np.median(visible) <= 1 or np.isin(visible, (1, 2)).all():
+        return ""  # 1 and 2 are visibility, as in annotations of COCO and YOLO
     if np.median(visible) > _PERCENT:
         raise Unusable(f"its scores are {np.median(visible):g} and the like; if the values are x "
                        "and y without a score, name the layout with --layout")
     return (f"doubtful: most scores are above 1 and count as 1, the largest is {visible.max():g}; "
-            "scale them to 0..1")
+            "scale them to 0..1, or if they are coordinates, name the layout with --layout")
 
 
 def check_counting(labels: Collection[int], num_classes: int, where: str) -> None:
@@ -210,18 +217,24 @@ def check_shares(places: Floats) -> None:
     """
     if not len(places):
         return
-    if (np.abs(places) > _SHARE).mean() > 0.5:
-        raise Unusable("its coordinates are pixels, not shares of the frame (0 to 1), or percent; "
-                       "read pixels with `ptl-skel preprocess tables` or `arrays`")
-    if (places < 0).mean() > _CENTRED:
-        raise Unusable(f"{(places < 0).mean():.0%} of its coordinates are negative: they lie "
+    large, negative = (np.abs(places) > _SHARE).mean(0), (places < 0).mean(0)
+    if large.max() > 0.5:
+        which = "" if large.min() > 0.5 else f" in {'xy'[large.argmax()]}"
+        raise Unusable(f"its coordinates{which} are pixels, not shares of the frame (0 to 1), or "
+                       "percent; read pixels with `ptl-skel preprocess tables` or `arrays`")
+    if negative.mean() > _CENTRED or negative.max() > _CENTRED_AXIS:
+        axis = "" if negative.mean() > _CENTRED else f" {'xy'[negative.argmax()]}"
+        share = negative.max() if axis else negative.mean()
+        raise Unusable(f"{share:.0%} of its{axis} coordinates are negative: they lie "
                        "around a centre (as world landmarks in metres do), and are not shares of "
                        "the frame (0 to 1)")
 
 
-def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> list[str]:
-    """Checks visible joints ``(N, 2)``, and returns doubts."""
-    places = places[places.any(1)]  # 0, 0 is how many tools mark what they did not find
+def _check_pixels(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple[int, int]
+                  ) -> list[str]:
+    """Checks the joints ``(M, T, V, 2)`` that are present, and returns doubts."""
+    present = present & keypoints.any(-1)  # 0, 0 is how many tools mark what they did not find
+    places = keypoints[present].astype(np.float64)
     if not len(places):
         return []
     near = (np.abs(places) <= _SHARE).all(1).mean()
@@ -230,6 +243,8 @@ def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> list[str]:
                        f"in -{_SHARE} to {_SHARE}; multiply x by the width of the frame and y by "
                        "the height")
     height, width = frame_size
+    for axis, side, extent in (("x", "width", width), ("y", "height", height)):
+        _check_axis(axis, side, extent, places[:, "xy".index(axis)])
     outside, exchanged = _shares_outside(places, frame_size)
     if outside > _OUTSIDE and exchanged < _INSIDE:
         raise Unusable(f"{outside:.0%} of its joints lie outside the frame of height {height} and "
@@ -238,15 +253,54 @@ def _check_pixels(places: Floats, frame_size: tuple[int, int]) -> list[str]:
     doubts: list[str] = []
     if max(frame_size) <= _TINY:
         return doubts
-    if not places.any(0).all():
-        doubts.append("doubtful: all x or all y are 0; the axes of an array must be "
-                      "(persons, frames, joints, coordinates)")
+    doubts += _doubt_axes(keypoints, present, frame_size)
     if near > _SOME:
         doubts.append(f"doubtful: {near:.0%} of the joints lie in -{_SHARE} to {_SHARE}; are some "
                       "persons or frames relative to the frame?")
     if outside > _MOSTLY:
         doubts.append(f"doubtful: {outside:.0%} of the joints lie outside the frame of height "
                       f"{height} and width {width}; is this its size?")
+    return doubts
+
+
+def _check_axis(axis: str, side: str, extent: int, values: Floats) -> None:
+    """Checks one coordinate of visible joints ``(N,)`` in a frame that is `extent` pixels long.
+
+    Raises:
+        Unusable: It is the same in all joints, or relative.
+    """
+    near = (np.abs(values) <= _SHARE).mean()
+    if near < _MOST or extent <= _TINY or len(values) < _FEW_JOINTS:
+        return
+    if not np.ptp(values):
+        raise Unusable(f"all its {axis} are {values[0]:g}; it may be a mark of what is missing, or "
+                       "the axes of an array are not (persons, frames, joints, coordinates)")
+    raise Unusable(f"its {axis} are relative, not in pixels: {near:.0%} of them lie in -{_SHARE} "
+                   f"to {_SHARE}; multiply {axis} by the {side} of the frame")
+
+
+def _doubt_axes(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple[int, int]
+                ) -> list[str]:
+    """Doubts about ``(M, T, V, 2)`` where one axis of some joints is relative, or a mark."""
+    doubts = []
+    bodies = present.sum(-1) >= _BODY  # (M, T)
+    lowest = np.where(present[..., None], keypoints, np.inf).min(2)  # (M, T, 2)
+    highest = np.where(present[..., None], keypoints, -np.inf).max(2)
+    near = (lowest >= -_SHARE) & (highest <= _SHARE) & (highest > lowest)  # not at the very edge
+    for i, axis in enumerate("xy"):
+        of_axis = near[bodies, i] & ~near[bodies].all(-1)
+        if of_axis.size and of_axis.mean() > _SOME:
+            doubts.append(f"doubtful: all {axis} of a person lie in -{_SHARE} to {_SHARE} in "
+                          f"{of_axis.mean():.0%} of the frames; are they relative to the frame?")
+        values, extent = keypoints[present][:, i].astype(np.float64), frame_size[1 - i]
+        for beyond, fewest in ((values < 0, _SOME * len(values)),
+                               (np.abs(values - extent / 2) > 1.5 * extent, 2)):
+            found, counts = np.unique(values[beyond], return_counts=True)
+            if counts.size and counts.max() > max(fewest, _MOST * counts.sum()):
+                doubts.append(f"doubtful: {axis} is {found[counts.argmax()]:g} in {counts.max()} "
+                              f"of {len(values)} joints; if it marks what is missing, write 0, 0 "
+                              "and a score of 0 there")
+                break
     return doubts
 
 
@@ -279,9 +333,10 @@ def check_metres(places: Floats) -> None:
     are_shares = (((x_and_y > -0.5) & (x_and_y < 1.5)).mean() >= _MOST
                   and (x_and_y >= 0).mean() >= _MOST and np.ptp(places[:, 1]) < 1)
     are_scores = bool(((third >= 0) & (third <= 1)).all())
+    are_scores |= bool(np.isin(third, (0, 1, 2)).all())  # visibility, as in COCO
     if are_scores and (are_shares or np.abs(x_and_y).max() > _PIXELS):
-        raise Unusable("its third values look like scores (0 to 1), not like metres; give x and y "
-                       "as keypoints, and the scores separately")
+        raise Unusable(f"its third values look like scores (0 to {max(1, third.max()):g}), not "
+                       "like metres; give x and y as keypoints, and the scores separately")
     in_pixels = np.median(np.abs(x_and_y).max(1)) > _PIXELS
     if in_pixels and (np.abs(third) < _DEPTH).mean() >= _MOST:
         raise Unusable("its x and y are in pixels, but its third values are not: they look like a "

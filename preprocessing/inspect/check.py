@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
 
 # A clip is still when no joint leaves a square or cube of this side: a pixel, a millimetre.
 _STILL = {2: 1.0, 3: 0.001}
+_ASKED = 200  # clips that are looked at to see whether coordinates are plausible
+_MOSTLY, _MANY = 0.5, 0.2  # joints of a clip outside the frame, and clips of a file
+_THOUSAND, _NEARLY, _SOME_OUT = 1000, 0.9, 0.05  # thousandths of the frame, as some models give
 _NAMED = 5  # suspicious clips whose names are printed
 
 
@@ -173,6 +177,10 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
         untrained = [name for label, name in enumerate(header.class_names) if label not in trained]
         if untrained and "train" in parts:
             facts[f"classes without training clips, {protocol}"] = _some(untrained)
+    alike = Counter(name.strip().casefold() for name in header.class_names)
+    twins = [name for name in header.class_names if alike[name.strip().casefold()] > 1]
+    if twins:
+        facts["classes that differ only in case"] = _some(twins)
     empty = sorted({*range(len(header.class_names))} - {*file.label.tolist()})
     if empty and unlabelled < len(file):
         facts["classes without clips"] = _some([header.class_names[label] for label in empty])
@@ -180,6 +188,30 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
             facts["classes without clips"] += "; do the labels count from 1?"
     facts["size"] = f"{file.path.stat().st_size / 1e6:.1f} MB"
     return facts
+
+
+def doubts_of(file: KeypointFile) -> dict[str, str]:
+    """What is doubtful about the coordinates of all clips, by name, as some of them show.
+
+    A few clips may leave the frame. If many do, its size is wrong, or the unit of coordinates.
+    """
+    if file.header.num_coordinates != 2:
+        return {}
+    asked = [file.clip(position) for position in range(0, len(file), -(-len(file) // _ASKED))]
+    places = [clip.keypoints[clip.scores > 0].astype(np.float64) for clip in asked]
+    sizes = [np.array(clip.frame_size[::-1]) for clip in asked]
+    outside = np.array([((of_clip < 0) | (of_clip > size)).any(1).mean()
+                        for of_clip, size in zip(places, sizes, strict=True)])
+    together, size = np.concatenate(places), np.max(sizes, 0)
+    highest = together.max(0)
+    are_thousandths = bool((together >= 0).all() and (highest <= _THOUSAND).all()
+                           and (highest > np.minimum(size, _NEARLY * _THOUSAND)).all())
+    if (outside > _MOSTLY).mean() < _MANY and not (are_thousandths and outside.mean() > _SOME_OUT):
+        return {}
+    unit = ("; if they are thousandths, multiply x by width / 1000 and y by height / 1000"
+            if are_thousandths else ", and are the coordinates pixels of the frame?")
+    return {"doubtful": f"{outside.mean():.0%} of the joints lie outside the frame; is its size "
+                        f"(height, width) right{unit}"}
 
 
 def parts_of(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.int64]]]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from ..core.files import find_clips, read_json, to_numbers, to_whole
 from ..core.plausibility import check_metres
 from ..core.source import Unusable
 from .frame_files import FrameFiles, find_videos, name_clips
-from .poses import Floats, PoseList, Poses, split_values
+from .poses import Floats, PoseList, Poses, choose_persons, split_values
 from .source import PoseSource
 
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
@@ -75,12 +75,16 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         found = PoseList()
         if isinstance(place, FrameFiles):
             names: tuple[str, ...] = ()
+            persons: list[tuple[int, Mapping[str, Any]]] = []
             for frame, path in place:
                 content = read_json(path)
                 names = names or _names_of(content)
-                for person in _dicts(_persons_of_frame(content), "a list of persons"):
-                    found.add(frame, *_pose(person, self.num_joints), _person(person))
-            return found.finish(place.frames.tolist(), joint_names=names)
+                persons += [(frame, person) for person in _dicts(
+                    _persons_of_frame(content), "a list of persons")]
+            persons, note = _only_persons(persons)
+            for frame, person in persons:
+                found.add(frame, *_pose(person, self.num_joints), _person(person))
+            return found.finish(place.frames.tolist(), joint_names=names, note=note)
         content = read_json(place)
         if isinstance(content, dict) and "annotations" in content:
             return _read_annotations(content, self.num_joints)
@@ -99,9 +103,11 @@ class CocoSource(PoseSource[Path | FrameFiles]):
         else:
             frames = _frame_numbers(entries, "frame_id", "file_name", "image_id")
             persons = list(zip(frames, entries, strict=True))
+        _check_one_video(entries)
+        persons, note = _only_persons(persons)
         for number, person in persons:
             found.add(number, *_pose(person, self.num_joints), _person(person))
-        poses = found.finish(frames, joint_names=names)
+        poses = found.finish(frames, joint_names=names, note=note)
         if poses.keypoints.shape[-1] == 3:
             try:
                 check_metres(poses.keypoints[poses.scores > 0])
@@ -115,6 +121,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
 def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Poses:
     images = _dicts(content.get("images"), "a list of `images`")
     annotations = _dicts(content["annotations"], "a list of `annotations`")
+    _check_one_video(images)
     frames = dict(zip((repr(to_whole(image.get("id"))) for image in images),
                       _frame_numbers(images, "frame_id", "file_name", "id"), strict=True))
     if len(set(frames.values())) < len(images):
@@ -124,17 +131,72 @@ def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Pos
             or len(set(sides)) > 1):
         raise Unusable("its images have no common `height` and `width`")
     found = PoseList()
+    persons = []
     for annotation in annotations:
         image = repr(to_whole(annotation.get("image_id")))
         if image not in frames:
             raise Unusable(f"an annotation is of the image {image}, which is not in `images`")
         if annotation.get("keypoints"):
-            keypoints, visible = _pose(annotation, num_joints)
-            found.add(frames[image], keypoints, None if visible is None else np.minimum(visible, 1),
-                      _person(annotation))
+            persons.append((frames[image], annotation))
+    persons, note = _only_persons(persons, _names_of_categories(content))
+    for frame, annotation in persons:
+        keypoints, visible = _pose(annotation, num_joints)
+        found.add(frame, keypoints, None if visible is None else np.minimum(visible, 1),
+                  _person(annotation))
+    used = {repr(to_whole(annotation.get("category_id"))) for _, annotation in persons}
     height, width = next(iter(sides), (None, None))
     size = None if height is None or width is None else (height, width)
-    return found.finish(frames.values(), size, _names_of(content))
+    return found.finish(frames.values(), size, _names_of(content, used), note)
+
+
+def _check_one_video(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Checks that images or persons are not of several videos, where they say of which.
+
+    Raises:
+        Unusable: They are.
+    """
+    for key in ("video_id", "vid_id", "video", "video_name"):
+        videos = sorted({str(entry[key]) for entry in entries if key in entry})
+        if len(videos) > 1:
+            raise Unusable(f"it has frames of {len(videos)} videos, by `{key}`: {videos[0]}, "
+                           f"{videos[1]}; a file must hold one clip")
+
+
+def _names_of_categories(content: Mapping[str, Any]) -> dict[str, str]:
+    """The names of COCO's ``categories`` by their numbers, which are written as `repr` does."""
+    return {repr(to_whole(one.get("id"))): str(one.get("name", ""))
+            for one in _categories(content)}
+
+
+def _categories(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    categories = content.get("categories")
+    found = [categories] if isinstance(categories, dict) else categories
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _only_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
+                  names: Mapping[str, str] | None = None
+                  ) -> tuple[list[tuple[int, Mapping[str, Any]]], str]:
+    """Those of the entries that are persons, and a note about the rest, as `choose_persons`.
+
+    Args:
+        found: Frame and entry.
+        names: Names of the categories; without them an entry may have its ``name``.
+
+    Raises:
+        Unusable: As there.
+    """
+    classes, usual = [], {"0", "1"}  # the first class, and the category of persons in COCO
+    for _, entry in found:
+        number, name = to_whole(entry.get("class")), entry.get("name")
+        if not isinstance(number, int) or not isinstance(name, str):  # not of Ultralytics
+            number = to_whole(entry.get("category_id", ""))
+            name = (names or {}).get(repr(number))
+        classes.append(str(name or number))
+        if names or number == 0:
+            usual.add(classes[-1])
+    kept, note = choose_persons(classes, usual)
+    return [one for one, is_person in zip(found, kept, strict=True) if is_person], note
 
 
 def _persons_by_image(content: Mapping[str, Any]) -> Any:
@@ -213,20 +275,24 @@ def _count_images(path: Path) -> int:
                 for one in persons})
 
 
-def _names_of(content: Any) -> tuple[str, ...]:
+def _names_of(content: Any, used: Collection[str] = ()) -> tuple[str, ...]:
     """The names of the joints in COCO's ``categories`` or in MMPose's ``meta_info``, if any.
+
+    Args:
+        content: What the file holds.
+        used: Numbers of the categories that persons are of; others do not count if one is there.
 
     Raises:
         Unusable: Several categories name joints, and not the same ones.
     """
     if not isinstance(content, dict):
         return ()
-    categories, meta = content.get("categories"), content.get("meta_info")
-    if isinstance(categories, dict):
-        categories = [categories]
-    if isinstance(categories, list):
-        found = {tuple(map(str, one["keypoints"])) for one in categories if isinstance(one, dict)
-                 and isinstance(one.get("keypoints"), list) and one["keypoints"]}
+    meta = content.get("meta_info")
+    if "categories" in content:
+        categories = _categories(content)
+        chosen = [one for one in categories if repr(to_whole(one.get("id"))) in used]
+        found = {tuple(map(str, one["keypoints"])) for one in chosen or categories
+                 if isinstance(one.get("keypoints"), list) and one["keypoints"]}
         if len(found) > 1:
             raise Unusable("its `categories` name different joints; keep one of them")
         return next(iter(found), ())

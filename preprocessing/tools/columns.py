@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.source import Unusable
 
 _AXES = {"x": "x", "y": "y", "z": "z", **dict.fromkeys(
     ("v", "c", "s", "p", "vis", "visibility", "score", "conf", "confidence", "likelihood", "prob",
      "probability"), "score")}
-_IGNORED = {"presence", "prob_presence"}
+_UNUSED = {"presence", "prob_presence"}  # of MediaPipe, beside the visibility
 _AXIS = "|".join(sorted(_AXES, key=len, reverse=True))
 _NAMES = (
     re.compile(rf"(?P<joint>.+?)[ ._:/-]+(?P<axis>{_AXIS})", re.IGNORECASE),
@@ -50,12 +50,15 @@ class Columns:
         roles: Columns of ``frame``, ``time``, ``clip``, ``person`` and ``label``, as far as there
             are such.
         header: Lines above the first frame.
+        unused: What else there is a column of for each joint, e.g. ``accuracy``, where there are
+            no scores; empty for nothing.
     """
 
     joints: tuple[str, ...]
     places: tuple[tuple[tuple[int, int, int, int], ...], ...]
     roles: dict[str, int]
     header: int = 1
+    unused: str = ""
 
 
 def read_header(lines: Sequence[Sequence[str]]) -> Columns:
@@ -80,6 +83,7 @@ def read_header(lines: Sequence[Sequence[str]]) -> Columns:
     names = [name.strip() for name in lines[0]] if lines else []
     roles: dict[str, int] = {}
     found = {}
+    others: list[str] = []
     for i, name in enumerate(names):
         role = next((role for role, known in _ROLES.items()
                      if re.sub(r"[ .-]+", "_", name.lower()) in known), None)
@@ -87,10 +91,27 @@ def read_header(lines: Sequence[Sequence[str]]) -> Columns:
             roles.setdefault(role, i)
             continue
         parts_of = next((match for pattern in _NAMES if (match := pattern.fullmatch(name))), None)
-        if parts_of is not None:
-            found["", parts_of["joint"], _AXES[parts_of["axis"].lower()]] = i
-    return _columns({key: i for key, i in found.items()
-                     if key[1].lower() not in {"instance", "track", "bbox", "box"}}, roles, 1)
+        if parts_of is None:
+            others.append(name)
+        else:
+            key = "", parts_of["joint"], _AXES[parts_of["axis"].lower()]
+            if key in found:
+                raise Unusable(f"it has the column {name!r} again, or one of the same meaning; "
+                               "name the columns of each person otherwise, or give a line each")
+            found[key] = i
+    columns = _columns({key: i for key, i in found.items()
+                        if key[1].lower() not in {"instance", "track", "bbox", "box"}}, roles, 1)
+    return replace(columns, unused=_find_unused(columns, others))
+
+
+def _find_unused(columns: Columns, others: Sequence[str]) -> str:
+    """What columns of no known axis are called after the name of each joint, if there are such."""
+    if any(joint[3] >= 0 for of_person in columns.places for joint in of_person):
+        return ""
+    endings = [{other[len(joint) :].lstrip(" ._:/-") for other in others
+                if other.startswith(joint)} for joint in columns.joints]
+    common = set.intersection(*endings) - {"", *_UNUSED} if endings else set[str]()
+    return ", ".join(sorted(common))
 
 
 def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],

@@ -18,7 +18,7 @@ import numpy as np
 
 from ptl_skel.errors import MissingFileError, UserError
 
-from ..core.files import walk
+from ..core.files import check_links, walk
 from ..core.source import LeftOut, Unusable
 from .poses import Integers
 
@@ -76,7 +76,11 @@ def find_frame_files(root: Path, tail: str) -> dict[str, FrameFiles | Unusable]:
 
 def find_videos(root: Path, tail: str
                 ) -> tuple[dict[tuple[str, str], FrameFiles], dict[str, Unusable]]:
-    """The files of each video, by folder and video; and files that belong to none."""
+    """The files of each video, by folder and video; and files that belong to none.
+
+    Raises:
+        UserError: A video is there twice, by links.
+    """
     videos: dict[tuple[str, str], FrameFiles] = {}
     flawed: dict[str, Unusable] = {}
     for folder, names in walk(root):
@@ -85,6 +89,7 @@ def find_videos(root: Path, tail: str
         videos |= {(place, video): files for video, files in found.items()}
         flawed |= {(folder / name).relative_to(root).as_posix(): reason
                    for name, reason in others.items()}
+    check_links(next(iter(files))[1] for files in videos.values())
     return videos, flawed
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from ..core.source import Unusable
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
+
+PERSON = "person"
+"""The class of persons in COCO, and in what is trained on it."""
 
 _MAX_NUMBER = 10**18  # differences still fit in 64 bits
 
@@ -29,6 +33,7 @@ class Poses:
         frames: Numbers of all frames that the tool processed, ``(F,)``, with or without persons.
         frame_size: Height and width of the frame in pixels, None where the input does not know.
         joint_names: What the input calls its joints, in their order; empty where it does not.
+        note: What was left out or is doubtful; empty for nothing.
     """
 
     keypoints: Floats
@@ -38,6 +43,35 @@ class Poses:
     frames: Integers
     frame_size: tuple[int, int] | None = None
     joint_names: tuple[str, ...] = ()
+    note: str = ""
+
+
+def choose_persons(classes: Sequence[str], usual: Collection[str]) -> tuple[list[bool], str]:
+    """Which of what a tool found are persons, and a note about the rest.
+
+    Where there are several classes, that called person is meant; the others are left out.
+
+    Args:
+        classes: Name or number of the class of each; empty where the tool gives none.
+        usual: What persons are called where there is only one class.
+
+    Raises:
+        Unusable: There are several classes, and none is called person.
+    """
+    counts = Counter(classes)
+    others = {name: count for name, count in counts.items() if name.casefold() != PERSON}
+    listed = ", ".join(f"{name or 'none'} ({count})" for name, count in sorted(others.items()))
+    if not others:
+        return [True] * len(classes), ""
+    if len(others) < len(counts):
+        return ([name.casefold() == PERSON for name in classes],
+                f"left out, being of other classes than {PERSON}: {listed}")
+    if len(counts) > 1:
+        raise Unusable(f"it has several classes: {listed}; keep one, as Ultralytics does with "
+                       "`classes=0`, or if all are persons, give all the same class")
+    name = next(iter(counts))
+    return [True] * len(classes), "" if not name or name in usual else (
+        f"doubtful: all are of the class {name}; are they persons?")
 
 
 def split_values(values: Floats, num_joints: int | None) -> tuple[Floats, Floats | None]:
@@ -88,13 +122,14 @@ class PoseList:
         self._rows.append((frame, person, keypoints, scores))
 
     def finish(self, frames: Iterable[int], frame_size: tuple[int, int] | None = None,
-               joint_names: tuple[str, ...] = ()) -> Poses:
+               joint_names: tuple[str, ...] = (), note: str = "") -> Poses:
         """All persons that were added.
 
         Args:
             frames: Numbers of all frames that the tool processed.
             frame_size: Height and width in pixels, if known.
             joint_names: Names of the joints, if known.
+            note: What was left out or is doubtful.
 
         Raises:
             Unusable: There is no person in any frame, or a number is absurd.
@@ -110,4 +145,4 @@ class PoseList:
             raise Unusable("the number of a frame or of a person is absurdly large")
         frame, person = (np.array([row[i] for row in self._rows], np.int64) for i in (0, 1))
         return Poses(keypoints, scores, frame, np.maximum(person, -1),
-                     np.array(processed, np.int64), frame_size, joint_names)
+                     np.array(processed, np.int64), frame_size, joint_names, note)

@@ -147,13 +147,13 @@ class PoseSource(ABC, Generic[T]):
         if self._chosen.order is not None:
             poses = replace(poses, keypoints=poses.keypoints[:, self._chosen.order],
                             scores=poses.scores[:, self._chosen.order])
-        doubt = check_scores(poses.scores)
+        notes = [note for note in (poses.note, check_scores(poses.scores)) if note]
         keypoints, scores = follow_persons(poses, self.max_persons)
         size = (1, 1) if expected[1] == 3 else poses.frame_size or self.frame_size
         if size is None or not 1 <= min(size) <= max(size) <= MAX_SIDE:
             raise Unusable(f"the size of its frames is {size or 'not known; give --frame_size'}")
         return [Clip(key, keypoints, scores, size, self._labels.label(key),
-                     self._labels.subject(key), repairs=doubt)]
+                     self._labels.subject(key), repairs="; ".join(notes))]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """The protocol ``own``, where the labels have a split."""

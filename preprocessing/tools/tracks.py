@@ -23,6 +23,7 @@ from .poses import Floats, Integers, Poses
 
 MAX_FRAMES = 100_000  # a clip of an hour; more means that the numbers are not those of frames
 _MEMORY = 30  # frames; a second of most videos
+_CROWD_OF_ONE = 9  # persons in a clip of one frame
 _CROWD = 50  # persons in a frame, on average over the largest clip
 _RUN, _STEADY = 3, 0.8  # frames, and share of small steps, of what may be a video
 _FEW, _SMALL_STEP = 10, 5  # frames; numbers of frames in between which were not processed
@@ -68,6 +69,9 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
     if not rows.size:
         raise Unusable("no joint is visible in any frame")
     numbers = np.unique(np.concatenate([poses.frame, poses.frames]))
+    if len(numbers) == 1 and len(rows) > _CROWD_OF_ONE:
+        raise Unusable(f"it has {len(rows)} persons in frame {numbers[0]} and no other frame; "
+                       "number the frames 0, 1, 2 and so on")
     indices = _count_frames(numbers)
     frame = indices[np.searchsorted(numbers, poses.frame[rows])]
     before = int(frame.min())

@@ -16,7 +16,7 @@ from ptl_skel.pose.video import Video, VideoError
 from ptl_skel.skeletons import get_layout, map_joints
 from ptl_skel.storage import Clip, Floats, Header
 
-from ..core.files import read_class_names, walk
+from ..core.files import check_links, read_class_names, walk
 from ..core.labels import Row, name_classes
 from ..core.source import Unusable
 from .poses import Poses
@@ -168,6 +168,7 @@ def find_videos(inputs: Sequence[Path]) -> dict[str, Path]:
             if found.setdefault(name, path) != path:
                 raise UserError(f"{found[name]} and {path} would both be the clip {name!r}; rename "
                                 "one of them")
+    check_links(found.values())
     return found
 
 

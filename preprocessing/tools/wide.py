@@ -224,7 +224,7 @@ def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:
     ids = {name: i for i, name in enumerate(sorted(set(names), key=_in_order))}
     owner = np.array([ids[name] if name or person is None else -1 for name in names], np.int64)
     values = to_numbers([[cell.strip() or "nan" for cell in line] for line in (
-        _chosen(lines, columns))], "a line")
+        _chosen(lines, columns))], "a line (which is empty where a joint is missing)")
     has_z = all(joint[2] >= 0 for of_person in columns.places for joint in of_person)
     axes = (0, 1, 2) if has_z else (0, 1)
     several = len(columns.places)
@@ -240,7 +240,14 @@ def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:
     if several > 1:
         owner = np.repeat(np.arange(several), len(lines))
     return Poses(np.concatenate(rows), np.concatenate(scores), np.tile(numbers, several),
-                 owner, np.unique(numbers), joint_names=columns.joints)
+                 owner, np.unique(numbers), joint_names=columns.joints, note=_doubt(columns))
+
+
+def _doubt(columns: Columns) -> str:
+    if not columns.unused:
+        return ""
+    return (f"doubtful: columns of each joint are left out: {columns.unused}; scores must be "
+            "called score, and each person needs lines of its own")
 
 
 def _check_times(cells: Sequence[str]) -> None:

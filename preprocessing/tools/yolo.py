@@ -3,7 +3,8 @@
 A line for each person: ``class cx cy w h`` of the box, then ``x y v`` of each joint, or ``x y``, as
 shares of the width and height of the frame. After them may come the confidence of the box
 (``save_conf=True``) and the number of the person (``model.track``). A frame without a file is one
-without persons. Ultralytics sets joints it is not sure of to 0, 0; they are missing.
+without persons. Ultralytics sets joints it is not sure of to 0, 0; they are missing. Lines of
+several classes do not say which of them are persons, so they are rejected.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from ..core.files import read_bytes, to_numbers
 from ..core.source import Unusable
 from .frame_files import FrameFiles, find_frame_files
-from .poses import Floats, PoseList, Poses
+from .poses import Floats, PoseList, Poses, choose_persons
 from .source import PoseSource
 
 TAIL = ".txt"
@@ -55,6 +56,7 @@ class YoloSource(PoseSource[FrameFiles]):
                 if text.strip():
                     lines.append(to_numbers(text.split(), f"line {number} of {path.name}"))
                     frames.append(frame)
+        _, note = choose_persons([f"{line[0]:g}" for line in lines if line.size], ("0",))
         height, width = self.frame_size or (1, 1)
         inside: list[list[float]] = []
         found, shapes = PoseList(), [self._shape(len(line)) for line in lines]
@@ -75,7 +77,7 @@ class YoloSource(PoseSource[FrameFiles]):
         if self.layout is None and as_read < max(as_pairs, _MIN_INSIDE):
             raise Unusable("many joints lie outside the boxes of their persons: the lines are of "
                            "another layout, or without a score; name the layout with --layout")
-        return found.finish(place.frames.tolist())
+        return found.finish(place.frames.tolist(), note=note)
 
     def _shape(self, length: int) -> tuple[int, int]:
         """Number of joints, and of values of each, in a line of that many values."""

@@ -57,7 +57,7 @@ def test_an_absurd_coordinate_in_metres_is_a_missing_joint():
 
 def test_millimetres_are_doubtful():
     assert not check_clip(clip(metres(z=3), (1, 1))).repairs
-    assert "are they millimetres?" in check_clip(clip(1000 * metres(z=3), (1, 1))).repairs
+    assert "are they millimetres" in check_clip(clip(1000 * metres(z=3), (1, 1))).repairs
 
 
 @pytest.mark.parametrize("change", [
