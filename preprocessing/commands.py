@@ -209,6 +209,7 @@ def split(args: Sequence[str]) -> int | None:
     from ptl_skel.storage import KeypointFile, add_split
 
     from .inspect.check import parts_of
+    from .inspect.copies import copies_of
     from .inspect.split import split_at_random
 
     file = KeypointFile(options.file)
@@ -224,6 +225,8 @@ def split(args: Sequence[str]) -> int | None:
           + ", ".join(f"{part} {count:,}" for part, count in parts)
           + (f"; {unused:,} clips without a {options.by} are in no part" if unused else "")
           + f"; train on it with --data.protocol {name}")
+    for what, fact in copies_of(file, [name]).items():
+        print(f"{what}: {fact}")
     return None
 
 
@@ -315,6 +318,7 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
     from .core.labelled import LabelledSource
     from .core.runner import run
     from .inspect.check import doubts_of, facts_of, print_table, tabulate
+    from .inspect.copies import copies_of
 
     labels = None if "labels" in row.options else options.pop("labels")
     source = reader = resolve(row.source)(input, **options)
@@ -323,7 +327,8 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
     summary = run(source, out, workers=workers, overwrite=overwrite, chunk=row.chunk)
     file = KeypointFile(out)
     if summary:
-        print_table(tabulate(file, {**facts_of(file), **doubts_of(file), **summary}))
+        print_table(tabulate(file, {
+            **facts_of(file), **doubts_of(file), **copies_of(file), **summary}))
         for what in ("skipped", "repaired"):
             report = out.with_suffix(f".{what}.csv")
             if report.exists():

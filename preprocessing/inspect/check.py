@@ -15,6 +15,8 @@ from rich.table import Column, Table
 
 from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
 
+from .copies import copies_of
+
 # A clip is still when no joint leaves a square or cube of this side: a pixel, a millimetre.
 _STILL = {2: 1.0, 3: 0.001}
 _ASKED = 200  # clips that are looked at to see whether coordinates are plausible
@@ -236,6 +238,7 @@ def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
     if file.header.num_coordinates == 2:
         facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
     facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
+    facts |= copies_of(file)
     print_table(tabulate(file, facts))
     print_table(_classes(file))
     return file, findings, facts

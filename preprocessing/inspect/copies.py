@@ -1,0 +1,51 @@
+"""Finds clips of the test or validation part that are in the training part as well."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from ptl_skel.storage import KeypointFile
+
+_TRAINING, _TESTED = "train", ("val", "test")
+
+
+def copies_of(file: KeypointFile, protocols: Sequence[str] | None = None) -> dict[str, str]:
+    """What to report about copies of training clips in other parts, by name; reads all frames.
+
+    A network has seen such a clip under another name, so accuracies become too high. Only clips of
+    exactly equal keypoints are found.
+
+    Args:
+        file: The keypoint file.
+        protocols: The splits to look at; all by default.
+    """
+    contents = [_content(file, position) for position in range(len(file))]
+    facts = {}
+    for protocol in file.splits if protocols is None else protocols:
+        parts = file.splits[protocol]
+        trained = {contents[position]: file.ids[position]
+                   for position in parts.get(_TRAINING, ()) if contents[position]}
+        for part in _TESTED:
+            tested = parts.get(part, ())
+            pairs = [(file.ids[position], trained[contents[position]]) for position in tested
+                     if contents[position] in trained]
+            if pairs:
+                facts[f"training clips in {protocol}/{part}"] = _describe(pairs, len(tested))
+    return facts
+
+
+def _content(file: KeypointFile, position: int) -> bytes:
+    """A digest of the keypoints of a clip; empty where no joint is known."""
+    clip = file.clip(position)
+    if not clip.scores.any():
+        return b""
+    digest = hashlib.blake2b(str(clip.keypoints.shape).encode(), digest_size=16)
+    digest.update(clip.keypoints.tobytes())
+    return digest.digest()
+
+
+def _describe(pairs: Sequence[tuple[str, str]], tested: int) -> str:
+    one, other = pairs[0]
+    return (f"{len(pairs):,} of {tested:,} have exactly the keypoints of a training clip, e.g. "
+            f"{one} those of {other}; accuracies are too high by that")
