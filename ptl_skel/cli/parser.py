@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ptl_skel.cli.length import Length
 from ptl_skel.configs import shipped, shipped_names, suggest_shipped
 from ptl_skel.errors import MissingFileError, UserError
+from ptl_skel.runs.length import Length
 
 IGNORED_BY_RUNS = {
     "default_root_dir": "--run_dir names the folder of a run",

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from commandline import refusal
 
-from ptl_skel.cli.length import Length
 from ptl_skel.cli.verbs import main
+from ptl_skel.runs.length import Length
 from ptl_skel.runs.record import read_metrics
 
 
