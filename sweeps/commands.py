@@ -88,7 +88,7 @@ def _sweep_parser() -> CommandParser:
     parser.add_argument("--dry_run", action="store_true",
                         help="print the commands and how many there are")
     parser.add_argument("--slots", metavar="N", type=_positive,
-                        help="trainings at the same time, each with a GPU or a share of the cores; "
+                        help="trainings at the same time, each with a share of the GPUs and cores; "
                              "default: 1, on Slurm 64")
     parser.add_argument("--retries", metavar="N", type=_natural, default=1,
                         help="how often in a row a training is started again that ended before "

@@ -111,9 +111,9 @@ class SkeletonCLI(LightningCLI):
         return trainer
 
     def _settle_length(self) -> None:
-        """Sets the epochs where no setting limits the training."""
+        """Sets the epochs where no setting does: the learning rate has to know the last step."""
         trainer = self.settings.trainer
-        if trainer.max_epochs is None and trainer.max_steps == -1 and trainer.max_time is None:
+        if trainer.max_epochs is None and trainer.max_steps == -1:
             made, clips = self.config_init.fit, len(self.datamodule.part("train"))
             trainer.max_epochs = made.trainer.max_epochs = made.length.epochs(clips)
             if "LOCAL_RANK" not in os.environ:

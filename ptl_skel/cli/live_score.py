@@ -50,6 +50,8 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
                ) -> dict[str, float]:
     """Scores of live recognition on the test part by name; none where `data.live_score` is null.
 
+    None on corrupted keypoints, either: streams are made of those in the file.
+
     Args:
         model: The network; it is left in evaluation mode.
         data: Has the test part.
@@ -57,6 +59,10 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     """
     settings = data.live_score
     if settings is None:
+        return {}
+    if data.corrupt is not None:
+        console.print("data.live_score is for the keypoints of the file: no such scores with "
+                      "data.corrupt", soft_wrap=True)
         return {}
     if settings.frame_rate is None:
         console.print("data.live_score.frame_rate is not set: no scores after 0.5, 1 and 2 seconds",

@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser
 
-from ptl_skel.cli.length import Length
 from ptl_skel.configs import shipped, shipped_names, suggest_shipped
 from ptl_skel.errors import MissingFileError, UserError
+from ptl_skel.runs.length import Length
 
 IGNORED_BY_RUNS = {
     "default_root_dir": "--run_dir names the folder of a run",
@@ -196,6 +196,10 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
         value = trainer[name]
         if type(value) is int and value < 1:
             raise UserError(f"--trainer.{name} must be >= 1, got {value}")
+    if trainer.max_epochs is not None and trainer.max_epochs < 0 and trainer.max_steps < 0:
+        raise UserError(f"--trainer.max_epochs {trainer.max_epochs} is a training without end, but "
+                        "the learning rate has to reach 0 at its end; leave it out for a length "
+                        "that suits the data, or give --trainer.max_steps")
     for name, instead in IGNORED_BY_RUNS.items():
         if trainer[name] is not None:
             raise UserError(f"--trainer.{name} has no effect: {instead}")

@@ -155,6 +155,7 @@ class KeypointDataModule(LightningDataModule):
         self.resident: ResidentClips | None = None
         self.seed = seed
         self.first_epoch = self.first_batch = 0
+        self.val_fraction = 0.0 if val_on_test else val_fraction
         self.parts: dict[str, NDArray[np.int64]] = {}
         self.validation = "none"
         if protocol is not None:
@@ -228,7 +229,8 @@ class KeypointDataModule(LightningDataModule):
 
         Raises:
             KeypointFileError: See `part`.
-            UserError: The camera does not see the persons.
+            UserError: The camera does not see the persons, or no clip is held out although that
+                was asked for.
         """
         if stage == "predict":
             self._check_view(self._known(np.arange(len(self.file))))
@@ -237,6 +239,10 @@ class KeypointDataModule(LightningDataModule):
         if stage == "fit":
             for clips in self.parts.values():
                 self._known(clips)
+            if self.val_fraction and not self.has_validation:
+                raise UserError(f"`data.val_fraction` {self.val_fraction:g} holds out no clip, as "
+                                f"no class of {self.file.path} has enough of them; give more, or "
+                                "0 to train without validation")
 
     def _check_view(self, clips: NDArray[np.int64]) -> None:
         """Rejects a camera that does not see the persons of the clips."""

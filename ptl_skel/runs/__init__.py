@@ -3,6 +3,7 @@
 ::
 
     folder        a folder of its own for every run, agreed on by all processes
+    length        how long a training takes where nobody said it
     record        what a run leaves in its folder; reading it takes neither torch nor matplotlib
     predictions   class probabilities of clips, written and matched
     callbacks     keep the record true while the run lasts, and after it failed

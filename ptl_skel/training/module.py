@@ -242,9 +242,20 @@ class ActionRecognizer(LightningModule):
         """Inputs ``(N, C, T, H, W)`` to logits ``(N, K)``."""
         return cast(Tensor, self.classifier(inputs))
 
-    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Cross entropy of logits ``(N, K)`` while training, with smoothing and class weights."""
-        return F.cross_entropy(logits, label, self._weight, label_smoothing=self.label_smoothing)
+    def losses(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Cross entropy of logits ``(N, K)`` while training, with smoothing and class weights.
+
+        The weight of a clip is that of its class. PyTorch would also multiply the part that
+        smoothing gives to each other class by the weight of that class: where one is rare, the
+        best answer to every clip would then be the rare class. It would divide by the weights of
+        the batch as well, in which rare clips then lose what they gained.
+
+        Returns:
+            The loss of each clip, ``(N,)``.
+        """
+        each = F.cross_entropy(logits, label, label_smoothing=self.label_smoothing,
+                               reduction="none")
+        return each if self._weight is None else each * self._weight[label]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
@@ -253,7 +264,7 @@ class ActionRecognizer(LightningModule):
             logits, loss = self._answer_at_every_output(batch["inputs"], label)
         else:
             logits = self(batch["inputs"])
-            loss = self.loss(logits, label)
+            loss = self.losses(logits, label).mean()
         right = (logits.argmax(1) == label).float().mean()
         self.log_dict({f"train/{LOSS}": loss, f"train/{TOP1}": right}, on_epoch=True, on_step=False,
                       batch_size=len(label), prog_bar=True, sync_dist=True)
@@ -267,9 +278,8 @@ class ActionRecognizer(LightningModule):
         logits = cast(nn.Sequential, head)[2:](means_so_far(features, begun))  # (N, T', K)
         clips, outputs = logits.shape[:2]
         weight = begun * torch.arange(1, outputs + 1, device=inputs.device)
-        each = F.cross_entropy(logits.flatten(0, 1), label.repeat_interleave(outputs),
-                               self._weight, label_smoothing=self.label_smoothing,
-                               reduction="none").view(clips, outputs)
+        each = self.losses(logits.flatten(0, 1), label.repeat_interleave(outputs)
+                           ).view(clips, outputs)
         return logits[:, -1], (each * weight).sum() / weight.sum()
 
     def _predict(self, batch: Batch, batch_idx: int) -> None:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,15 +19,16 @@ from .conclusions import METHOD, conclude
 from .folders import find_runs
 from .markdown import Comparison, compare_arms
 from .reading import read_study
-from .statistics import Difference, holm, noninferiority, pool
+from .statistics import Difference, average_protocols, holm, noninferiority, pool
 from .style import COLOURS, escape, new_figure, shorten
 from .tables import Row, difference_cells, spread_cell
 
+T = TypeVar("T")
 NOTE = (
-    "Δ: the mean over the data sets of the difference to {baseline}, each data set counts alike; "
-    "its squared standard error is the sum of theirs, by the square of their number, with Welch's "
-    "degrees of freedom; p of the two-sided test with Holm's correction over the arms. It holds "
-    "for these data sets")
+    "Δ: the mean over the data sets of the difference to {baseline}, each data set counts alike, "
+    "with the mean of its protocols; its squared standard error is the sum of theirs, by the "
+    "square of their number, with Welch's degrees of freedom; p of the two-sided test with Holm's "
+    "correction over the arms. It holds for these data sets")
 
 
 @dataclass(frozen=True)
@@ -64,28 +66,29 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -
     if baseline is None:
         raise UserError("--pool compares arms over data sets; name the one they are compared with "
                         "by --baseline")
-    groups: dict[str, list[Path]] = {}
+    groups: dict[tuple[str, str], list[Path]] = {}
     for folder in find_runs(paths):
         groups.setdefault(_data_of(folder), []).append(folder)
     if len(groups) < 2:
         raise UserError(f"--pool needs runs on several data sets or protocols; there is only "
-                        f"{next(iter(groups))}")
-    comparisons = {name: compare_arms(read_study(folders, baseline, folds=True), margin)
-                   for name, folders in sorted(groups.items())}
+                        f"{' '.join(next(iter(groups)))}")
+    comparisons = {" ".join(data): compare_arms(read_study(folders, baseline, folds=True), margin)
+                   for data, folders in sorted(groups.items())}
+    datasets = [dataset for dataset, _ in sorted(groups)]  # of each comparison
     found = [{summary.arm.name: summary for summary in comparison.summaries}
              for comparison in comparisons.values()]
     names = list(dict.fromkeys(name for one in found for name in one))
     everywhere = [name for name in names if all(name in one for one in found)]
     # The baseline has no difference, nor has an arm without a fold of the baseline.
     differences = {
-        name: pool([difference for one in found if (difference := one[name].difference)])
-        for name in everywhere if all(one[name].difference for one in found)}
+        name: pooled for name in everywhere
+        if (pooled := _pool(datasets, [one[name].difference for one in found]))}
     p = dict(zip(differences, holm([one.p for one in differences.values()]), strict=True))
     inferior = holm([noninferiority(one, margin) for one in differences.values()])
     rows = [{"arm": name,
              **{data: spread_cell(one[name].top1) if name in one else "-"
                 for data, one in zip(comparisons, found, strict=True)},
-             "mean": f"{100 * statistics.fmean(one[name].top1.mean for one in found):.2f}"
+             "mean": f"{100 * _mean(datasets, [one[name].top1.mean for one in found]):.2f}"
              if name in everywhere else "-",
              **difference_cells(differences.get(name), p.get(name))} for name in names]
     conclusions = conclude(
@@ -96,12 +99,34 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -
                    METHOD], conclusions)
 
 
-def _data_of(folder: Path) -> str:
+def _by_dataset(datasets: Sequence[str], values: Sequence[T]) -> list[list[T]]:
+    """The values of each data set; `datasets` has that of each value, in order."""
+    groups: dict[str, list[T]] = {}
+    for dataset, value in zip(datasets, values, strict=True):
+        groups.setdefault(dataset, []).append(value)
+    return list(groups.values())
+
+
+def _pool(datasets: Sequence[str], differences: Sequence[Difference | None]
+          ) -> Difference | None:
+    """The mean over data sets of the means over their protocols; None where one is missing."""
+    known = [difference for difference in differences if difference]
+    if len(known) < len(differences):
+        return None
+    return pool([average_protocols(each) for each in _by_dataset(datasets, known)])
+
+
+def _mean(datasets: Sequence[str], values: Sequence[float]) -> float:
+    """The mean of accuracies, as that of `_pool`."""
+    return statistics.fmean(map(statistics.fmean, _by_dataset(datasets, values)))
+
+
+def _data_of(folder: Path) -> tuple[str, str]:
     """Data set and protocol of a run, without the number of a fold."""
     try:
         data = read_result(folder)["data"]
         protocol = re.sub(r"[ _-]?\d+$", "", str(data["protocol"])) or str(data["protocol"])
-        return f"{data['dataset']} {protocol}"
+        return str(data["dataset"]), protocol
     except (KeyError, TypeError) as error:
         raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
 

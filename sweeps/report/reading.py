@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import LIVE
+from ptl_skel.runs.length import Length
 from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
 
@@ -84,9 +85,9 @@ class _Reader:
         return next(iter(self._firsts.values()))[1]
 
     def read(self, folder: Path) -> Run:
-        result, settings = _read(read_result, folder), settings_of(_config(folder))
+        result, config = _read(read_result, folder), _config(folder)
         try:
-            run = _run(folder, settings, result)
+            run = _run(folder, settings_of(_without_derived(config, result)), result)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
         self._check_data(folder, run.dataset, run.protocol)
@@ -193,6 +194,19 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{path} is damaged: it holds no settings")
     return config
+
+
+def _without_derived(config: dict[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without a number of epochs that follows from that of the training clips.
+
+    It differs between folds, which would be different arms.
+    """
+    trainer, length = config.get("trainer"), config.get("length")
+    clips = result["data"].get("clips", {}).get("train")
+    if not (clips and trainer and length
+            and trainer.get("max_epochs") == Length(**length).epochs(clips)):
+        return config
+    return {**config, "trainer": {**trainer, "max_epochs": None}}
 
 
 def _curve(folder: Path) -> list[dict[str, float]]:

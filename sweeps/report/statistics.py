@@ -3,7 +3,8 @@
 Two things are left to chance in a comparison: which clips are in the test part, and which seeds
 the runs began with. The 95 % interval of a difference covers both where both arms have two seeds or
 more, else only the clips; `Difference.covers_seeds` records which. `compare` defines it for one
-test and for folds, `compare_splits` for splits that overlap, `pool` over data sets.
+test and for folds, `compare_splits` for splits that overlap, `average_protocols` over protocols of
+a data set, `pool` over data sets.
 """
 
 from __future__ import annotations
@@ -132,6 +133,20 @@ def pool(differences: Sequence[Difference]) -> Difference:
         statistics.fmean(one.value for one in differences),
         statistics.fmean(one.centre for one in differences),
         [((one.error / number) ** 2, one.freedom) for one in differences],
+        all(one.covers_seeds for one in differences))
+
+
+def average_protocols(differences: Sequence[Difference]) -> Difference:
+    """The mean of differences by several protocols of one data set, such as X-Sub and X-View.
+
+    They test and train on the same clips in part. How much their errors have in common is not
+    known, so the standard error is the largest that it can be: the mean of theirs.
+    """
+    return _difference(
+        statistics.fmean(one.value for one in differences),
+        statistics.fmean(one.centre for one in differences),
+        [(statistics.fmean(one.error for one in differences) ** 2,
+          min(one.freedom for one in differences))],
         all(one.covers_seeds for one in differences))
 
 

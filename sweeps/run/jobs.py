@@ -83,8 +83,8 @@ class LocalExecutor:
     """Trainings as child processes, each with its share of the machine.
 
     Args:
-        slots: How many run at the same time; each has a GPU where there are any, in turn, and its
-            share of the cores.
+        slots: How many run at the same time; each has its share of the cores and of the GPUs. More
+            slots than GPUs take them in turn.
     """
 
     tasks = (1, 1)
@@ -98,8 +98,10 @@ class LocalExecutor:
     def environment(self, slot: int) -> dict[str, str]:
         """What is set for the training in a slot; what the user has set stays."""
         own = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(self.threads))}
-        if self.gpus:
-            own["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        if self.gpus:  # a training uses the first of its share, unless it has more devices
+            share = max(1, len(self.gpus) // self.slots)
+            first = slot * share % len(self.gpus)
+            own["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[first : first + share])
         return own
 
     def start(self, command: list[str], run_dir: Path, slot: int) -> LocalJob:

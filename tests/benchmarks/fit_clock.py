@@ -86,7 +86,7 @@ def bare_step(trainer: Trainer, module: Any, batch: Any) -> None:
     optimizer = trainer.optimizers[0]
     optimizer.zero_grad()
     with trainer.precision_plugin.forward_context():
-        loss = module.loss(module.classifier(batch["inputs"]), batch["label"])
+        loss = module.losses(module.classifier(batch["inputs"]), batch["label"]).mean()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(module.parameters(), 40)
     optimizer.step()

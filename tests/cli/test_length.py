@@ -6,8 +6,8 @@ import pytest
 import yaml
 from commandline import refusal
 
-from ptl_skel.cli.length import Length
 from ptl_skel.cli.verbs import main
+from ptl_skel.runs.length import Length
 from ptl_skel.runs.record import read_metrics
 
 
@@ -20,7 +20,8 @@ def test_small_sets_are_passed_over_more_often(clips, epochs):
     (["--length.passes", "2", "--length.clips", "30"], 3),  # 12 clips are trained on
     (["--length.passes", "4", "--length.clips", "30"], 4),
     (["--trainer.max_epochs", "1", "--length.passes", "4"], 1),
-    (["--trainer.max_steps", "7", "--length.passes", "4"], 3)])
+    (["--trainer.max_steps", "7", "--length.passes", "4"], 3),
+    (["--length.passes", "2", "--length.clips", "30", "--trainer.max_time", "00:00:02:00"], 3)])
 def test_a_limit_of_the_trainer_comes_before_the_rule(tiny_file, tiny_config, tmp_path, monkeypatch,
                                                       capsys, limit, epochs):
     monkeypatch.chdir(tmp_path)
@@ -34,6 +35,13 @@ def test_a_limit_of_the_trainer_comes_before_the_rule(tiny_file, tiny_config, tm
     assert max(row["epoch"] for row in read_metrics(Path("run"))) == epochs - 1
     trained = yaml.safe_load(Path("run/config.yaml").read_text())["trainer"]
     assert trained["max_epochs"] == (None if "--trainer.max_steps" in limit else epochs)
+
+
+def test_a_training_without_end_is_refused(tiny_file, tiny_config, capsys):
+    """Its learning rate would stay at the beginning of the schedule: 0, with a warm-up."""
+    said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,
+                   "--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:00:05")
+    assert "--trainer.max_epochs -1 is a training without end" in said
 
 
 @pytest.mark.parametrize("option", ["--length.passes", "--length.clips"])

@@ -57,6 +57,14 @@ class TestRuns:
             assert again["test/live_top1"] == read_result(run)["metrics"]["test/live_top1"]
         assert not any(f"test/{name}" in without for name in LIVE)
 
+    def test_there_are_none_on_corrupted_keypoints(self, run, tmp_path, capsys):
+        """They would be those of the keypoints in the file."""
+        main(["test", "--ckpt_path", str(run / "checkpoints/last.ckpt"),
+              "--run_dir", str(tmp_path / "worse"), "--data.corrupt", "{kind: drop, level: 0.5}"])
+        assert not LIVE.keys() & {name.partition("/")[2]
+                                  for name in read_result(tmp_path / "worse")["metrics"]}
+        assert "no such scores with data.corrupt" in " ".join(capsys.readouterr().out.split())
+
     def test_nothing_is_taken_from_the_future(self, run):
         model, data = load_trained(["--ckpt_path", str(run / "checkpoints/last.ckpt")])
         answer = make_answer(model, data, 1, WHOLE, CPU)

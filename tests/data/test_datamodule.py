@@ -193,6 +193,12 @@ class TestHoldOut:
         assert len(data.parts["val"]) == 6 * subjects
         assert len(data.parts["train"]) == 18 - 6 * subjects
 
+    def test_a_share_that_holds_out_nothing_is_refused(self, without_subjects):
+        data = make(without_subjects, val_fraction=0.05)  # of 6 clips of each class
+        data.setup("test")
+        with pytest.raises(UserError, match=r"`data.val_fraction` 0.05 holds out no clip"):
+            data.setup("fit")
+
     def test_the_same_share_of_each_class_where_they_are_not(self, without_subjects):
         data = make(without_subjects, val_fraction=1 / 3)
         for part, size in (("train", 4), ("val", 2)):

@@ -77,6 +77,24 @@ def test_the_pooled_numbers_are_those_of_the_statistics(study, no_pictures, caps
     assert "it is not shown that narrow" in capsys.readouterr().out
 
 
+def test_a_data_set_with_two_protocols_counts_once(study, no_pictures):
+    """The same runs by a second protocol change nothing: neither a mean nor an interval."""
+    report("runs", "--pool", "--baseline", "full3d", "--out", "before.md")
+    for arm in ARMS:
+        for seed in (0, 1):
+            hits = right(arm, "penn_action", "official", seed)
+            write_run(study / f"{arm}-again-{seed}", seed=seed, config=config_of(arm),
+                      dataset="penn_action", protocol="other", label=LABEL,
+                      clips=[f"0-{number}" for number in range(CLIPS)],
+                      predicted=tuple((np.array(LABEL) + ~hits) % 3))
+    report("runs", "--pool", "--baseline", "full3d", "--out", "after.md")
+    before, after = (next(line.split("|") for line in Path(name).read_text().splitlines()
+                          if line.startswith("| reduced |"))
+                     for name in ("before.md", "after.md"))
+    assert len(after) == len(before) + 1  # the column of the second protocol
+    assert after[-5:] == before[-5:]
+
+
 def test_the_command_on_the_page_makes_the_page_again(study, no_pictures):
     report("runs", "--pool", "--baseline", "full3d", "--out", "docs/all.md")
     before = Path("docs/all.md").read_text()

@@ -249,6 +249,19 @@ class TestFolds:
         assert "fold1, fold2: 9 test clips; accuracies are means over the 2 folds" in printed
         assert len(rows_of(folds / "report" / "runs.csv")) == 8
 
+    @pytest.mark.parametrize(("epochs", "arms"), [((75, 50), 1), ((75, 60), 2)])
+    def test_epochs_that_follow_from_the_clips_make_no_arm(self, make_run, tmp_path, epochs, arms):
+        """Folds with 80 and 120 clips to train on; 60 is not what the second one asks for."""
+        for fold, number, clips in zip((1, 2), epochs, (80, 120), strict=True):
+            config = {**config_of(trainer__max_epochs=number),
+                      "length": {"passes": 30, "clips": 6000}}
+            folder = make_run(f"run{fold}", config=config, protocol=f"fold{fold}",
+                              clips=[f"{fold}-{i}" for i in range(5)])
+            edit_result(folder, lambda result, clips=clips: result["data"].update(
+                clips={"train": clips}))
+        report(tmp_path / "runs", "--folds")
+        assert len(table(tmp_path / "runs" / "report")) == arms
+
     def test_a_fold_that_is_not_there_is_named(self, folds, capsys):
         for file in (folds / "reduced-2-1").iterdir():
             file.unlink()

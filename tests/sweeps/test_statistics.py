@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW, ttest_ind
 
 from sweeps.report.statistics import (
+    average_protocols,
     compare,
     compare_splits,
     confusion,
@@ -252,6 +253,15 @@ class TestPool:
         pooled = pool([compare([one], [other]) for one, other in zip(arm, baseline, strict=True)])
         assert pooled.value == pytest.approx(folds.value)
         assert (pooled.low, pooled.high) == pytest.approx((folds.low, folds.high), abs=1e-3)
+
+    def test_protocols_of_a_data_set_do_not_count_as_independent(self):
+        arm, baseline = np.random.default_rng(0).random((2, 3, 90)) < 0.8
+        one = compare([arm], [baseline])
+        twice = average_protocols([one, one])
+        assert (twice.value, twice.low, twice.high, twice.p) == pytest.approx(
+            (one.value, one.low, one.high, one.p))
+        other = compare([baseline], [arm])
+        assert average_protocols([one, other]).value == pytest.approx(0)
 
     def test_data_sets_count_alike_whatever_their_size(self):
         large, small = np.ones((2, 900), bool), np.ones((2, 10), bool)

@@ -444,10 +444,13 @@ class TestSlots:
         monkeypatch.setenv("OMP_NUM_THREADS", "5")
         assert LocalExecutor(3).environment(0) == {"OMP_NUM_THREADS": "5"}
 
-    def test_each_has_a_gpu_in_turn(self, monkeypatch):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-        assert [LocalExecutor(3).environment(slot)["CUDA_VISIBLE_DEVICES"]
-                for slot in range(3)] == ["3", "5", "3"]
+    @pytest.mark.parametrize(("slots", "shares"), [
+        (1, ["3,5,6,7"]), (2, ["3,5", "6,7"]), (3, ["3", "5", "6"]),
+        (6, ["3", "5", "6", "7", "3", "5"])])
+    def test_each_has_its_share_of_the_gpus(self, monkeypatch, slots, shares):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6,7")
+        assert [LocalExecutor(slots).environment(slot)["CUDA_VISIBLE_DEVICES"]
+                for slot in range(slots)] == shares
 
     def test_gpus_that_the_driver_lists(self, monkeypatch, tmp_path):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -250,9 +250,19 @@ class TestClasses:
         model.log_dict = lambda *args, **kwargs: None
         model.eval()
         loss = model.training_step(batch, 0)
-        expected = torch.nn.CrossEntropyLoss(balance_weights(counts), label_smoothing=0.1)(
+        each = torch.nn.CrossEntropyLoss(label_smoothing=0.1, reduction="none")(
             model(batch["inputs"]), batch["label"])
+        expected = (each * balance_weights(counts)[batch["label"]]).mean()
         torch.testing.assert_close(loss, expected)
+
+    def test_smoothing_does_not_make_rare_classes_the_best_answer(self):
+        """The loss of a frequent clip is least where its probability is that of the smoothing."""
+        model = recognizer(class_weights="balanced", label_smoothing=0.1)
+        model._weight = balance_weights([990, 9, 1])
+        rare = torch.linspace(0.001, 0.9, 900)
+        probabilities = torch.stack([1 - rare, rare / 2, rare / 2], 1)
+        losses = model.losses(probabilities.log(), torch.zeros(len(rare), dtype=torch.long))
+        assert float(rare[losses.argmin()]) == pytest.approx(0.1 * 2 / 3, abs=1e-3)
 
     def test_weights_need_someone_who_counts(self, tiny_file):
         loader = tiny_data(tiny_file).train_dataloader()
