@@ -1,4 +1,4 @@
-"""``ptl-skel calibrate``: probabilities of a network that are as often right as they say."""
+"""``ptl-skel calibrate``: calibrates the probabilities of a network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(args: Sequence[str]) -> None:
     """Writes a checkpoint whose probabilities are calibrated on the validation part.
 
     Raises:
-        UserError: The run held no clips out for validation, or the checkpoint cannot be used.
+        UserError: The run held out no clips for validation, or the checkpoint cannot be used.
     """
     options = _parser().parse_args(args)
     out = options.out or options.ckpt_path.with_name("calibrated.ckpt")
@@ -78,14 +78,14 @@ def main(args: Sequence[str]) -> None:
 @torch.inference_mode()
 def collect_answers(model: ActionRecognizer, data: KeypointDataModule
                     ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
-    """What a network answers on validation clips.
+    """The predictions of a network on validation clips.
 
-    A network that was trained to answer before an action is over is asked after each fifth of a
-    clip, any other one at its end. A causal one answers as an exported stream does, with the same
-    stride and memory.
+    A network that was trained to predict before an action is over is evaluated after each fifth of
+    a clip, any other one at its end. A causal network runs as an exported stream does, with the
+    same stride and memory.
 
     Returns:
-        Log-probabilities ``(N, K)``, true classes ``(N,)`` and the number of the clip, ``(N,)``.
+        Log-probabilities ``(N, K)``, true classes ``(N,)`` and clip indices ``(N,)``.
     """
     clips = data.part("val")
     length = data.file.num_frames[clips].astype(np.int64)
@@ -104,10 +104,10 @@ def collect_answers(model: ActionRecognizer, data: KeypointDataModule
 
 def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision: float
                ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """What is kept of a calibration, and rows of the table.
+    """The facts of a calibration to record, and rows of the table.
 
     Raises:
-        UserError: All answers, or those of half the clips, are right.
+        UserError: All predictions, or those of half the clips, are right.
     """
     temperature = fit_temperature(logits, label)
     before = calibration_error(logits.softmax(1), label)

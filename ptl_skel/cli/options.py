@@ -1,4 +1,4 @@
-"""The options that people use, which ``ptl-skel VERB --help`` shows before all the others."""
+"""The most common options, which ``ptl-skel VERB --help`` shows before all the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEST = {
     "--init_from FILE": "weights instead of a checkpoint; then name --model.backbone as well",
 }
 LEADING = {"fit": FIT, "validate": TEST, "test": TEST, "predict": TEST}
-"""Options by verb, and what each is for."""
+"""Options by verb, with descriptions."""
 
 
 def leading_help(verb: str) -> str:

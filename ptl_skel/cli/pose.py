@@ -1,4 +1,4 @@
-"""``ptl-skel pose fetch MODEL``: gets the pose model that the package does not contain."""
+"""``ptl-skel pose fetch MODEL``: downloads the pose model, which the package does not contain."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ptl_skel.command import CommandParser, console
 
 
 def main(args: Sequence[str]) -> None:
-    """Gets a pose model once, into the cache of this user.
+    """Downloads a pose model once, to the user's cache.
 
     Raises:
-        UserError: It cannot be had.
+        UserError: The download fails.
     """
     parser = CommandParser("ptl-skel pose", description=(
         "Gets what finds persons in images, for `ptl-skel preprocess video`, `live` and `segment`. "

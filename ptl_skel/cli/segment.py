@@ -69,7 +69,7 @@ def _segment(options: Any, model: Path) -> None:
                   Stage("recognise", recognise)]
         try:
             Pipeline(frames(), stages, newest=False, close=lambda: None).run()
-        finally:  # hours of work are kept, whatever ends it
+        finally:  # hours of work are kept, however it ends
             _write(options, tracks.segments(people.class_names, rules), seconds)
         if tracks.empty:
             console.print("nobody was seen in the video", highlight=False)

@@ -1,4 +1,4 @@
-"""``ptl-skel show``: a clip as a network sees it, what its answer rests on, a joint layout."""
+"""``ptl-skel show``: a clip as a network sees it, the evidence for a prediction, a layout."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_FRAMES = 32
-"""Frames side by side in a PNG; nobody can read more of them."""
+"""Frames side by side in a PNG; more of them would be illegible."""
 
 
 def main(args: Sequence[str]) -> None:
     """Writes the picture of a clip.
 
     Raises:
-        UserError: A file or a clip that does not exist, or an option that is out of range.
+        UserError: A file or a clip does not exist, or an option is out of range.
     """
     parser = _parser()
     options, others = parser.parse_with_data(args)
@@ -104,7 +104,7 @@ def _save_figure(figure: Figure, path: Path, what: str) -> None:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Makes the folder of a picture, and turns errors of the file system into sentences."""
+    """Creates the folder of a picture, and turns errors of the file system into a `UserError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield

@@ -1,4 +1,4 @@
-"""The front door: every verb of ``ptl-skel`` in one table.
+"""The entry point: every verb of ``ptl-skel`` in one table.
 
 Adding a verb: 1. write ``main(args) -> int | None`` in a module of its own, with a
 `ptl_skel.command.CommandParser`; 2. add a row here; 3. test it through `main` of this module.
@@ -20,7 +20,7 @@ from ptl_skel.errors import UserError
 
 
 class Verb(NamedTuple):
-    """What a verb does, and where: a function of a module, imported when it is asked for."""
+    """A description of a verb, and its function and module, which is imported on demand."""
 
     what: str
     module: str
@@ -69,7 +69,7 @@ Every verb takes --debug, which shows the traceback of an error.
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs a verb and exits with its code if that is not 0."""
+    """Runs a verb, and exits with its code if that is not 0."""
     code = run_command(_dispatch, args)
     if code:
         sys.exit(code)
@@ -99,8 +99,8 @@ def _function(verb: Verb) -> Callable[[Sequence[str]], int | None]:
 def installed_name(module: str) -> str:
     """The full name of a module of the table.
 
-    `preprocessing` and `sweeps` lie beside this package in a checkout; installed, they are part of
-    it. Another package of these names, which has nothing to do with ours, is not taken for one.
+    `preprocessing` and `sweeps` are next to this package in a checkout; when installed, they are
+    part of it. Unrelated packages with these names are not mistaken for them.
     """
     package = module.partition(".")[0]
     if package == "ptl_skel":
