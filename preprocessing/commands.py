@@ -1,6 +1,6 @@
 """The commands ``ptl-skel preprocess``, ``ptl-skel check`` and ``ptl-skel split``.
 
-All that takes time is imported where it is used: help and worker processes start faster.
+Slow imports are made where they are used, so that help and worker processes start faster.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Row(NamedTuple):
     """A source in the table of sources.
 
     Args:
-        source: Its class, as module:name, see `resolve`; takes the input, and its options by name.
+        source: Its class, as module:name, see `resolve`; takes the input, and options by name.
         help: What it reads.
-        input: What to give as INPUT.
-        options: Names of its options, of those in `OPTIONS`.
+        input: Description of its INPUT.
+        options: Names of its options in `OPTIONS`.
         in_workers: Whether it is read in worker processes.
         several: Whether it takes several inputs.
-        chunk: Inputs that a worker process reads at a time; 1 where each takes long.
-        report: What else to print after the summary, as module:name of a function that takes the
+        chunk: Inputs that a worker process reads at a time; 1 if each takes long.
+        report: A further table after the summary, as module:name of a function that takes the
             source and the keypoint file, and returns a table or None.
     """
 
@@ -139,7 +139,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
                "help": "pyskl: at most two persons, chosen as PYSKL does (default); all: "
                        "everything the sensor took for a body"},
 }
-"""Options of sources, by the names under which they take them."""
+"""Options of sources, by the names of their arguments."""
 
 
 def preprocess(args: Sequence[str]) -> int | None:
@@ -228,7 +228,7 @@ def split(args: Sequence[str]) -> int | None:
 
 
 def resolve(name: str) -> Any:
-    """What ``module:name`` stands for; a module that begins with a dot is one of this package."""
+    """Imports ``module:name``; a module that begins with a dot is in this package."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module, __package__), attribute)
 
@@ -285,10 +285,10 @@ def _percent(text: str) -> float:
 
 def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
                ) -> tuple[str, dict[str, Any]]:
-    """The source that reads the input, and those of the options that it takes.
+    """The source that reads the input, and the options that it takes.
 
     Raises:
-        UserError: It is not clear which source it is, or it does not take an option.
+        UserError: The source is ambiguous, or does not take an option.
     """
     from .tools.recognise import recognise
 
