@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sweep(args: Sequence[str]) -> int | None:
-    """Trains every cell of a sweep file; the exit code, `FAILED` if some trainings failed."""
+    """Trains every cell of a sweep file; returns `FAILED` if some trainings failed."""
     options = _sweep_parser().parse_args(args)
     from .run.coordinator import dry_run, run_sweep
     from .run.files import read_sweep
@@ -46,7 +46,7 @@ def sweep(args: Sequence[str]) -> int | None:
 
 
 def report(args: Sequence[str]) -> None:
-    """Compares runs by their records."""
+    """Compares the records of runs."""
     parser = CommandParser("ptl-skel report", description="Compares runs by their records: "
                            "tables, an interactive page, pictures.")
     parser.add_argument("runs", nargs="+", metavar="RUNS", type=Path,
@@ -116,7 +116,7 @@ def _executor(options: argparse.Namespace, out: Path) -> Executor:
 
 
 def _asked(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``, with VALUE as in YAML: a number, a word, true, or a list."""
+    """``NAME=VALUE``, with VALUE as in YAML: a number, a string, true, or a list."""
     import yaml
 
     name, separator, value = text.partition("=")
@@ -127,7 +127,7 @@ def _asked(text: str) -> tuple[str, Any]:
 
 
 def _points(text: str) -> float:
-    """Points of accuracy as a share."""
+    """Converts points of accuracy to a fraction."""
     try:
         points = float(text)
     except ValueError:

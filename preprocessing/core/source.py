@@ -3,8 +3,8 @@
 Adding a source, say of a data set called toy:
 
 1. write a class with the members of `Source` in ``preprocessing/datasets/toy.py``; its constructor
-takes the path of the input, and its options as keywords; 2. add a row to `SOURCES` in
-``preprocessing/commands.py``, with the names of these options; an
+   takes the path of the input, and its options as keywords;
+2. add a row to `SOURCES` in ``preprocessing/commands.py``, with the names of these options; an
    option of its own needs an entry in `OPTIONS` there as well;
 3. test it on a small input in its real format, and add that input to `INPUTS` in
    ``tests/preprocessing/test_inputs.py``, which checks that changed inputs are noticed.
