@@ -135,17 +135,17 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel calibrate", allow_abbrev=False, description="Divides the logits of a "
         "trained network by a temperature that is fitted on its validation part, so that its "
-        "probabilities are as often right as they say, and finds the probability from which on a "
-        "share of its answers is right. Classes, and thus accuracies, stay as they are. The new "
-        "checkpoint is used like the old one, except that training does not continue from it.")
+        "probabilities are calibrated, and finds the threshold above which a given share of its "
+        "predictions is right. Predicted classes, and thus accuracies, do not change. The new "
+        "checkpoint can be used like the old one, except to resume training.")
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
                         help="checkpoint of a run with a validation part (--data.val_fraction)")
     parser.add_argument("--data.file", dest="file", type=Path, metavar="FILE", help=(
-        "the keypoint file, where it has moved since the training"))
+        "the keypoint file, if it has moved since the training"))
     parser.add_argument("--out", type=Path, metavar="FILE", help=(
-        "checkpoint to write; default: calibrated.ckpt beside --ckpt_path"))
+        "checkpoint to write; default: calibrated.ckpt next to --ckpt_path"))
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
     parser.add_argument("--precision", type=float, default=0.95, metavar="SHARE", help=(
-        "of the answers that `ptl-skel live` and `segment` claim, so many shall be right; sets "
-        "their --min_probability; default: 0.95"))
+        "share of labels of `ptl-skel live` and `segment` that should be right; sets their "
+        "--min_probability; default: 0.95"))
     return parser

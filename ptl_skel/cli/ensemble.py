@@ -40,7 +40,7 @@ def main(args: Sequence[str]) -> None:
                         help="folder of a run, or its predictions.npz")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--weights", nargs="+", type=float, metavar="W",
-                     help="one for each; default: all the same")
+                     help="one for each; default: equal weights")
     how.add_argument("--search", nargs="+", metavar="RUN_OR_NPZ", help=(
         "predictions of validation clips, of the same models in the same order, for which the "
         "weights are chosen; `ptl-skel validate` writes them"))

@@ -194,12 +194,13 @@ def _shapes(graph: Recognition, data: KeypointDataModule) -> str:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="ptl-skel export", allow_abbrev=False, description="Writes a trained network as ONNX "
-        "file: keypoints in pixels go in, class probabilities come out. The file is compared with "
-        "PyTorch on clips of the keypoint file of the training before it gets its name.",
-        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, as far as "
-        "they change the file: --data.file, another keypoint file; --data.test_clips, clips of "
-        "each sample whose probabilities are averaged; and with --stream --data.live_score.memory, "
+        prog="ptl-skel export", allow_abbrev=False, description="Writes a trained network as an "
+        "ONNX file that takes keypoints in pixels and returns class probabilities. Before it is "
+        "saved under its name, it is compared with PyTorch on clips of the training's keypoint "
+        "file.",
+        epilog="Options of `ptl-skel test` that begin with --data. are accepted as well, if they "
+        "affect the file: --data.file, another keypoint file; --data.test_clips, clips of each "
+        "sample whose probabilities are averaged; and with --stream, --data.live_score.memory, "
         "frames after which a stream forgets.")
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
                         help="checkpoint of a run")
@@ -208,11 +209,11 @@ def _parser() -> CommandParser:
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
     parser.add_argument("--stream", nargs="?", const="frame", choices=FORMS, help=(
         "a causal network for streams, with its states as inputs and outputs: `frame`, the "
-        "default, answers at every frame; `step` costs less, and answers once in as many frames "
-        "as the network's strides skip"))
+        "default, predicts at every frame; `step` costs less, and predicts once in as many "
+        "frames as the strides of the network skip"))
     parser.add_argument("--int8", action="store_true", help=(
         "compute the network in 8 bits, calibrated on training clips; compared with single "
         "precision on the test part"))
     parser.add_argument("--max_loss", type=float, default=1.0, metavar="POINTS", help=(
-        "with --int8, write nothing if more points of top-1 accuracy are lost; default: 1"))
+        "with --int8, write nothing if top-1 accuracy drops by more points; default: 1"))
     return parser

@@ -39,5 +39,5 @@ LEADING = {"fit": FIT, "validate": TEST, "test": TEST, "predict": TEST}
 def leading_help(verb: str) -> str:
     """What ``ptl-skel VERB --help`` shows first."""
     lines = "\n".join(f"  {option:<28}{what}" for option, what in LEADING[verb].items())
-    return (f"usage: ptl-skel {verb} [options]\n\nthe most used options:\n{lines}\n\n"
+    return (f"usage: ptl-skel {verb} [options]\n\nmost common options:\n{lines}\n\n"
             "Every setting of a config file is an option as well; all of them:\n")

@@ -224,18 +224,18 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel profile", description="Parameters, GMACs (multiply-accumulates of one "
         "clip, in billions) and latency of networks, for one clip at a time: median, 95th "
-        "percentile, and median of the processor time. All are measured in turn. Files for streams "
+        "percentile, and median of the CPU time. All are measured in turn. Files for streams "
         "are measured for as many frames as they take at a time.")
     parser.add_argument("backbones", nargs="*", metavar="BACKBONE", help=(
-        "YAML file of a backbone, own or shipped, e.g. backbone/reduced.yaml; measured from the "
-        "inputs of the network on"))
+        "YAML file of a backbone, yours or shipped, e.g. backbone/reduced.yaml; measured from "
+        "the network inputs"))
     parser.add_argument("--exported", nargs="+", type=Path, default=[], metavar="MODEL.onnx", help=(
-        "files of `ptl-skel export`; measured from keypoints on, on the CPU. If a file lies in the "
-        f"folder of a run, the numbers are recorded there, as {EXPORTED}, and reports show them"))
+        "files from `ptl-skel export`; measured from keypoints, on the CPU. If a file is in the "
+        f"folder of a run, the results are recorded there, as {EXPORTED}, and reports show them"))
     parser.add_argument("--input", nargs=4, type=int, default=(17, 32, 56, 56),
                         metavar=("C", "T", "H", "W"), help="default: 17 32 56 56")
     parser.add_argument("--classes", type=int, default=60, help="outputs of the head; default: 60")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: one a core")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: one per core")
     parser.add_argument("--seconds", type=float, default=2.0,
                         help="how long the latency of each is measured; default: 2")
     parser.add_argument("--out", type=Path, metavar="TABLE.md",

@@ -27,12 +27,12 @@ def main(args: Sequence[str]) -> None:
     parser = CommandParser(
         prog="ptl-skel robustness", description="Tests trained runs on corrupted keypoints: joints "
         "that are missing (drop), displaced, or have low scores. `ptl-skel report` shows the "
-        "accuracies as curves. A repeated command continues where it ended.")
+        "accuracies as curves. The same command resumes an interrupted one.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS",
-                        help="folder of a run, or a folder that holds runs")
+                        help="folder of a run, or a folder that contains runs")
     for kind, unit in (("drop", "shares of joints that are missing"),
                        ("displace", "standard deviations, relative to the size of the person"),
-                       ("low_scores", "shares by which scores are lowered at most")):
+                       ("low_scores", "largest fractions by which scores are lowered")):
         default = " ".join(map(str, LEVELS[kind]))
         parser.add_argument(f"--{kind}", nargs="*", type=float, default=LEVELS[kind],
                             metavar="LEVEL", help=f"{unit}; default: {default}")

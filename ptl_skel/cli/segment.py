@@ -119,7 +119,7 @@ def _parser() -> CommandParser:
     add_model_options(parser)
     rules = parser.add_argument_group("segments")
     rules.add_argument("--gap", type=float, default=0.5, metavar="SECONDS", help=(
-        "segments of the same label with at most so much between them become one; default: 0.5"))
+        "merge segments of the same label with at most this much between them; default: 0.5"))
     rules.add_argument("--shortest", type=float, default=0.5, metavar="SECONDS", help=(
-        "leave out shorter segments; default: 0.5"))
+        "drop shorter segments; default: 0.5"))
     return parser
