@@ -1,1 +1,1 @@
-"""Keypoints of any source into one keypoint file."""
+"""Converts keypoints from any source to one keypoint file."""

@@ -1,4 +1,4 @@
-"""``python -m preprocessing SOURCE ...`` and ``... check``: the same as ``ptl-skel``'s verbs."""
+"""``python -m preprocessing SOURCE ...`` and ``... check``: the same as the ``ptl-skel`` verbs."""
 
 from __future__ import annotations
 

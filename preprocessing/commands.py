@@ -1,6 +1,6 @@
 """The commands ``ptl-skel preprocess``, ``ptl-skel check`` and ``ptl-skel split``.
 
-All that takes time is imported where it is used: help and worker processes start faster.
+Slow imports are made where they are used, so that help and worker processes start faster.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Row(NamedTuple):
     """A source in the table of sources.
 
     Args:
-        source: Its class, as module:name, see `resolve`; takes the input, and its options by name.
+        source: Its class, as module:name, see `resolve`; takes the input, and options by name.
         help: What it reads.
-        input: What to give as INPUT.
-        options: Names of its options, of those in `OPTIONS`.
+        input: Description of its INPUT.
+        options: Names of its options in `OPTIONS`.
         in_workers: Whether it is read in worker processes.
         several: Whether it takes several inputs.
-        chunk: Inputs that a worker process reads at a time; 1 where each takes long.
-        report: What else to print after the summary, as module:name of a function that takes the
+        chunk: Inputs that a worker process reads at a time; 1 if each takes long.
+        report: A further table after the summary, as module:name of a function that takes the
             source and the keypoint file, and returns a table or None.
     """
 
@@ -111,35 +111,35 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
              "help": "one of the sources below; default: auto, which recognises it"},
     "labels": {"metavar": "FILE", "type": Path,
                "help": "CSV file with the columns clip, label, split (train, val, test) and "
-                       "subject, or some of them; default: what the input itself knows"},
+                       "subject, or some of them; default: the labels in the input"},
     "train": {"metavar": "FILE", "type": Path, "help": "a file whose clips are for training"},
     "val": {"metavar": "FILE", "type": Path,
             "help": "a file whose clips are for validation, or for testing without --test"},
     "test": {"metavar": "FILE", "type": Path, "help": "a file whose clips are for testing"},
     "frame_size": {"metavar": ("HEIGHT", "WIDTH"), "type": lambda text: _count(text), "nargs": 2,
-                   "help": "of the video in pixels, where the input does not contain it"},
-    "layout": {"help": "joint layout, e.g. body25, or a YAML file of your own; default: from the "
-                       "number of joints where only one layout is usual"},
+                   "help": "of the video in pixels, if the input does not contain it"},
+    "layout": {"help": "joint layout, e.g. body25, or your own YAML file; default: inferred from "
+                       "the number of joints if only one layout is common"},
     "classes": {"metavar": "FILE", "type": Path,
                 "help": "class names, one per line; default: those that the input or the labels "
                         "contain, or the official ones"},
     "estimator": {"metavar": "NAME", "default": "movenet",
-                  "help": "what finds the persons: movenet (default), rtmlib, or the class path of "
-                          "your own"},
+                  "help": "pose estimator: movenet (default), rtmlib, or the class path of your "
+                          "own"},
     "pose_model": {"metavar": "FILE", "type": Path,
-                   "help": "its model; default: what `ptl-skel pose fetch movenet` has got"},
+                   "help": "its model; default: the one from `ptl-skel pose fetch movenet`"},
     "max_persons": {"metavar": "N", "type": lambda text: _count(text), "default": 2,
-                    "help": "the most persons in a frame; default: 2"},
+                    "help": "maximum number of persons in a frame; default: 2"},
     "edition": {"type": int, "choices": (60, 120),
-                "help": "60: the NTU-60 part of what may be all of NTU-120; default: 120 where a "
-                        "file belongs to it"},
+                "help": "60: only the NTU-60 part of the input; default: 120 if a file belongs to "
+                        "it"},
     "dimensions": {"type": int, "choices": (2, 3), "default": 2,
-                   "help": "2: pixels of the colour image (default); 3: metres before the camera"},
+                   "help": "2: pixels of the colour image (default); 3: metres from the camera"},
     "bodies": {"choices": ("pyskl", "all"), "default": "pyskl",
                "help": "pyskl: at most two persons, chosen as PYSKL does (default); all: "
-                       "everything the sensor took for a body"},
+                       "everything the sensor reports as a body"},
 }
-"""Options of sources, by the names under which they take them."""
+"""Options of sources, by the names of their arguments."""
 
 
 def preprocess(args: Sequence[str]) -> int | None:
@@ -163,13 +163,13 @@ def preprocess(args: Sequence[str]) -> int | None:
 def check(args: Sequence[str]) -> int | None:
     """``ptl-skel check FILE [--html PAGE [--video FOLDER]]``: validates and shows a file."""
     parser = CommandParser("ptl-skel check", description="Reads a whole keypoint file, reports "
-                           "what is wrong with it, and shows what is in it.")
+                           "errors, and shows its contents.")
     parser.add_argument("file", metavar="FILE", type=Path, help="the keypoint file")
     parser.add_argument("--html", metavar="PAGE", type=Path,
                         help="also write an HTML page with interactive plots")
     parser.add_argument("--video", metavar="FOLDER", type=Path, nargs="+",
-                        help="videos that the clips were made of, as given to `preprocess video`: "
-                        "the page shows the skeletons over their frames")
+                        help="videos that the clips were made from, as given to `preprocess "
+                        "video`: the page shows the skeletons on top of their frames")
     options = parser.parse_args(args)
     if options.video and options.html is None:
         raise UserError("--video needs --html PAGE, the page that shows the frames")
@@ -195,12 +195,12 @@ def check(args: Sequence[str]) -> int | None:
 def split(args: Sequence[str]) -> int | None:
     """``ptl-skel split FILE --by subject|class``: a random split for a file without one."""
     parser = CommandParser(
-        "ptl-skel split", description="Adds a random split to a keypoint file; the same seed makes "
+        "ptl-skel split", description="Adds a random split to a keypoint file; the same seed gives "
         "the same split.", epilog="example: ptl-skel split data/mine.h5 --by subject --fractions "
         "0.7 0.1 0.2, then ptl-skel fit ... --data.protocol random0")
     parser.add_argument("file", metavar="FILE", type=Path, help="the keypoint file")
     parser.add_argument("--by", choices=("subject", "class"), required=True,
-                        help="subject: nobody is in two parts; class: each class is divided alike")
+                        help="subject: no subject is in two parts; class: divide each class alike")
     parser.add_argument("--fractions", metavar="F", type=float, nargs="+", default=[0.8, 0.2],
                         help="of train and test, or of train, val and test; default: 0.8 0.2")
     parser.add_argument("--seed", metavar="N", type=_count, default=0, help="default: 0")
@@ -231,7 +231,7 @@ def split(args: Sequence[str]) -> int | None:
 
 
 def resolve(name: str) -> Any:
-    """What ``module:name`` stands for; a module that begins with a dot is one of this package."""
+    """Imports ``module:name``; a module that begins with a dot is in this package."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module, __package__), attribute)
 
@@ -288,10 +288,10 @@ def _percent(text: str) -> float:
 
 def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
                ) -> tuple[str, dict[str, Any]]:
-    """The source that reads the input, and those of the options that it takes.
+    """The source that reads the input, and the options that it takes.
 
     Raises:
-        UserError: It is not clear which source it is, or it does not take an option.
+        UserError: The source is ambiguous, or does not take an option.
     """
     from .tools.recognise import recognise
 

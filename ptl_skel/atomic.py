@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path that takes the place of `path` when the block ends without error.
+    """Yields a temporary path that replaces `path` when the block ends without an error.
 
-    Whoever reads `path` finds its old content or its new content, also if this process is killed.
+    Readers of `path` see either the old or the new content, even if this process is killed.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

@@ -20,9 +20,9 @@ DEBUG = "--debug"
 """Flag of every command: show the traceback of a user's mistake as well."""
 
 FAILED = 1
-"""Exit code of work that did not succeed, e.g. a sweep with failed trainings; of bugs, too."""
+"""Exit code of failed work, e.g. a sweep with failed trainings, and of bugs."""
 MISTAKE = 2
-"""Exit code of a user's mistake, which the same command would make again."""
+"""Exit code of a user's mistake: the same command would fail again."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code after Ctrl-C."""
 
@@ -49,7 +49,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def run_command(command: Callable[[Sequence[str]], int | None],
                 args: Sequence[str] | None = None) -> int:
-    """Runs a command; a user's mistake ends in a sentence, anything else keeps its traceback.
+    """Runs a command; a user's mistake is printed as a sentence, anything else keeps its traceback.
 
     Args:
         command: Takes the arguments without `DEBUG`; returns an exit code, None for 0.

@@ -1,13 +1,13 @@
-"""The one error that becomes a sentence."""
+"""Errors that are printed as a sentence, without a traceback."""
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """A mistake of the user; the message says what is wrong and what to do, in a sentence.
+    """A user's mistake; the message is a sentence that says what is wrong and what to do.
 
-    The command line prints the message and exits with code 2. Any other exception is a bug, here
-    or in code of the user's own, and keeps its traceback.
+    The command line prints the message and exits with code 2. Any other exception is a bug, here or
+    in the user's own code, and keeps its traceback.
     """
 
 

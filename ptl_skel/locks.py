@@ -13,8 +13,8 @@ if sys.platform != "win32":
 def lock_file(file: IO[Any]) -> None:
     """Locks an open file until it is closed, however this process ends.
 
-    Does nothing where there are no such locks: on Windows, and on some network disks. There, two
-    processes are not kept from doing the same.
+    Does nothing where such locks do not exist: on Windows, and on some network disks. There,
+    nothing prevents two processes from doing the same work.
 
     Raises:
         BlockingIOError: Another process has locked it.

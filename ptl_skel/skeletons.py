@@ -1,9 +1,9 @@
 """Joint layouts: the joints of a skeleton, its limbs, its left/right pairs.
 
-A layout is a YAML file with the four keys ``name``, ``joints``, ``limbs`` and ``pairs``, as those
-in ``ptl_skel/configs/layout``. Give the path of your own wherever a layout is asked for, or add it
-to that folder. Limbs and pairs name the joints, so nobody counts indices; ``ptl-skel show --layout
-NAME`` draws them.
+A layout is a YAML file with the four keys ``name``, ``joints``, ``limbs`` and ``pairs``, like those
+in ``ptl_skel/configs/layout``. Give the path of your own wherever a layout is expected, or add it
+to that folder. Limbs and pairs refer to joints by name, so there is no need to count indices;
+``ptl-skel show --layout NAME`` plots them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class SkeletonLayout:
 
     @property
     def mirrored_joints(self) -> tuple[int, ...]:
-        """For each joint the one that takes its place in a horizontal flip, ``(V,)``."""
+        """For each joint, the one that replaces it in a horizontal flip, ``(V,)``."""
         mirrored = list(range(self.num_joints))
         for left, right in self.pairs:
             mirrored[left], mirrored[right] = right, left
@@ -77,9 +77,9 @@ class SkeletonLayout:
 
     @property
     def tree(self) -> tuple[tuple[int, int], ...]:
-        """(joint, the next joint towards the first one) for all joints but the first.
+        """(joint, the next joint towards the first one) for all joints except the first.
 
-        Along limbs by the shortest way; a part without a limb to the rest is linked to the first.
+        Follows limbs along the shortest path; a disconnected part is linked to the first joint.
         """
         parents: dict[int, int] = {}
         reached = [0]
@@ -98,7 +98,7 @@ class SkeletonLayout:
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """``left``, ``right`` or ``middle`` for each joint, ``(V,)``; colours of pictures."""
+        """``left``, ``right`` or ``middle`` for each joint, ``(V,)``; its colour in pictures."""
         sides = ["middle"] * self.num_joints
         for left, right in self.pairs:
             sides[left], sides[right] = "left", "right"
@@ -160,16 +160,16 @@ def _link(joints: tuple[str, ...], kind: str, link: Any) -> tuple[int, int]:
 
 
 _STAND_INS = {"penn13": {"head": "nose"}}
-"""Layout -> joint -> the joint of another layout that takes its place, where there is one."""
+"""Layout -> joint -> the joint that replaces it if another layout has one."""
 
 
 def map_joints(source: SkeletonLayout, target: SkeletonLayout) -> tuple[int, ...]:
-    """For each joint of `target` the index of that of `source` which takes its place, ``(V,)``.
+    """For each joint of `target`, the index of the joint of `source` to read, ``(V,)``.
 
-    A joint is found by its name; the head of ``penn13`` is the nose where `source` has one.
+    Joints are matched by name; the head of ``penn13`` is the nose if `source` has one.
 
     Raises:
-        UserError: `source` lacks a joint; the message lists the layouts that it can become.
+        UserError: `source` lacks a joint; the message lists the layouts that it can be mapped to.
     """
     absent = set(name_joints(target, source.joints)).difference(source.joints)
     if absent:
@@ -196,7 +196,7 @@ def get_layout(name: str | Path) -> SkeletonLayout:
 
     Raises:
         MissingFileError: A YAML path that does not exist.
-        UserError: No layout of that name, or a declaration that is not consistent.
+        UserError: There is no layout of that name, or the declaration is inconsistent.
     """
     if str(name) in LAYOUTS:
         return LAYOUTS[str(name)]
@@ -212,7 +212,7 @@ def get_layout(name: str | Path) -> SkeletonLayout:
 
 
 class _BuiltIn(Mapping[str, SkeletonLayout]):
-    """The layouts that ship with the package, each read when it is asked for."""
+    """The layouts that ship with the package, each read on first access."""
 
     def __init__(self) -> None:
         self._names = sorted(path.stem for path in _FOLDER.glob("*.yaml"))

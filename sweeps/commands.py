@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sweep(args: Sequence[str]) -> int | None:
-    """Trains every cell of a sweep file; the exit code, `FAILED` if some trainings failed."""
+    """Trains every cell of a sweep file; returns `FAILED` if some trainings failed."""
     options = _sweep_parser().parse_args(args)
     from .run.coordinator import dry_run, run_sweep
     from .run.files import read_sweep
@@ -46,23 +46,23 @@ def sweep(args: Sequence[str]) -> int | None:
 
 
 def report(args: Sequence[str]) -> None:
-    """Compares runs by their records."""
-    parser = CommandParser("ptl-skel report", description="Compares runs by their records: "
-                           "tables, an interactive page, pictures.")
+    """Compares the records of runs."""
+    parser = CommandParser("ptl-skel report", description="Compares the records of runs: "
+                           "tables, an interactive page, plots.")
     parser.add_argument("runs", nargs="+", metavar="RUNS", type=Path,
-                        help="folder of a run, or a folder that holds runs")
+                        help="folder of a run, or a folder that contains runs")
     parser.add_argument("--baseline", metavar="ARM", help="compare all other arms with this one")
     parser.add_argument("--folds", action="store_true",
                         help="average over protocols, which are folds of one data set, or "
-                             "splits of it that overlap")
+                             "overlapping splits of it")
     parser.add_argument("--pool", action="store_true",
-                        help="the runs are on several data sets: report each, and all together")
+                        help="the runs are on several data sets: report each, and all pooled")
     parser.add_argument("--margin", metavar="POINTS", type=_points, default=0.01,
                         help="by how many points of top-1 an arm may be worse than the baseline to "
                              "count as not inferior; default: 1")
     parser.add_argument("--out", metavar="DIR", type=Path,
                         help="where to write; default: `report` in the folder of all the runs. A "
-                             "name that ends with .md: a page for the docs, its pictures beside it")
+                             "name that ends with .md: a page for the docs, pictures next to it")
     options = parser.parse_args(args)
     from .report import write_pooled, write_report
 
@@ -75,8 +75,8 @@ def report(args: Sequence[str]) -> None:
 
 def _sweep_parser() -> CommandParser:
     parser = CommandParser("ptl-skel sweep", description="Trains every cell of a W&B sweep file, "
-                           "without W&B. After Ctrl-C or a kill the same command continues; it "
-                           "also tries again what failed.")
+                           "without W&B. After Ctrl-C or a kill the same command resumes; it "
+                           "also retries failed trainings.")
     parser.add_argument("file", metavar="FILE", type=Path, help="e.g. sweeps/backbone.yaml")
     parser.add_argument("--out", metavar="DIR", type=Path,
                         help="folder of the sweep; default: runs/<name of the file>")
@@ -86,18 +86,18 @@ def _sweep_parser() -> CommandParser:
                         help="fixes or adds a parameter, as if it were in the file; "
                              "NAME={values: [...]} varies it")
     parser.add_argument("--dry_run", action="store_true",
-                        help="print the commands and how many there are")
+                        help="print the commands and their number")
     parser.add_argument("--slots", metavar="N", type=_positive,
-                        help="trainings at the same time, each with a share of the GPUs and cores; "
+                        help="concurrent trainings, each with a share of the GPUs and cores; "
                              "default: 1, on Slurm 64")
     parser.add_argument("--retries", metavar="N", type=_natural, default=1,
-                        help="how often in a row a training is started again that ended before "
-                             "another epoch was complete; one that advances is always started "
-                             "again, from its last checkpoint; default: 1")
+                        help="how often in a row a training is restarted that ended without "
+                             "completing another epoch; one that makes progress is always "
+                             "restarted, from its last checkpoint; default: 1")
     parser.add_argument("--executor", choices=("local", "slurm"), default="local",
-                        help="where trainings run: here, or as Slurm jobs; default: local")
+                        help="run trainings on this machine, or as Slurm jobs; default: local")
     parser.add_argument("--slurm", metavar="NAME=VALUE", action="append", default=[],
-                        help="what a job asks for, by submitit's names: timeout_min, "
+                        help="resources of a job, with submitit's names: timeout_min, "
                              "gpus_per_node, tasks_per_node, cpus_per_task, slurm_partition, ...")
     return parser
 
@@ -116,7 +116,7 @@ def _executor(options: argparse.Namespace, out: Path) -> Executor:
 
 
 def _asked(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``, with VALUE as in YAML: a number, a word, true, or a list."""
+    """``NAME=VALUE``, with VALUE as in YAML: a number, a string, true, or a list."""
     import yaml
 
     name, separator, value = text.partition("=")
@@ -127,7 +127,7 @@ def _asked(text: str) -> tuple[str, Any]:
 
 
 def _points(text: str) -> float:
-    """Points of accuracy as a share."""
+    """Converts points of accuracy to a fraction."""
     try:
         points = float(text)
     except ValueError:

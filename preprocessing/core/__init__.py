@@ -1,1 +1,1 @@
-"""What every source shares: the contract, the runner, files and layouts."""
+"""What all sources share: the interface, the runner, files and layouts."""

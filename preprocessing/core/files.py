@@ -1,6 +1,6 @@
-"""Files of others: found in a folder, read within limits, turned into numbers.
+"""Files from untrusted sources: found in a folder, read within limits, converted to numbers.
 
-These functions are the guard against what strangers send: absurd sizes, pipes, damaged text.
+These functions guard against harmful input: absurd sizes, pipes, damaged text.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ MAX_BYTES = 200_000_000
 def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list[str]]]:
     """Each folder in `root`, itself included, with the names of its files; both sorted.
 
-    Links are followed, except those that lead back to a folder which is being walked through.
-    Hidden files and folders are ignored: what programs leave there, ``.ipynb_checkpoints`` with
-    copies or ``._`` files of macOS, are not inputs.
+    Links are followed, except those that lead back to a folder that contains them. Hidden files and
+    folders are ignored: leftovers of programs, such as ``.ipynb_checkpoints`` with copies or ``._``
+    files of macOS, are not inputs.
 
     Raises:
         UserError: A folder cannot be listed.
@@ -73,7 +73,7 @@ def check_links(paths: Iterable[Path]) -> None:
 
 
 def find_clips(root: Path, suffix: str) -> dict[str, Path]:
-    """Files of one clip each: clip name, which is the path in `root` without `suffix` -> path.
+    """Files with one clip each: clip name (the path in `root` without `suffix`) -> path.
 
     Args:
         root: A folder, or the file of a single clip.
@@ -96,10 +96,10 @@ def find_clips(root: Path, suffix: str) -> dict[str, Path]:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """A text that changes when one of the files does: its name, its size or its time of change.
+    """A text that changes if the name, size or modification time of one of the files changes.
 
-    Where the files lie does not matter, so moved files, and copies that keep the times, count as
-    the same.
+    The folder of the files does not matter, so moved files, and copies that keep the times, count
+    as the same.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -113,7 +113,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file, both 0 if there is none: what to remember it by."""
+    """Size and modification time of a file, both 0 if there is none, to recognise it."""
     try:
         status = path.stat()
     except OSError:  # reported when it is read
@@ -125,11 +125,11 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a file.
 
     Raises:
-        Unusable: The file is gone, may not be read, is not a regular file, or is too large.
-        UserError: The disk or the network fails, which concerns more than this file.
+        Unusable: The file is missing, not readable, not a regular file, or too large.
+        UserError: The disk or the network fails, which affects more than this file.
     """
     try:
-        if not path.is_file() and path.exists():  # reading a pipe would wait for ever
+        if not path.is_file() and path.exists():  # reading a pipe would block forever
             raise Unusable(f"{path.name} is not a regular file")
         size = path.stat().st_size
         if size > limit:
@@ -157,30 +157,30 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
 
 
 def find_separator(line: str) -> str:
-    """What separates the values of a table, by its first line; semicolons in much of Europe."""
+    """The separator of a table, from its first line; a semicolon in much of Europe."""
     return max(",;\t", key=line.count)
 
 
 def write_point(cell: str, separator: str) -> str:
-    """A value with a decimal point, where tables have a comma since semicolons separate values."""
+    """A value with a decimal point; tables separated by semicolons have decimal commas."""
     return cell.replace(",", ".") if separator == ";" else cell
 
 
 def to_numbers(value: Any, what: str) -> NDArray[np.float64]:
-    """An array of what should be numbers in lists of equal length.
+    """An array from lists of equal length that should contain numbers.
 
     Raises:
-        Unusable: It is anything else; the message calls it `what`.
+        Unusable: They do not; the message calls the input `what`.
     """
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # of damaged files
+        with np.errstate(over="ignore", invalid="ignore"):  # in damaged files
             return np.asarray(value, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         raise Unusable(f"{what} is not a list of numbers") from error
 
 
 def to_whole(value: Any) -> Any:
-    """The value, or an integer where it is one written as a float, as pandas writes them."""
+    """The value, or an integer if it is one written as a float, as pandas does."""
     is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
     return int(value) if is_whole else value
 
@@ -190,7 +190,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: It is not such a file, or has an empty line or the same name twice.
+        UserError: It is not such a file, has an empty line, or the same name twice.
     """
     if not path.is_file():
         raise MissingFileError(f"the file of class names {path} does not exist; it has one name "

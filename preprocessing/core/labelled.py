@@ -17,14 +17,14 @@ from .source import Source
 class LabelledSource:
     """Any source together with a CSV file of `preprocessing.core.labels`.
 
-    If the file names any label, only its labels count; if it names none, those of the source do.
-    The same holds for the subjects. Its split is added to those of the source.
+    If the file contains any label, only its labels count, else those of the source. The same
+    applies to the subjects. Its split is added to those of the source.
 
     Args:
         source: The source.
         path: The CSV file.
-        has_classes: Whether the source's classes were named by the user, so that labels must be
-            of them; otherwise the labels in the file name the classes.
+        has_classes: Whether the user specified the classes of the source, so that labels must be
+            among them; otherwise the labels in the file define the classes.
 
     Raises:
         MissingFileError: There is no such file.

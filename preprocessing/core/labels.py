@@ -1,8 +1,8 @@
-"""Labels, splits and subjects of your own clips: a CSV file beside the keypoints.
+"""Labels, splits and subjects of your own clips: a CSV file for the keypoints.
 
-``clip[,label][,split][,subject]``, a line per clip: the label is the name of a class or its index,
-the split train, val or test, the subject a number. Only `clip` and one more are required columns,
-and all values except the clip may be empty where they are not known.
+``clip[,label][,split][,subject]``, one line per clip: the label is the name of a class or its
+index, the split train, val or test, the subject a number. Only `clip` and one more column are
+required, and all values except the clip may be empty if they are not known.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ PROTOCOL = "own"
 
 _COLUMNS = ("clip", "label", "split", "subject")
 _MAX_CLASSES = 100_000
-_UNKNOWN = {"-1", "nan"}  # as PYSKL and pandas write a label that is not known
+_UNKNOWN = {"-1", "nan"}  # as PYSKL and pandas write unknown labels
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of a clip: the label as text; an empty text or -1 for what is not known."""
+    """The facts about a clip: the label as text; an empty text or -1 for unknown values."""
 
     label: str
     split: str = ""
@@ -37,27 +37,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of all clips.
+    """The facts about all clips.
 
     Args:
         rows: By clip.
         class_names: Names of the classes.
+
     """
 
     rows: Mapping[str, Row]
     class_names: tuple[str, ...]
 
     def label(self, clip: str) -> int:
-        """Index of the class of a clip, -1 where it is not known."""
+        """Index of the class of a clip, -1 if not known."""
         row = self.rows.get(clip)
         return -1 if row is None or not row.label else _index(row.label, self.class_names)
 
     def subject(self, clip: str) -> int:
-        """Who performs, -1 where it is not known."""
+        """Number of the performer, -1 if not known."""
         return self.rows[clip].subject if clip in self.rows else -1
 
     def splits(self, clips: Iterable[str]) -> dict[str, dict[str, list[str]]]:
-        """The protocol `PROTOCOL`, where any clip has a split."""
+        """The protocol `PROTOCOL`, if any clip has a split."""
         parts: dict[str, list[str]] = {}
         for clip in clips:
             split = self.rows[clip].split if clip in self.rows else ""
@@ -71,12 +72,12 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
 
     Args:
         rows: By clip.
-        class_names: Names of the classes; None takes the labels: sorted where they are names, and
-            0 to the largest where they are numbers.
+        class_names: Names of the classes; None derives them from the labels: sorted if they are
+            names, and 0 to the largest if they are numbers.
         where: Where the rows come from, for the message.
 
     Raises:
-        UserError: A label is not one of the classes, or is how others write that it is not known.
+        UserError: A label is not one of the classes, or stands for an unknown label elsewhere.
     """
     for clip, row in rows.items():
         if row.label in _UNKNOWN:
@@ -103,7 +104,7 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
 
 
 def _check_numbers(texts: Collection[str], names: Sequence[str], where: str) -> None:
-    """Checks that labels which are numbers can only be indices of classes."""
+    """Checks that labels that are numbers can only be indices of classes."""
     numbers = {int(text) for text in texts if _is_number(text)}
     if numbers and any(_is_number(name) and name != str(i) for i, name in enumerate(names)):
         raise UserError(f"{where} has labels like {min(numbers)}, which may be the name of a class "
@@ -132,8 +133,8 @@ def read_labels(path: Path) -> dict[str, Row]:
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: It is not such a file, or has a clip twice, an unknown split, or a subject that
-            is not a number.
+        UserError: It is not such a file, lists a clip twice, has an unknown split, or a subject
+            that is not a number.
     """
     if path.is_dir():
         raise UserError(f"--labels {path} is a folder; give a CSV file with the columns "
@@ -170,7 +171,7 @@ def read_labels(path: Path) -> dict[str, Row]:
 
 
 def _whole(text: str) -> str:
-    """An integer without the .0 that pandas adds where a value of the column is missing."""
+    """An integer without the .0 that pandas adds if a value of the column is missing."""
     digits = text.removesuffix(".0")
     return digits if _is_number(digits) else text
 

@@ -1,4 +1,4 @@
-"""The joint layout of an input that shows how many joints there are, or names them."""
+"""Chooses the joint layout of an input from its number of joints, or their names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ptl_skel.skeletons import LAYOUTS, SkeletonLayout, get_layout, name_joints
 USUAL_LAYOUTS: Mapping[int, str] = {
     17: "coco17", 18: "openpose18", 24: "smpl24", 26: "halpe26", 33: "blazepose33",
     59: "coco_hands59", 75: "holistic75", 133: "coco_wholebody133", 136: "halpe136"}
-"""Number of joints -> layout, where only one is usual with that many; 17 in 2D only.
+"""Number of joints -> layout, if only one with that many is common; 17 in 2D only.
 
-With 15, 20, 21 and 25 joints there are several, and 13 are often those of ``coco17`` without eyes
-and ears, or without legs.
+There are several layouts with 15, 20, 21 and 25 joints, and 13 are often those of ``coco17``
+without eyes and ears, or without legs.
 """
 
 
-# What joints are called elsewhere, after `normalise_name` has put the side first.
+# Other names of joints, after `normalise_name` has put the side first.
 _ALIASES = {"spine_mid": "spine_middle", "spine_shoulder": "spine_shoulders", "hip_center": "hip",
             "shoulder_center": "neck", "left_foot_index": "left_toes",
             "right_foot_index": "right_toes"}
@@ -28,7 +28,7 @@ _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 
 
 def normalise_name(joint: str) -> str:
-    """The name of a joint in the spelling of built-in layouts: ``HandTipLeft``: left_hand_tip."""
+    """The name of a joint as in built-in layouts, e.g. left_hand_tip for ``HandTipLeft``."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", joint)
     words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
     sides = [_SIDES[word] for word in words if word in _SIDES]
@@ -39,11 +39,11 @@ def normalise_name(joint: str) -> str:
 
 
 class ChosenLayout(NamedTuple):
-    """A layout, and how the joints of the input get into it.
+    """A layout, and the order of the input's joints.
 
     Args:
         layout: The layout.
-        order: For each of its joints the index in the input; None where the order is the same.
+        order: For each of its joints, the index in the input; None if the order is the same.
     """
 
     layout: SkeletonLayout
@@ -52,23 +52,23 @@ class ChosenLayout(NamedTuple):
 
 def choose_layout(path: Path, name: str | None, joints: int, usual: Mapping[int, str],
                   joint_names: Sequence[str] = (), coordinates: int = 2) -> ChosenLayout:
-    """The layout of that name, that of the joint names, or the usual one with that many joints.
+    """The layout of that name, that of the joint names, or the common one with that many joints.
 
-    Names of joints are believed: where they are those of the layout in another order, or more,
-    the joints are brought into its order, and the others are left out. Where the input does not
-    name them, a layout with fewer joints can be chosen if the usual one has joints of these names.
+    Joint names have priority: if they are those of the layout in another order, or more, the joints
+    are reordered, and the others are dropped. If the input does not name them, a layout with fewer
+    joints can be chosen if the common one has joints with these names.
 
     Args:
         path: The input, for the message.
         name: Name or YAML file of a layout; None to infer it.
-        joints: How many joints the input has.
-        usual: Number of joints -> name of the usual layout, e.g. `USUAL_LAYOUTS`.
-        joint_names: What the input calls its joints, in their order; empty if it does not.
+        joints: Number of joints in the input.
+        usual: Number of joints -> name of the common layout, e.g. `USUAL_LAYOUTS`.
+        joint_names: Names of the joints in the input, in their order; empty if it has none.
         coordinates: 2 or 3.
 
     Raises:
         MissingFileError: There is no such YAML file.
-        UserError: The layout is not clear, or the named one has other joints.
+        UserError: The layout is ambiguous, or the named one has other joints.
     """
     named = [normalise_name(joint) for joint in joint_names]
     if name is not None:

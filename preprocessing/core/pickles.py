@@ -1,7 +1,7 @@
-"""Loads pickles from strangers: arrays and plain containers, nothing that could run code.
+"""Loads untrusted pickles: only arrays and plain containers, nothing that could run code.
 
-NumPy's own ``__setstate__`` trusts what a pickle says about an array's memory, so not even that is
-called: stand-ins collect what describes an array, and `load` builds it from checked bytes.
+NumPy's own ``__setstate__`` trusts a pickle about the memory of an array, so it is not called
+either: stand-ins collect the description of an array, and `load` builds it from checked bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ptl_skel.errors import MissingFileError, UserError
 
-_KINDS = "biufSU"  # booleans, integers, floats, texts
-_VERSION, _DTYPE_VERSION = 1, 3  # of what describes arrays and their types
+_KINDS = "biufSU"  # booleans, integers, floats, strings
+_VERSION, _DTYPE_VERSION = 1, 3  # of the descriptions of arrays and their types
 
 
 class _Dtype:
@@ -37,7 +37,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for ``numpy.ndarray`` and what makes one."""
+    """Stands in for ``numpy.ndarray`` and functions that create one."""
 
     def __init__(self, *_: Any) -> None:
         self.array: NDArray[Any] = np.empty(0)
@@ -83,7 +83,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _ObjectDtype(_Dtype):
-    """Stands in for ``numpy.dtype``, that of objects included."""
+    """Stands in for ``numpy.dtype``, including that of objects."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if str(code).startswith("O"):
@@ -93,7 +93,7 @@ class _ObjectDtype(_Dtype):
 
 
 class _ObjectArray(_Array):
-    """Stands in for an array; one of objects becomes a list, or the object if it is only one."""
+    """Stands in for an array; one of objects becomes a list, or the object if there is only one."""
 
     content: Any = None
 
@@ -128,11 +128,11 @@ class _ObjectUnpickler(_Unpickler):
 
 
 def load(path: Path) -> Any:
-    """The content of a pickle of NumPy arrays, numbers, texts and plain containers.
+    """The content of a pickle of NumPy arrays, numbers, strings and plain containers.
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: The file is not a pickle, is damaged, or holds anything else.
+        UserError: The file is not a pickle, is damaged, or contains anything else.
     """
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist, or is not a file; give a .pkl file")
@@ -145,17 +145,18 @@ def load(path: Path) -> Any:
 
 
 def load_objects(stream: IO[bytes]) -> Any:
-    """The content of an array of objects, as `numpy.save` pickles it: as a list, or as an object.
+    """The content of an array of objects, as pickled by `numpy.save`: a list, or an object.
 
     Raises:
-        pickle.UnpicklingError: It holds anything but arrays, plain containers, numbers and texts.
-        Exception: Anything, where the pickle is damaged.
+        pickle.UnpicklingError: It contains anything besides arrays, plain containers, numbers and
+        strings.
+        Exception: Any exception, if the pickle is damaged.
     """
     return _finished(_ObjectUnpickler(stream, encoding="latin1").load())
 
 
 def _finished(loaded: Any) -> Any:
-    """The loaded containers with arrays in the place of their stand-ins."""
+    """The loaded containers with arrays in place of their stand-ins."""
     if isinstance(loaded, _ObjectArray):
         return _finished(loaded.content)
     if isinstance(loaded, _Array):

@@ -1,8 +1,9 @@
-"""Whether the numbers of a clip can mean what they should: one check for the clips of all sources.
+"""Plausibility checks of the numbers in a clip, for the clips of all sources.
 
-What is certainly wrong is rejected with a way out. A joint that is absurdly far away, as sensors
-write it where they lost one, counts as missing. What is only doubtful is listed with the repairs.
-The thresholds accuse no clip of Penn Action, SBU, NW-UCLA, MSR Action3D or the synthetic data set.
+A clip that is certainly wrong is rejected with a message on how to fix it. A joint that is absurdly
+far away, as sensors report lost joints, counts as missing. A clip that is only doubtful is listed
+with the repairs. The thresholds do not flag any clip of Penn Action, SBU, NW-UCLA, MSR Action3D or
+the synthetic data set.
 """
 
 from __future__ import annotations
@@ -18,32 +19,32 @@ from ptl_skel.storage import MAX_SIDE, Clip, Floats
 
 from .source import Unusable
 
-_FAR = 10  # frame sizes; further away than that a joint is lost
+_FAR = 10  # frame sizes; joints further away are lost
 _FAR_3D = 1000  # times the median distance from the origin
-_CENTRED, _CENTRED_AXIS = 0.25, 0.4  # of the shares, and of those of one axis; so many are not
-# negative where they are those of a frame
+_CENTRED, _CENTRED_AXIS = 0.25, 0.4  # share of negative values, in both axes and in one;
+# coordinates relative to a frame have fewer
 _SOME = 0.05  # of the joints
 _HALL = 100  # metres
-_SHARE = 3  # relative coordinates lie in -1 to 1, and a little outside where joints were guessed
+_SHARE = 3  # relative coordinates are in -1 to 1, or a little outside for guessed joints
 _MOST = 0.95  # of the joints
 _TINY = 30  # px; in a frame of this size pixels could be shares
-_BODY, _FEW_JOINTS = 4, 10  # of a person, and of a clip; fewer can all lie at an edge
-_MOSTLY = 0.8  # of the joints outside; in Penn Action up to 0.7 of those of a clip are
-_OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides exchanged
+_BODY, _FEW_JOINTS = 4, 10  # joints of a person, and of a clip; fewer can all lie at an edge
+_MOSTLY = 0.8  # of the joints outside; in Penn Action, up to 0.7 of a clip's joints are
+_OUTSIDE, _INSIDE = 0.25, 0.02  # joints outside the frame as given, and with its sides swapped
 _CROWD, _PAIR = 9, 2  # persons
 EXCHANGED = "height and width are exchanged"
-"""How the reason ends for which such a clip is skipped."""
+"""End of the reason for which such a clip is skipped."""
 _BELOW = 0.1  # of 0; interpolated heatmaps can be a little negative
-_FAINT = 0.02  # the largest score; with such scores heatmaps are nearly black
-_PERCENT = 100  # as some tools give scores, and a few coordinates
-_MUCH = 3  # times; a frame whose sides are longer is large beside percent
-_DEPTH, _PIXELS = 1.5, 50  # relative depths are smaller than that; x and y in metres, too
-_ROUGH, _FEW_FRAMES = 12, 8  # times, and frames and joints that a comparison needs
-_EMPTY, _LONG = 0.1, 50  # share of frames that show somebody, in clips of so many frames
+_FAINT = 0.02  # the largest score; with lower scores heatmaps are nearly black
+_PERCENT = 100  # some tools give scores, and a few give coordinates, in percent
+_MUCH = 3  # times; frames with longer sides are large compared with percentages
+_DEPTH, _PIXELS = 1.5, 50  # relative depths, and x and y in metres, are smaller
+_ROUGH, _FEW_FRAMES = 12, 8  # times; and minimum frames and joints for a comparison
+_EMPTY, _LONG = 0.1, 50  # share of frames that show somebody, in clips with that many frames
 
 
 def check_axes(persons: int, frames: int) -> None:
-    """Checks that persons and frames have not changed places.
+    """Checks that persons and frames are not swapped.
 
     Raises:
         Unusable: There are more persons than frames, and many.
@@ -57,7 +58,7 @@ def check_channels(keypoints: Floats) -> None:
     """Checks that ``(M, T, V, 2)`` are not x, y and score of two persons, ``(3, T, V, 2)``.
 
     Raises:
-        Unusable: The third person has scores in the place of coordinates.
+        Unusable: The third person has scores instead of coordinates.
     """
     if keypoints.ndim == 4 and len(keypoints) == 3 and keypoints.shape[3] == 2 and (
             keypoints[2].any() and ((keypoints[2] >= 0) & (keypoints[2] <= 1)).all()
@@ -68,11 +69,11 @@ def check_channels(keypoints: Floats) -> None:
 
 
 def check_clip(clip: Clip) -> Clip:
-    """The clip, with joints as missing that are absurdly far away.
+    """The clip, with absurdly distant joints as missing.
 
     Raises:
-        Unusable: The coordinates are relative or all 0, the sides of the frame are exchanged, the
-            axes have another order, or a third coordinate is not one in metres.
+        Unusable: The coordinates are relative or all 0, the sides of the frame are swapped, the
+            axes have another order, or a third coordinate is not in metres.
     """
     if clip.keypoints.ndim != 4 or clip.scores.shape != clip.keypoints.shape[:3]:
         return clip  # rejected for its shape when it is stored
@@ -115,7 +116,7 @@ def check_clip(clip: Clip) -> Clip:
                 np.abs(clip.keypoints[far].astype(np.float64)).max() < MAX_SIDE):
             raise Unusable(f"most joints are more than {_FAR} frame sizes away from the frame of "
                            f"height {height} and width {width}; give its size in pixels")
-        if far.any():  # also where the score is 0: such numbers would overflow in a network
+        if far.any():  # even with score 0: such numbers would overflow in a network
             present &= ~far
             notes.append(f"joints more than {_FAR} frame sizes away count as missing: {far.sum()}")
             clip = _without(clip, far)
@@ -135,7 +136,7 @@ def check_clip(clip: Clip) -> Clip:
 
 def _find_marks(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple[int, int]
                 ) -> NDArray[np.bool_]:
-    """Where present joints ``(M, T, V)`` lie at one number in all axes, as marks of lost ones do.
+    """Which present joints ``(M, T, V)`` have the same number on all axes, as lost joints do.
 
     In 2D that is 0, a negative number, or one beyond the frame. In 3D the origin is an ordinary
     place of a joint, but not of a whole body.
@@ -151,7 +152,7 @@ def _find_marks(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple
 
 
 def _check_order(keypoints: Floats, present: NDArray[np.bool_]) -> list[str]:
-    """A doubt where joints differ less from each other than frames do: the axes changed places."""
+    """A doubt if joints differ less from each other than frames do: the axes may be swapped."""
     places = np.where(present[..., None], keypoints, np.nan).astype(np.float64)
     if min(places.shape[1:3]) < _FEW_FRAMES:
         return []
@@ -171,16 +172,16 @@ def _without(clip: Clip, far: NDArray[np.bool_]) -> Clip:
 
 
 def _are_percent(places: Floats, frame_size: tuple[int, int]) -> bool:
-    """Whether visible joints ``(N, 2)`` use the range 0 to 100 and no more of a large frame."""
+    """Whether visible joints ``(N, 2)`` use only the range 0 to 100 of a large frame."""
     return bool(len(places) and min(frame_size) > _MUCH * _PERCENT and (places >= 0).all()
                 and (places <= _PERCENT).all() and (np.ptp(places, 0) > _PERCENT / 2).all())
 
 
 def check_scores(scores: Floats) -> str:
-    """A doubt where most scores are above 1, the largest there is, or almost 0; else nothing.
+    """A doubt if most scores are above 1, the maximum, or almost 0; else nothing.
 
     Raises:
-        Unusable: They are far above 1, as coordinates are, or have both signs.
+        Unusable: They are far above 1, like coordinates, or have both signs.
     """
     visible, negative = scores[scores > 0], scores[scores < -_BELOW]
     if len(negative) > _SOME * scores.size and np.ptp(negative) > 0:  # not a mark such as -1
@@ -233,7 +234,7 @@ def check_shares(places: Floats) -> None:
 def _check_pixels(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple[int, int]
                   ) -> list[str]:
     """Checks the joints ``(M, T, V, 2)`` that are present, and returns doubts."""
-    present = present & keypoints.any(-1)  # 0, 0 is how many tools mark what they did not find
+    present = present & keypoints.any(-1)  # many tools mark missing joints with 0, 0
     places = keypoints[present].astype(np.float64)
     if not len(places):
         return []
@@ -305,7 +306,7 @@ def _doubt_axes(keypoints: Floats, present: NDArray[np.bool_], frame_size: tuple
 
 
 def fits_only_as_given(clip: Clip) -> bool:
-    """Whether a clip shows that the sides of its frame are not exchanged."""
+    """Whether a clip shows that the sides of its frame are not swapped."""
     places = clip.keypoints[(clip.scores > 0) & np.isfinite(clip.keypoints).all(-1)]
     places = places[places.any(1)].astype(np.float64)
     if not len(places):
@@ -315,14 +316,14 @@ def fits_only_as_given(clip: Clip) -> bool:
 
 
 def _shares_outside(places: Floats, frame_size: tuple[int, int]) -> tuple[float, float]:
-    """Share of joints ``(N, 2)`` outside the frame, and outside one with its sides exchanged."""
+    """Share of joints ``(N, 2)`` outside the frame, and outside one with its sides swapped."""
     outside, exchanged = (float(((places < 0) | (places > size)).any(1).mean())
                           for size in (frame_size[::-1], frame_size))
     return outside, exchanged
 
 
 def check_metres(places: Floats) -> None:
-    """Checks visible joints ``(N, 3)``: those of a body around 0, or before a camera, pass.
+    """Checks visible joints ``(N, 3)``: those of a body around 0, or in front of a camera, pass.
 
     Raises:
         Unusable: They are relative, or the third coordinate is a score.

@@ -1,4 +1,4 @@
-"""Runs a source: reads its inputs in worker processes and stores their clips in order."""
+"""Runs a source: reads its inputs in worker processes, and stores their clips in order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .source import LeftOut, Source, Unusable
 
 _SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger
-_SOME, _MANY = 0.02, 0.1  # of all clips, and of those that show which side is which
+_SOME, _MANY = 0.02, 0.1  # of all clips, and of those that show the orientation
 _ASKED = 100  # clips that are read again to find that out
 _NUMBER = re.compile(r"\d+")
 
@@ -43,31 +43,31 @@ class Skipped(NamedTuple):
 
 
 Outcome = list[Clip] | Skipped | Exception
-"""What became of an input: its clips, why it gave none, or what stops the run."""
+"""The outcome of an input: its clips, why it gave none, or an error that stops the run."""
 
 
 def run(source: Source, out: Path, *, workers: int | None = None,
         overwrite: bool = False, chunk: int = 16) -> dict[str, str]:
-    """Writes the keypoint file of a source, or resumes the same run where it was interrupted.
+    """Writes the keypoint file of a source, or resumes an interrupted run.
 
-    The file is the same whatever the number of workers and however often it was interrupted. If
-    the same run has finished it, nothing is done.
+    The file does not depend on the number of workers and on interruptions. If the same run has
+    already finished it, nothing is done.
 
     Args:
-        source: Where the clips come from.
+        source: The source of the clips.
         out: The HDF5 file to write.
-        workers: Processes that read; 0 or 1 reads in this one, None takes one per CPU.
+        workers: Number of reading processes; 0 or 1 reads in this one, None uses one per CPU.
         overwrite: Replace an existing `out`, unless splits were added to it.
-        chunk: Inputs that a worker reads before it sends them. More even out long and short ones,
-            fewer bound the memory; 1 where each takes long.
+        chunk: Inputs that a worker reads before it sends them. Larger chunks even out long and
+            short inputs, smaller ones bound the memory; 1 if each takes long.
 
     Returns:
-        What a summary should report, by name; empty where there was nothing to do.
+        Facts for the summary, by name; empty if there was nothing to do.
 
     Raises:
         UserError: `out` exists or cannot be written, an unfinished file of another job exists, or
             nothing usable was found.
-        Exception: A bug in the source. It names the input; the finished part is kept.
+        Exception: A bug in the source. A note names the input; the finished part is kept.
     """
     try:
         return _write(source, out, workers, overwrite, chunk)
@@ -80,7 +80,7 @@ def _write(source: Source, out: Path, workers: int | None, overwrite: bool, chun
            ) -> dict[str, str]:
     began = time.monotonic()
     keys = source.keys()
-    # Other inputs than last time are another job: their clips would end up in another order.
+    # Other inputs than last time are another job, since clips would be in another order.
     job = {**source.options, "files": fingerprint(source.files), "keys": _digest(keys)}
     if out.exists() and any(path.name == out.name and path.samefile(out) for path in source.files):
         raise UserError(f"--out {out} is a file of the input; give another name")
@@ -129,11 +129,11 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _check_sides(source: Source, writer: ClipWriter) -> None:
-    """Checks that the sides of the frame are not exchanged in all clips, of which some still fit.
+    """Checks that the sides of the frame are not swapped in all clips, of which some still fit.
 
     Raises:
-        UserError: They are, or videos of both orientations have the same size. What was read is
-            removed: with another size it is of no use.
+        UserError: They are, or videos of both orientations have the same size. Data read so far is
+            removed, since it is useless with another size.
     """
     exchanged = sum(reason.endswith(EXCHANGED) for reason in writer.skipped.values())
     if not exchanged or exchanged < _SOME * writer.num_inputs:
@@ -159,7 +159,7 @@ def _check_added_splits(out: Path) -> None:
     """
     try:
         how_split = KeypointFile(out).how_split
-    except UserError:  # there is none, or it is not usable
+    except UserError:  # there is no file, or it is not usable
         return
     added = ", ".join(f"{name} ({how})" for name, how in how_split.items() if how)
     if added:
@@ -179,13 +179,13 @@ def _store(writer: ClipWriter, key: str, outcome: list[Clip] | Skipped) -> None:
         return
     try:
         writer.add(key, outcome)
-    except UserError as error:  # a clip that may not enter the file
+    except UserError as error:  # a clip that must not be stored
         writer.skip(key, str(error))
 
 
 def _known_clips(splits: Mapping[str, Mapping[str, Sequence[str]]], known: set[str]
                  ) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
-    """The splits without clips that do not exist, and a line about those for each part."""
+    """The splits without nonexistent clips, and a line about these for each part."""
     kept = {protocol: {part: [clip for clip in clips if clip in known]
                        for part, clips in parts.items()} for protocol, parts in splits.items()}
     lines = []
@@ -221,12 +221,12 @@ def _outcomes(source: Source, keys: Sequence[str], workers: int, chunk: int
 
 def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int, size: int
                           ) -> Iterator[Outcome]:
-    """Worker w reads every w-th chunk of keys; its pipe is emptied when their turn comes.
+    """Worker w reads every w-th chunk of keys; its pipe is read when it is their turn.
 
-    A full pipe holds its worker back, so that no more than a few chunks wait in memory; a worker
-    whose pipe has lost its reader ends, however this process died.
+    A full pipe blocks its worker, so that only a few chunks wait in memory; a worker whose pipe has
+    lost its reader ends, however this process died.
     """
-    # Not fork: the progress bar runs a thread, and a forked process may wait for its lock for ever.
+    # Not fork: the progress bar runs a thread, and a forked process may wait forever for its lock.
     context = multiprocessing.get_context("spawn")
     chunks = [keys[start : start + size] for start in range(0, len(keys), size)]
     processes, receivers = [], []
@@ -257,9 +257,9 @@ def _outcomes_in_parallel(source: Source, keys: Sequence[str], workers: int, siz
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc reuse the blocks of one input for the next one.
+    """Lets glibc reuse memory blocks for the next input.
 
-    Otherwise the kernel maps and clears new pages for each: a fourth of the time of NTU files.
+    Otherwise the kernel maps and clears new pages for each, a quarter of the time for NTU files.
     Does nothing on other systems.
     """
     if sys.platform.startswith("linux"):
@@ -278,7 +278,7 @@ def _work(source: Source, chunks: Sequence[Sequence[str]], sender: Connection) -
 
 
 def _portable(outcome: Outcome) -> Outcome:
-    """The outcome without a traceback, which cannot be pickled: that of a bug becomes text."""
+    """The outcome without a traceback, which cannot be pickled; that of a bug becomes text."""
     if isinstance(outcome, Exception) and not isinstance(outcome, UserError):
         return RuntimeError("reading failed in a worker process:\n\n"
                             + "".join(traceback.format_exception(outcome)))
@@ -287,7 +287,7 @@ def _portable(outcome: Outcome) -> Outcome:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C: their parent ends them without a message."""
+    """Makes processes started meanwhile ignore Ctrl-C: their parent ends them silently."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -304,7 +304,7 @@ def _progress() -> Progress:
 
 
 def _counted(reasons: Mapping[str, str]) -> str:
-    """How many, and the most frequent reasons; those that differ only in numbers are one."""
+    """The number, and the most frequent reasons; reasons that differ only in numbers are merged."""
     alike: dict[str, list[str]] = {}
     for reason in reasons.values():
         alike.setdefault(_NUMBER.sub("", reason), []).append(reason)

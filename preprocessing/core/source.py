@@ -1,15 +1,15 @@
-"""What a source of keypoints has to offer.
+"""The interface of a source of keypoints.
 
 Adding a source, say of a data set called toy:
 
 1. write a class with the members of `Source` in ``preprocessing/datasets/toy.py``; its constructor
-   takes the path of the input, and as keywords the options that it has;
+   takes the path of the input, and its options as keywords;
 2. add a row to `SOURCES` in ``preprocessing/commands.py``, with the names of these options; an
    option of its own needs an entry in `OPTIONS` there as well;
 3. test it on a small input in its real format, and add that input to `INPUTS` in
    ``tests/preprocessing/test_inputs.py``, which checks that changed inputs are noticed.
 
-A format that a pose estimator writes takes less: see `preprocessing.tools.source`.
+For the format of a pose estimator there is less to do: see `preprocessing.tools.source`.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Source(Protocol):
 
     @property
     def header(self) -> Header:
-        """What holds for all clips."""
+        """What applies to all clips."""
 
     @property
     def files(self) -> Iterable[Path]:
-        """All files that are read: when one of them changes, nothing is resumed."""
+        """All files that are read: if one of them changes, nothing is resumed."""
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What else decides the content of the clips and is not in the header."""
+        """What else determines the content of the clips and is not in the header."""
 
     def keys(self) -> Sequence[str]:
         """Names of the inputs (say, files) in the order in which they are to be stored."""
@@ -57,11 +57,11 @@ class Source(Protocol):
         Raises:
             LeftOut: The input is not meant to give a clip; it is listed as skipped.
             Unusable: The input should give a clip, but cannot; it is listed as skipped and counted
-                as flawed. Only this error skips an input: any other one stops the run.
+                as unusable. Only this error skips an input: any other one stops the run.
         """
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """Protocol -> train, val or test -> ids of clips, given the ids that were stored.
 
-        Nothing is lost where a split names clips that do not exist: they are reported and ignored.
+        Splits may name clips that do not exist: they are reported and ignored.
         """

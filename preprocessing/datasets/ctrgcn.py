@@ -1,8 +1,8 @@
-"""The archives that CTR-GCN makes of NTU RGB+D: ``NTU60_CS.npz``, ``NTU120_CSet.npz`` and so on.
+"""The NTU RGB+D archives of CTR-GCN: ``NTU60_CS.npz``, ``NTU120_CSet.npz`` and so on.
 
 ``x_train`` and ``x_test`` are ``(N, 300, 150)``: frames of two persons with 25 joints in metres,
-zeros where there is nobody; ``y_train`` and ``y_test`` have a 1 in the column of the class. Most
-graph networks since read them. The arrays are large, so they are read row by row, in order.
+zeros if there is nobody; ``y_train`` and ``y_test`` have a 1 in the column of the class. Most later
+graph networks use them. The arrays are large, so they are read row by row, in order.
 
 Reference:
     Chen et al.: Channel-wise Topology Refinement Graph Convolution for Skeleton-Based Action
@@ -80,7 +80,7 @@ class CtrGcnSource:
         self.options: Mapping[str, Any] = {}
 
     def keys(self) -> Sequence[str]:
-        """``train_000000`` and so on: the parts, and the rows in them."""
+        """``train_000000`` and so on: part and row."""
         return list(self._labels)
 
     def read(self, key: str) -> list[Clip]:
@@ -104,7 +104,7 @@ class CtrGcnSource:
         return [Clip(key, keypoints, scores.astype(np.float16), (1, 1), label)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """The protocol that the name of the file names, else ``default``."""
+        """The protocol in the name of the file, else ``default``."""
         words = re.split(r"[^a-z]+", self.path.stem.lower())
         protocol = next((_PROTOCOLS[word] for word in words if word in _PROTOCOLS), "default")
         return {protocol: {part: [clip for clip in ids if clip.startswith(part)]
@@ -130,7 +130,7 @@ class _Rows:
         self._shape, self._next = shape[1:], 0
 
     def read(self, row: int) -> Floats:
-        """A row ``(T, 150)``; those before it can no longer be read."""
+        """A row ``(T, 150)``; earlier rows can no longer be read."""
         size = math.prod(self._shape) * self._dtype.itemsize
         while self._next <= row:
             with _damage_reported(self._path):
@@ -144,7 +144,7 @@ class _Rows:
 
 @contextlib.contextmanager
 def _damage_reported(path: Path) -> Iterator[None]:
-    """Around calls that only read: a damaged archive can raise anything."""
+    """For calls that only read: a damaged archive can raise anything."""
     try:
         yield
     except Exception as error:

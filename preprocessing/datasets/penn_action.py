@@ -35,18 +35,18 @@ _NAMES = ("action", "train", "dimensions", "visibility", "x", "y")
 _COMPRESSED = 15  # the kind of a part of a .mat file
 _OCCLUDED = 0.5
 _CORNER = 2.0
-"""Invisible joints nearer to the corner than this many pixels were not annotated. The largest
-such coordinate is 1.52, the next invisible joint lies at (10, 7.33)."""
+"""Invisible joints closer to the corner than this many pixels were not annotated. The largest
+such coordinate is 1.52; the next invisible joint is at (10, 7.33)."""
 
 
 class PennActionSource:
     """Reads the folder ``labels`` of Penn Action.
 
-    An annotated joint has score 1, also outside the frame, and 0.5 where it is occluded
-    (visibility 0): people guessed its place. One that was not annotated has score 0. It was once
-    written as (1, 1); since many videos were resized later together with their labels, it lies at
-    (0.75, 0.75), (1.5, 1.5) and the like: an invisible joint less than 2 px from the corner,
-    8.8 % of all joints. Coordinates count from 1 in the files and from 0 here.
+    An annotated joint has score 1, even outside the frame, and 0.5 if it is occluded (visibility
+    0), since annotators guessed its position. A joint that was not annotated has score 0. It was
+    originally written as (1, 1); since many videos were later resized together with their labels,
+    it is now at (0.75, 0.75), (1.5, 1.5) and similar positions: an invisible joint less than 2 px
+    from the corner, 8.8 % of all joints. Coordinates count from 1 in the files and from 0 here.
 
     Args:
         root: The folder with the ``.mat`` files, or the one above it.
@@ -81,7 +81,7 @@ class PennActionSource:
         """The clip of one file.
 
         Raises:
-            Unusable: The file is damaged or does not fit Penn Action.
+            Unusable: The file is damaged or not from Penn Action.
         """
         content = self._load(key)
         x, y = _coordinate(content, "x"), _coordinate(content, "y")
@@ -99,7 +99,7 @@ class PennActionSource:
                      (height, width), CLASS_NAMES.index(action))]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """The official split, which each file names itself: 1,258 train and 1,068 test."""
+        """The official split, which is in the files: 1,258 train and 1,068 test."""
         is_train = [self._load(clip)["train"].item() == 1 for clip in ids]
         return {"official": {
             "train": [clip for clip, train in zip(ids, is_train, strict=True) if train],
@@ -125,9 +125,9 @@ class PennActionSource:
 
 
 def _check_sums(data: bytes) -> None:
-    """Checks that a .mat file is compressed, and its sums: damaged numbers can crash SciPy.
+    """Checks that a .mat file is compressed, and its checksums: damaged numbers can crash SciPy.
 
-    Two parts of real files lack their ends, and with them their sums; what they hold is whole.
+    Two parts of real files lack their ends, and thus their checksums; their content is complete.
 
     Raises:
         Unusable: It is not, or a part of it is damaged.
@@ -165,7 +165,7 @@ def _coordinate(content: Mapping[str, Any], name: str) -> NDArray[np.float64]:
 
 
 def _visibility(content: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """1 where a joint can be seen, ``(T, V)``."""
+    """1 for visible joints, ``(T, V)``."""
     values = content.get("visibility")
     if not _are_numbers(values) or values.shape != shape:
         raise Unusable(f"`visibility` is missing or does not have the shape {shape} of `x`")

@@ -1,4 +1,4 @@
-"""The pickles of PYSKL and MMAction2: published for many data sets, and what their users make.
+"""The pickles of PYSKL and MMAction2: published for many data sets, and made by their users.
 
 ``{"split": {name: [frame_dir, ...]}, "annotations": [{frame_dir, label, img_shape, keypoint
 (M, T, V, 2|3), keypoint_score (M, T, V), ...}, ...]}``; a bare list of annotations has no splits.
@@ -25,7 +25,7 @@ from ..core.plausibility import check_channels, check_counting, check_metres, ch
 from ..core.source import Unusable
 from .ntu.protocols import parse_name
 
-# What such pickles hold by convention; 15 joints may be SBU or JHMDB.
+# Layouts of such pickles by convention; 15 joints may be SBU or JHMDB.
 _USUAL_LAYOUTS = {**USUAL_LAYOUTS, 25: "ntu25"}
 _SPLIT_NAME = re.compile(r"([^/\0]*?)_?(train|val|test)_?(\d*)")
 _MAX_CLASSES = 100_000
@@ -38,17 +38,17 @@ class PysklSource:
     It stays in memory, so worker processes would not make it faster.
 
     Args:
-        path: The pickle. Only arrays and plain containers are loaded from it. It may be left out
-            where there is one of a part.
+        path: The pickle. Only arrays and plain containers are loaded from it. It may be omitted if
+            there is one for a part.
         layout: Name or YAML file of the layout; by default inferred from the number of joints.
         classes: Text file with one class name per line; by default labels are their own names.
         train: Pickle whose clips are the part train.
-        val: Pickle whose clips are the part val, or test where there is no pickle of that part.
+        val: Pickle whose clips are the part val, or test if there is no pickle for that part.
         test: Pickle whose clips are the part test.
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: The file is not such a pickle, holds no keypoints, or a split is not clear.
+        UserError: The file is not such a pickle, contains no keypoints, or a split is ambiguous.
     """
 
     def __init__(self, path: Path | None = None, *, layout: str | None = None,
@@ -86,9 +86,9 @@ class PysklSource:
                 raise UserError(f"{names} has a split {name} that names none of its clips: it "
                                 f"names {clips[0]!r}, the first clip is "
                                 f"{next(iter(self._annotations))!r}")
-        # The shape of most annotations; those of another one are skipped when they are stored.
+        # The shape of most annotations; others are skipped when they are stored.
         (joints, coordinates), _ = Counter(k.shape[2:] for k in keypoints).most_common(1)[0]
-        if coordinates == 3:  # before the layout is asked for
+        if coordinates == 3:  # before the layout is requested
             first = next(k for k in keypoints if k.shape[2:] == (joints, 3))
             try:
                 check_metres(first[np.isfinite(first).all(-1)].astype(np.float64))
@@ -119,7 +119,7 @@ class PysklSource:
         """The clip of one annotation.
 
         Raises:
-            Unusable: It has no keypoints or no frame size, or they are of a wrong type.
+            Unusable: It has no keypoints or no frame size, or they have a wrong type.
         """
         annotation = self._annotations[key]
         keypoints = annotation.get("keypoint")
@@ -148,9 +148,9 @@ class PysklSource:
                      *_known_from_name(key), repairs=doubt)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """``X_train`` and ``X_val`` as parts train and test of X: PYSKL tests on its val.
+        """``X_train`` and ``X_val`` as parts train and test of X, since PYSKL tests on its val.
 
-        Where there is an ``X_test`` as well, ``X_val`` is the part val.
+        If there is also an ``X_test``, ``X_val`` is the part val.
         """
         return self._splits
 
@@ -190,7 +190,7 @@ def _load(path: Path) -> tuple[list[Any], Any]:
 
 def _named_splits(files: Mapping[str, Path],
                   loaded: Mapping[str, tuple[list[Any], Any]]) -> Any:
-    """The splits in the input, and the one that the pickles of parts are."""
+    """The splits in the input, and the one formed by the pickles of parts."""
     own = loaded[""][1] if "" in loaded else None
     parts = {part: [a["frame_dir"] for a in found] for part, (found, _) in loaded.items() if part}
     for part in parts:
@@ -203,7 +203,7 @@ def _named_splits(files: Mapping[str, Path],
 
 
 def _known_from_name(name: str) -> tuple[int, int, int, int]:
-    """Subject, camera, setup and replication, where the clip is named like an NTU sample."""
+    """Subject, camera, setup and replication, if the clip is named like an NTU sample."""
     try:
         sample = parse_name(name)
     except Unusable:
@@ -217,7 +217,7 @@ def _is_keypoints(value: Any) -> bool:
 
 
 def _scores(keypoints: Floats) -> Floats:
-    """1 for each joint with coordinates, 0 where they are not finite or all 0."""
+    """1 for each joint with coordinates, 0 if they are not finite or all 0."""
     scores: Floats = np.isfinite(keypoints).all(-1) & (keypoints != 0).any(-1)
     return scores.astype(np.float16)
 

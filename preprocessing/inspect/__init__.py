@@ -1,1 +1,1 @@
-"""What is in a keypoint file: tables and pages."""
+"""Shows the contents of a keypoint file: tables and pages."""

@@ -1,4 +1,4 @@
-"""Looks at every frame of a keypoint file and reports what is in it."""
+"""Reads every frame of a keypoint file, and reports its contents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
 
 from .copies import copies_of
 
-# A clip is still when no joint leaves a square or cube of this side: a pixel, a millimetre.
+# A clip is still if no joint leaves a square or cube of this side: a pixel, a millimetre.
 _STILL = {2: 1.0, 3: 0.001}
 _ASKED = 200  # clips that are looked at to see whether coordinates are plausible
 _MOSTLY, _MANY = 0.5, 0.2  # joints of a clip outside the frame, and clips of a file
@@ -27,12 +27,12 @@ _NAMED = 5  # suspicious clips whose names are printed
 
 @dataclass
 class Findings:
-    """What the frames of a file show.
+    """Statistics of the frames of a file.
 
     Attributes:
         joints: Number of joints of all persons in all frames.
-        missing_of_joint: How many of each joint have score 0, ``(V,)``.
-        outside_of_joint: How many are present but outside the frame, ``(V,)``; 2D only.
+        missing_of_joint: Number of missing joints (score 0) for each joint, ``(V,)``.
+        outside_of_joint: Number of joints present but outside the frame, ``(V,)``; 2D only.
         missing_shares: Share of missing joints of each clip.
         single: Ids of clips of one frame.
         still: Ids of clips of several frames in which no joint moves.
@@ -49,17 +49,17 @@ class Findings:
 
     @property
     def missing(self) -> int:
-        """How many joints have score 0."""
+        """Number of joints with score 0."""
         return int(self.missing_of_joint.sum())
 
     @property
     def outside(self) -> int:
-        """How many joints are present but outside the frame."""
+        """Number of joints that are present but outside the frame."""
         return int(self.outside_of_joint.sum())
 
     @property
     def suspicious(self) -> dict[str, list[str]]:
-        """Clips that are probably not what they should be, by what is strange about them."""
+        """Suspicious clips, by the reason."""
         return {"clips of one frame": self.single, "clips without motion": self.still,
                 "clips at the origin": self.zero}
 
@@ -83,7 +83,7 @@ class Findings:
 
 
 def _extent(clip: Clip) -> float:
-    """The largest distance along an axis between two places of a joint, over all present joints."""
+    """The largest movement along an axis, over all present joints."""
     present = (clip.scores > 0)[..., None]
     keypoints = clip.keypoints.astype(np.float32)
     highest = np.where(present, keypoints, -np.inf).max(1)
@@ -95,8 +95,8 @@ def examine(file: KeypointFile) -> Findings:
     """Reads all frames.
 
     Raises:
-        KeypointFileError: Frames that cannot be read, numbers that are not finite, scores outside
-            0 to 1, or a clip twice in a protocol.
+        KeypointFileError: Frames cannot be read, numbers are not finite, scores are outside 0 to 1,
+            or a clip is twice in a protocol.
     """
     again = "make it again with `ptl-skel preprocess`"
     for protocol, parts in file.splits.items():
@@ -121,7 +121,7 @@ def examine(file: KeypointFile) -> Findings:
 
 
 def print_table(table: Table) -> None:
-    """Prints a table; what looks like markup in its texts, e.g. a class ``[up]``, stays text."""
+    """Prints a table; text that looks like markup, e.g. a class ``[up]``, is not interpreted."""
     Console(markup=False, emoji=False).print(table)
 
 
@@ -135,7 +135,7 @@ def tabulate(file: KeypointFile, facts: Mapping[str, str]) -> Table:
 
 
 def facts_of(file: KeypointFile) -> dict[str, str]:
-    """What the index of a file contains, by name."""
+    """Facts in the index of a file, by name."""
     header, lengths, persons = file.header, file.num_frames, file.num_persons
     facts = {
         "data set": f"{header.dataset}, from {header.source}",
@@ -217,19 +217,19 @@ def doubts_of(file: KeypointFile) -> dict[str, str]:
 
 
 def parts_of(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.int64]]]:
-    """The parts that a protocol has, and the clips in them."""
+    """The parts of a protocol, and their numbers of clips."""
     return [(part, file.splits[protocol][part]) for part in PARTS if part in file.splits[protocol]]
 
 
 def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
-    """Reads all of a keypoint file and prints what is in it.
+    """Reads all of a keypoint file, and prints its contents.
 
     Returns:
-        The file, what its frames show, and facts about both, by name.
+        The file, statistics of its frames, and facts about both, by name.
 
     Raises:
         MissingFileError: There is no such file.
-        KeypointFileError: The file is damaged, unfinished, of another program or version.
+        KeypointFileError: The file is damaged, unfinished, from another program or version.
     """
     file = KeypointFile(path)
     findings = examine(file)
@@ -251,9 +251,9 @@ def _some(clips: Sequence[str]) -> str:
 
 def class_counts(file: KeypointFile, labels: NDArray[np.int32]
                  ) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of the classes, and how many of the labels are of each.
+    """Names of the classes, and the number of labels of each.
 
-    The last is that of the clips whose class is not known, where there are such in the file.
+    The last one is for clips without a known class, if the file has any.
     """
     names = list(file.header.class_names)
     counts = np.bincount(labels[labels >= 0], minlength=len(names))
@@ -264,7 +264,7 @@ def class_counts(file: KeypointFile, labels: NDArray[np.int32]
 
 
 def _classes(file: KeypointFile) -> Table:
-    """How many clips of each class there are in all, and in the parts of each protocol."""
+    """Number of clips of each class in total, and in the parts of each protocol."""
     table = Table("class", "clips", title="clips per class", title_justify="left")
     names, counts = class_counts(file, file.label)
     columns = [[f"{count:,}" for count in counts]]

@@ -1,4 +1,4 @@
-"""Skeletons over the frames of the videos that they were found in, as SVG in HTML."""
+"""Skeletons on top of the frames of their videos, as SVG in HTML."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import Clip, Floats, KeypointFile
 
 _COLOURS = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#f4f4f4"}
-_CLIPS, _FRAMES = 6, 4  # that are shown; frames are of each clip
+_CLIPS, _FRAMES = 6, 4  # number of clips, and of frames per clip
 _SIDE = 640  # px; longer side of a picture
 
 
 def show_frames(file: KeypointFile, videos: Mapping[str, Path]) -> str:
-    """HTML with frames of some clips, evenly chosen, and their skeletons.
+    """HTML with frames of some evenly spaced clips, and their skeletons.
 
     Args:
         file: The keypoint file.
         videos: Name of a clip -> its video.
 
     Raises:
-        UserError: The keypoints are in 3D, or there is no video of any clip.
+        UserError: The keypoints are in 3D, or no clip has a video.
     """
     if file.header.num_coordinates != 2:
         raise UserError(f"{file.path} has 3D keypoints, which have no place in a video")
@@ -71,10 +71,10 @@ def draw_frame(image: Image, keypoints: Floats, scores: Floats, layout: Skeleton
     Args:
         image: The frame, of any size.
         keypoints: ``(M, V, 2)``, in pixels of the full frame.
-        scores: ``(M, V)``; joints with score 0 are left out, unsure ones are pale.
+        scores: ``(M, V)``; joints with score 0 are omitted, those with low scores are pale.
         layout: The joints.
         frame_size: Height and width of the full frame in pixels.
-        title: Shown when the pointer is over the picture.
+        title: Shown on hovering.
     """
     height, width = image.shape[:2]
     scale = np.array([width / frame_size[1], height / frame_size[0]])

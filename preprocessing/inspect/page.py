@@ -1,6 +1,6 @@
-"""A keypoint file on a page: what `inspect.check` found, as HTML with interactive plots.
+"""The findings of `inspect.check` about a keypoint file, as HTML with interactive plots.
 
-The page is one file that asks for no other, so it can be sent and kept: plotly.js lies in it.
+The page is a single self-contained file, which includes plotly.js.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .check import Findings, class_counts, parts_of
 _COLOURS = {"train": "#0072b2", "val": "#e69f00", "test": "#d55e00"}  # Okabe and Ito's
 _SIDES = {"left": "#0072b2", "right": "#d55e00", "middle": "#444444"}
 _PLAIN = "#56789a"
-_BAR, _FRAME = 18, 110  # px: height of a bar, and of what is around the bars
-# No dragging, and few buttons: on a phone a finger scrolls, and the legend stays free.
+_BAR, _FRAME = 18, 110  # px: height of a bar, and of everything around the bars
+# No dragging, and few buttons: on a phone one can scroll, and the legend is not covered.
 _CONFIG = {"responsive": True, "displaylogo": False, "displayModeBar": True,
            "modeBarButtons": [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]]}
-_MAX_NAME = 30  # characters of a class name beside its bar; all of it appears on hovering
+_MAX_NAME = 30  # characters of a class name next to its bar; hovering shows the full name
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -60,11 +60,11 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
     """Writes the page.
 
     Args:
-        path: The HTML file, replaced if it is there.
+        path: The HTML file, replaced if it exists.
         file: The keypoint file.
-        findings: What its frames show.
-        facts: What comes first, by name.
-        first: HTML of sections that come before the plots, by title.
+        findings: Statistics of its frames.
+        facts: Facts at the top, by name.
+        first: HTML of sections before the plots, by title.
 
     Raises:
         UserError: The page cannot be written.
@@ -100,7 +100,7 @@ def write_page(path: Path, file: KeypointFile, findings: Findings,
 
 
 def _skeletons(file: KeypointFile) -> go.Figure:
-    """Four clips in the frame that shows most joints: a wrong layout or axis is easy to see."""
+    """Four clips, each in the frame with most joints: a wrong layout or axis is easy to see."""
     positions = np.unique(np.linspace(0, len(file) - 1, 4).astype(int)).tolist()
     layout = file.header.layout
     colours = np.array([_SIDES[side] for side in layout.sides])

@@ -16,18 +16,18 @@ _PARTS = {2: ("train", "test"), 3: ("train", "val", "test")}
 
 def split_at_random(file: KeypointFile, by: Literal["subject", "class"],
                     fractions: Sequence[float], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Clip indices of the parts; clips whose subject or class is not known are in none.
+    """Clip indices of the parts; clips without a known subject or class are in no part.
 
     Args:
         file: The keypoint file.
         by: ``subject`` puts all clips of a subject into the same part, ``class`` divides the clips
-            of each class in the same way.
-        fractions: Of the parts train and test, or train, val and test.
-        seed: The same seed makes the same split.
+            of each class in the same proportions.
+        fractions: Fractions of the parts train and test, or train, val and test.
+        seed: The same seed gives the same split.
 
     Raises:
-        UserError: The fractions are not two or three numbers above 0 with the sum 1, nothing is
-            known to split by, or a part would be empty.
+        UserError: The fractions are not two or three positive numbers that sum to 1, no subject or
+            class is known, or a part would be empty.
     """
     if len(fractions) not in _PARTS or min(fractions) <= 0 or not abs(sum(fractions) - 1) < 1e-6:
         raise UserError("--fractions must be two numbers above 0 (train, test) or three (train, "
@@ -54,7 +54,7 @@ def split_at_random(file: KeypointFile, by: Literal["subject", "class"],
 
 def _divide_groups(groups: NDArray[np.int32], fractions: NDArray[np.float64],
                    random: np.random.Generator) -> NDArray[np.int64]:
-    """The part of each entry: whole groups, each into the part that lacks most entries."""
+    """The part of each entry: whole groups, each assigned to the part that lacks most entries."""
     part = np.zeros(len(groups), np.int64)
     missing = fractions * len(groups)
     for group in random.permutation(np.unique(groups)):
@@ -66,12 +66,12 @@ def _divide_groups(groups: NDArray[np.int32], fractions: NDArray[np.float64],
 
 def _divide_each_group(groups: NDArray[np.int32], fractions: NDArray[np.float64],
                        random: np.random.Generator) -> NDArray[np.int64]:
-    """The part of each entry: each group divided, and the sizes of the parts as given in all."""
+    """The part of each entry: each group is divided, with the given sizes of parts in total."""
     order = random.permutation(len(groups))
     order = order[np.argsort(groups[order], kind="stable")]
     part = np.zeros(len(groups), np.int64)
     missing = np.zeros(len(fractions))
-    for entry in order:  # those of a group follow each other
+    for entry in order:  # entries of a group are consecutive
         missing += fractions
         part[entry] = missing.argmax()
         missing[part[entry]] -= 1

@@ -1,7 +1,7 @@
 """The actions of the synthetic data set, as motions of one or two bodies.
 
-They are chosen so that it takes motion to tell them apart: most come in pairs that are each
-other's reversal in time, or differ in rhythm only, so that no single frame gives them away.
+They can only be distinguished by motion: most come in pairs that are each other's reversal in time,
+or differ only in rhythm, so that a single frame is not enough.
 
 Adding an action: 1. write a function like those below; 2. list it at the end of `ACTIONS`.
 """
@@ -20,13 +20,13 @@ SECONDS_PER_FRAME = 1 / 30
 
 @dataclass(frozen=True)
 class Style:
-    """How an action is performed this time.
+    """The style of a performance.
 
     Args:
-        tempo: Factor of the speed of what is repeated.
+        tempo: Factor of the speed of repeated movements.
         vigour: Factor of the size of a movement.
-        phase: Where a repeated movement begins, 0..1 of a period.
-        side: The hand or foot that acts: ``left`` or ``right``.
+        phase: Start of a repeated movement, 0..1 of a period.
+        side: The active hand or foot: ``left`` or ``right``.
     """
 
     tempo: float = 1.0
@@ -70,7 +70,7 @@ def _there_and_back(progress: Floats, start: float, top: float, left: float, end
 
 
 def _cycle(progress: Floats, style: Style, hertz: float) -> Floats:
-    """Angle of something that goes round ``hertz`` times a second, if the clip runs forward."""
+    """Angle of something that rotates ``hertz`` times per second, if the clip runs forward."""
     seconds = progress * (len(progress) - 1) * SECONDS_PER_FRAME
     return 2 * np.pi * (hertz * style.tempo * seconds + style.phase)
 

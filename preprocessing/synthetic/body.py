@@ -1,7 +1,7 @@
-"""A human body that moves: 25 Kinect joints from joint angles over time, by forward kinematics.
+"""A moving human body: 25 Kinect joints from joint angles over time, by forward kinematics.
 
-Coordinates of a body are metres: x to its left, y up, z ahead. All angles are radians, 0 when it
-stands upright with hanging arms; a positive one lifts a limb, bends a joint or leans ahead.
+Coordinates of a body are metres: x to its left, y up, z ahead. All angles are radians, 0 for
+standing upright with hanging arms; positive angles lift a limb, bend a joint or lean ahead.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Floats = NDArray[np.floating[Any]]
 Motion = Mapping[str, Floats | float]
 
 _JOINTS = LAYOUTS["ntu25"].joints
-# Joint: its parent, and its place seen from there when the body stands (a body of 1.75 m).
-# Of the left side only: the right one mirrors it.
+# Joint: its parent, and its position relative to it in a standing body (of 1.75 m). Only for the
+# left side: the right side is symmetric.
 _BONES: dict[str, tuple[str, tuple[float, float, float]]] = {
     "spine_middle": ("spine_base", (0, 0.26, 0)),
     "spine_shoulders": ("spine_middle", (0, 0.25, 0)),
@@ -42,7 +42,7 @@ _FEET = [_JOINTS.index("left_foot"), _JOINTS.index("right_foot")]
 
 @dataclass(frozen=True)
 class Build:
-    """Proportions of a body, as factors of one of 1.75 m.
+    """Proportions of a body, as factors relative to one of 1.75 m.
 
     Args:
         height: Factor of all lengths.
@@ -56,10 +56,10 @@ class Build:
 
 
 def move_body(motion: Motion, num_frames: int, build: Build) -> Floats:
-    """Places of the joints over time, ``(T, 25, 3)``, the lower foot on the floor y = 0.
+    """Positions of the joints over time, ``(T, 25, 3)``, with the lower foot on the floor y = 0.
 
     Args:
-        motion: Angles and places over time, each ``(T,)`` or constant; what is not named is 0.
+        motion: Angles and positions over time, each ``(T,)`` or constant; others are 0.
 
             - ``lean`` (whole trunk from the hips), ``bend`` (spine), ``twist`` (spine), ``nod``;
             - of each side, ``left_`` or ``right_``: ``arm_ahead``, ``arm_out``, ``arm_turn``
@@ -69,7 +69,7 @@ def move_body(motion: Motion, num_frames: int, build: Build) -> Floats:
         build: Proportions.
 
     Raises:
-        ValueError: `motion` names what a body does not have.
+        ValueError: `motion` has an unknown name.
     """
     unknown = set(motion) - _DEGREES
     if unknown:
@@ -86,7 +86,7 @@ def move_body(motion: Motion, num_frames: int, build: Build) -> Floats:
                                      @ _turn(0, -degree(f"{side}_arm_ahead"))
                                      @ _turn(1, sign * degree(f"{side}_arm_turn")))
         turns[f"{side}_elbow"] = _turn(0, -degree(f"{side}_elbow"))
-        # Legs stay where they are when the trunk leans.
+        # The legs do not move when the trunk leans.
         turns[f"{side}_hip"] = (_turn(0, -degree("lean"))
                                 @ _turn(2, sign * degree(f"{side}_leg_out"))
                                 @ _turn(0, -degree(f"{side}_leg_ahead")))

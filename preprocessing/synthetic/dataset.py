@@ -1,9 +1,9 @@
-"""A synthetic data set in the format of NTU RGB+D, for trials and tests without a download.
+"""A synthetic data set in the format of NTU RGB+D, for demos and tests without a download.
 
-Bodies of different build perform the `ACTIONS` before three cameras at -45, 0 and 45 degrees. What
-the cameras see has the flaws of a real sensor: joints tremble, are guessed or lost, bodies vanish
-and return under another ID, and furniture is taken for a body. The names of the files use NTU's
-performers and cameras, so that the official protocols X-Sub and X-View divide them.
+Bodies of different build perform the `ACTIONS` in front of three cameras at -45, 0 and 45 degrees.
+The recordings have the flaws of a real sensor: joints tremble, are guessed or lost, bodies vanish
+and return under another ID, and furniture is reported as a body. The file names use NTU's
+performers and cameras, so that the official protocols X-Sub and X-View apply.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _MAX_SUBJECTS = 30
 
 def write_dataset(folder: Path | str, *, seed: int = 0, subjects: int = 12,
                   replications: int = 2) -> int:
-    """Writes the data set: a ``.skeleton`` file per clip, and ``class_names.txt``.
+    """Writes the data set: one ``.skeleton`` file per clip, and ``class_names.txt``.
 
     Args:
-        folder: Folder to make; it appears when it is complete.
-        seed: Decides everything; another seed is another data set.
+        folder: Folder to create; it appears when it is complete.
+        seed: Seed of all randomness.
         subjects: Number of performers, 3 to 30; of each three, one is in the test part of X-Sub.
         replications: How often each performer performs each action.
 
@@ -73,7 +73,7 @@ def write_dataset(folder: Path | str, *, seed: int = 0, subjects: int = 12,
 
 
 def _performers(number: int) -> list[int]:
-    """Official performers, in turn two of the training part of X-Sub and one of the test part."""
+    """Official performers, in turn two of the training part of X-Sub and one of its test part."""
     train = iter(sorted(TRAIN_SUBJECTS_60))
     test = iter(sorted(set(range(1, 41)) - TRAIN_SUBJECTS_60))
     return [next(test if i % 3 == 2 else train) for i in range(number)]
@@ -81,7 +81,7 @@ def _performers(number: int) -> list[int]:
 
 def _write_performance(folder: Path, seed: int, subject: int, replication: int,
                        action: int) -> None:
-    """Writes what the three cameras see of one performance."""
+    """Writes the recordings of one performance by the three cameras."""
     rng = np.random.default_rng((seed, subject, replication, action))
     setup = 1 + subject % _NUM_SETUPS
     bodies = perform(ACTIONS[action - 1], rng, _build(seed, subject), _build(seed, subject + 100))
@@ -105,9 +105,9 @@ def perform(action: Action, rng: np.random.Generator, *builds: Build) -> list[Fl
     """The joints of each person of a performance, ``(T, 25, 3)`` metres on the floor y = 0.
 
     Args:
-        action: What is performed.
-        rng: Decides how.
-        builds: Of the first and the second person, who is there only if the action needs two.
+        action: The action.
+        rng: Random number generator.
+        builds: Of the first and the second person, who is present only if the action needs two.
     """
     style = Style(tempo=rng.uniform(0.85, 1.2), vigour=rng.uniform(0.8, 1.2), phase=rng.uniform(),
                   side="left" if rng.uniform() < 0.3 else "right")
@@ -118,7 +118,7 @@ def perform(action: Action, rng: np.random.Generator, *builds: Build) -> list[Fl
     bodies = []
     for motion, build, turn in zip(motions, builds, (0.0, np.pi), strict=False):
         body = move_body(_sway(motion, num_frames, rng), num_frames, build)
-        # Two persons face each other across the view of camera 2, one faces it.
+        # Two persons face each other across the view of camera 2; a single person faces it.
         angle = facing + turn + (np.pi / 2 if len(motions) == 2 else 0)
         ahead, left = np.sin(angle), np.cos(angle)
         body = body @ np.array([[left, 0, -ahead], [0, 1, 0], [ahead, 0, left]])
@@ -127,7 +127,7 @@ def perform(action: Action, rng: np.random.Generator, *builds: Build) -> list[Fl
 
 
 def _sway(motion: Motion, num_frames: int, rng: np.random.Generator) -> Motion:
-    """The motion with an individual posture, and the small movements of a living body."""
+    """The motion with an individual posture and small natural movements."""
     seconds = np.arange(num_frames) / 30
     swaying: dict[str, Floats | float] = dict(motion)
     for name, size in _SWAY.items():

@@ -1,4 +1,4 @@
-"""What a depth sensor makes of bodies before it, and the ``.skeleton`` files it writes.
+"""Simulates a depth sensor that records bodies, and writes ``.skeleton`` files.
 
 Reference:
     Kinect v2: focal length and image sizes of its colour and depth cameras.
@@ -20,10 +20,10 @@ from .body import Floats
 NUM_JOINTS = 25
 _COLOUR, _DEPTH = (1081.4, 960.0, 540.0), (366.0, 256.0, 212.0)  # focal length and centre, px
 _TREMBLE, _GUESS = 0.008, 0.05  # metres: standard deviation of a tracked and of an inferred joint
-_FIRST_ID = 72057594037927936  # 2^56, as the sensor counts: neighbours differ beyond a float64
+_FIRST_ID = 72057594037927936  # 2^56, as in the sensor: neighbours are equal as float64
 _TRACKED, _INFERRED, _LOST = 2, 1, 0
 
-# Share of clips with a flaw of the kind.
+# Share of clips with each kind of flaw.
 _LEAVES, _CHANGES_ID, _GHOST = 0.12, 0.15, 0.2
 
 _JOINTS = LAYOUTS["ntu25"].joints
@@ -37,10 +37,10 @@ _SPINE = _JOINTS.index("spine_shoulders")
 
 @dataclass(frozen=True)
 class Camera:
-    """A sensor that looks level at the place x = z = 0.
+    """A sensor that looks horizontally at x = z = 0.
 
     Args:
-        angle: From where, radians; at 0 it stands on the axis z.
+        angle: Its direction, radians; at 0 it is on the z axis.
         distance: Metres.
         height: Metres above the floor.
     """
@@ -50,7 +50,7 @@ class Camera:
     height: float
 
     def view(self, places: Floats) -> Floats:
-        """Places ``(..., 3)`` of the room as the camera sees them: right, up, away; metres."""
+        """Positions ``(..., 3)`` in the room in camera coordinates: right, up, away; metres."""
         x, y, z = np.moveaxis(places, -1, 0)
         sine, cosine = np.sin(self.angle), np.cos(self.angle)
         return np.stack((x * cosine - z * sine, y - self.height,
@@ -59,7 +59,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Sighting:
-    """A body with one ID, as long as the sensor sees it.
+    """A body with one ID, while the sensor sees it.
 
     Args:
         id: Its ID.
@@ -90,9 +90,9 @@ class Recording:
 
 
 def record(bodies: list[Floats], camera: Camera, rng: np.random.Generator) -> Recording:
-    """What the camera makes of bodies ``(T, 25, 3)`` in the room.
+    """The camera's recording of bodies ``(T, 25, 3)`` in the room.
 
-    The files have the flaws that those of NTU RGB+D have, each in a part of the clips.
+    The files have the same flaws as those of NTU RGB+D, each in a part of the clips.
     """
     num_frames = len(bodies[0])
     ids = iter(_FIRST_ID + rng.integers(1000, 10_000) + np.arange(10))
@@ -118,7 +118,7 @@ def record(bodies: list[Floats], camera: Camera, rng: np.random.Generator) -> Re
 
 def _track(xyz: Floats, rng: np.random.Generator) -> tuple[
         Floats, NDArray[np.int64], NDArray[np.bool_]]:
-    """Joints ``(T, 25, 3)`` as they are tracked, their states, and where pixels are missing."""
+    """Joints ``(T, 25, 3)`` as tracked, their states, and where pixels are missing."""
     states = np.full(xyz.shape[:2], _TRACKED)
     no_pixels = np.zeros(xyz.shape[:2], bool)
     # Behind the trunk the sensor has to guess.
@@ -142,7 +142,7 @@ def _track(xyz: Floats, rng: np.random.Generator) -> tuple[
 
 
 def _furniture(body_id: int, num_frames: int, rng: np.random.Generator) -> Sighting:
-    """A wide thing in the background that the sensor takes for a body, often only for moments."""
+    """A wide object in the background that the sensor reports as a body, often only for moments."""
     length = int(rng.integers(2, 11) if rng.uniform() < 0.6 else rng.integers(12, num_frames))
     first = int(rng.integers(num_frames - length + 1))
     place = rng.uniform((-1.5, -0.8, 3.5), (1.5, 0.0, 4.5))
@@ -154,9 +154,9 @@ def _furniture(body_id: int, num_frames: int, rng: np.random.Generator) -> Sight
 
 
 def write_skeletons(path: Path, recording: Recording) -> None:
-    """Writes a ``.skeleton`` file, with line ends of Windows as the originals have.
+    """Writes a ``.skeleton`` file, with Windows line ends as in the originals.
 
-    The turn of the joints is not simulated, it is 0 as the sensor leaves it where it knows none.
+    The rotation of the joints is not simulated; it is 0, as in files where it is unknown.
     """
     bodies: list[list[str]] = [[] for _ in range(recording.num_frames)]
     for sighting in recording.sightings:

@@ -1,1 +1,1 @@
-"""Keypoints of pose tools: one reader for each tool's format, tracks and labels for all."""
+"""Keypoints from pose tools: one reader per format, and tracks and labels for all."""

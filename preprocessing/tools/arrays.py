@@ -1,17 +1,17 @@
-"""Arrays and tables of your own: NPZ or NPY files, one per clip, or CSV files of `tools.tables`.
+"""Your own arrays and tables: NPZ or NPY files, one per clip, or CSV files of `tools.tables`.
 
-An NPY file holds `keypoints`; all other arrays of an NPZ file may be left out.
+An NPY file holds `keypoints`; all other arrays of an NPZ file are optional.
 
 ===============  ================================  ============================================
 ``keypoints``    ``(M, T, V, 2)``, ``(T, V, 2)``   x, y in pixels of the frame; or 3: metres
-``scores``       ``(M, T, V)``, ``(T, V)``         0..1; without it 1, or 0 where all else is 0
-``label``        one text or integer               used where there is no ``--labels``
+``scores``       ``(M, T, V)``, ``(T, V)``         0..1; without it 1, or 0 if all else is 0
+``label``        one text or integer               used if ``--labels`` is not given
 ``height``       one integer                       of the frame, pixels; without both of them
 ``width``        one integer                       ``--frame_size``
 ``joint_names``  ``(V,)`` texts                    the layout follows from them
 ===============  ================================  ============================================
 
-Persons keep their index where there are at most ``--max_persons`` of them.
+Persons keep their index if there are at most ``--max_persons`` of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .tables import Part, find_parts, read_part
 
 _LAST_LETTER = 0x10FFFF  # of Unicode
 _ARRAYS = ("keypoints", "scores", "label", "height", "width", "joint_names")
-# Arrays in the archives of other tools, and what to do about these.
+# Arrays in the archives of other tools, and how to read these.
 OTHERS = {
     "x_train": "the archive of CTR-GCN, which `ptl-skel preprocess ctrgcn` reads",
     "positions_2d": "the archive of VideoPose3D, which `ptl-skel preprocess videopose3d` reads",
@@ -50,7 +50,7 @@ OTHERS = {
 class ArraysSource(PoseSource[Path | Part]):
     """Reads NPZ, NPY or CSV files: one, or a folder of them, of one kind.
 
-    The clip in an array file is named by the path of the file there.
+    The clip in an array file is named after the path of the file in the folder.
     """
 
     tool = "arrays"
@@ -62,7 +62,7 @@ class ArraysSource(PoseSource[Path | Part]):
                 else find_clips(self.root, kind))
 
     def paths(self, place: Path | Part) -> Iterable[Path]:
-        """The file in which the clip lies."""
+        """The file that contains the clip."""
         return (place if isinstance(place, Path) else place.path,)
 
     def read_poses(self, place: Path | Part) -> Poses:
@@ -77,7 +77,7 @@ class ArraysSource(PoseSource[Path | Part]):
 
 
 def _kind(root: Path) -> str:
-    """The ending of the files in the input."""
+    """The extension of the files in the input."""
     endings = {root.suffix.lower()} if not root.is_dir() else {
         Path(name).suffix.lower() for _, names in walk(root) for name in names}
     kinds = sorted(endings & {".csv", ".npy", ".npz"})
@@ -88,11 +88,11 @@ def _kind(root: Path) -> str:
 
 
 def read_label(path: Path) -> str:
-    """The label in an NPZ file; empty where there is none, or the file is damaged."""
+    """The label in an NPZ file; empty if there is none, or the file is damaged."""
     try:
         with path.open("rb") if path.is_file() else io.BytesIO() as file:
             return _label(_open(file, ("label",)))
-    except (Unusable, OSError):  # found again and reported when the clip is read
+    except (Unusable, OSError):  # reported when the clip is read
         return ""
 
 
@@ -100,7 +100,7 @@ def read_npz(path: Path) -> Poses:
     """The persons in an NPZ file.
 
     Raises:
-        Unusable: The file is damaged, or has no arrays of the right shapes.
+        Unusable: The file is damaged, or has no arrays with the right shapes.
     """
     file = io.BytesIO(read_bytes(path))
     arrays = ({"keypoints": read_npy(file, path.name)} if path.suffix.lower() == ".npy" else
@@ -130,7 +130,7 @@ def read_npz(path: Path) -> Poses:
 
 
 def _others(path: Path) -> str:
-    """What reads an archive of another tool, by the names of its arrays."""
+    """The source for an archive of another tool, by the names of its arrays."""
     names = {Path(name).stem for name in zipfile.ZipFile(path).namelist()}
     return next((f"; it is {what}" for key, what in OTHERS.items() if key in names),
                 f"; it has {', '.join(sorted(names)[:8]) or 'none'}")
@@ -165,7 +165,7 @@ def _label(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _open(file: IO[bytes], names: Collection[str]) -> dict[str, NDArray[Any]]:
-    """Those of the named arrays that an NPZ file has; nothing is unpickled.
+    """The requested arrays that are in an NPZ file; nothing is unpickled.
 
     Raises:
         Unusable: The file is damaged.
@@ -180,7 +180,7 @@ def _open(file: IO[bytes], names: Collection[str]) -> dict[str, NDArray[Any]]:
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """An array whose size is checked before memory is taken for it."""
+    """An array, whose size is checked before memory is allocated."""
     if info.file_size > MAX_BYTES:
         raise Unusable(f"{info.filename} has {info.file_size:,} bytes, more than the "
                        f"{MAX_BYTES:,} that a clip can take")
@@ -191,7 +191,7 @@ def read_npy(stream: IO[bytes], name: str) -> NDArray[Any]:
     """The array in an NPY file; nothing is unpickled.
 
     Raises:
-        Unusable: The file is damaged, or holds objects.
+        Unusable: The file is damaged, or contains objects.
     """
     try:
         return _parse(stream, name)

@@ -1,21 +1,21 @@
-"""JSON of COCO's kind, of MMPose and of Ultralytics: a file per clip, or per frame.
+"""JSON files of COCO, MMPose and Ultralytics: one file per clip, or per frame.
 
 - COCO results, as many tools write them, AlphaPose among them: a list of persons, ``[{"image_id",
   "keypoints": [x, y, score, ...]}, ...]``, with ``file_name`` instead of ``image_id`` as well; or
-  the persons of each image, ``{"0.jpg": [...], ...}``, as AlphaPose writes them with tracking.
-  With ``--format open`` or ``cmu`` the persons lie below ``people`` or ``bodies``.
+  the persons of each image, ``{"0.jpg": [...], ...}``, as AlphaPose writes them with tracking. With
+  ``--format open`` or ``cmu`` the persons are under ``people`` or ``bodies``.
 - COCO annotations: ``{"images": [{"id", "file_name", "height", "width"}, ...], "annotations":
-  [{"image_id", "keypoints": [x, y, v, ...]}, ...]}``. A joint is present where v is not 0.
+  [{"image_id", "keypoints": [x, y, v, ...]}, ...]}``. A joint is present if v is not 0.
 - MMPose's predictions of a video: ``{"meta_info", "instance_info": [{"frame_id", "instances":
   [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}, ...]}, ...]}``, or only that list, or a
-  list of persons per frame, also below ``predictions``; with ``[x, y, z]`` for 3D.
+  list of persons per frame, also under ``predictions``; with ``[x, y, z]`` for 3D.
 - Ultralytics' ``to_json()`` of each frame in a list: ``[[{"keypoints": {"x", "y", "visible"},
-  "track_id"}, ...], ...]``, or the texts that it returns in a list.
+  "track_id"}, ...], ...]``, or a list of the strings that it returns.
 
 The number of a frame is ``frame_id``, or a number in ``file_name`` or ``image_id``: the one that
-differs from frame to frame. Where several do, as in the time of day, the frames are in their order.
-The number of a person is ``track_id``, or ``idx`` as AlphaPose has it. A folder with a file for
-each frame, ``000000.json`` and so on, is one clip.
+differs from frame to frame. If several do, as in the time of day, the frames are sorted by them.
+The number of a person is ``track_id``, or ``idx`` in AlphaPose. A folder with one file per frame,
+``000000.json`` and so on, is one clip.
 
 Reference:
     https://cocodataset.org/#format-results
@@ -40,8 +40,8 @@ from .poses import Floats, PoseList, Poses, choose_persons, split_values
 from .source import PoseSource
 
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
-_PEEKS = 20  # files that are looked into, to see whether they are of one frame each
-# What JSON of other tools has, and what to do about it.
+_PEEKS = 20  # files that are read to see whether they contain one frame each
+# Keys in JSON of other tools, and how to read these.
 OTHERS = {
     "skeletons": "the JSON of NW-UCLA, in metres, which `ptl-skel preprocess nw_ucla` reads",
     "data": "the JSON of kinetics-skeleton, in relative coordinates, which `ptl-skel preprocess "
@@ -51,12 +51,12 @@ OTHERS = {
 
 
 class CocoSource(PoseSource[Path | FrameFiles]):
-    """Reads a JSON file of these kinds, or a folder with one per clip, named by its path there."""
+    """Reads such a JSON file, or a folder with one per clip, named after its path there."""
 
     tool = "coco"
 
     def find(self) -> Mapping[str, Path | FrameFiles]:
-        """The JSON files of a clip each, and the folders with one per frame."""
+        """The JSON files with one clip each, and the folders with one file per frame."""
         clips = find_clips(self.root, ".json")
         if not self.root.is_dir():
             return clips
@@ -200,7 +200,7 @@ def _only_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
 
 
 def _persons_by_image(content: Mapping[str, Any]) -> Any:
-    """The list of entries in an object which is not of annotations."""
+    """The list of entries in an object without annotations."""
     if "instance_info" in content:
         return content["instance_info"]
     by_image = {image: _unwrap_persons(found) for image, found in content.items()}
@@ -216,7 +216,7 @@ def _persons_by_image(content: Mapping[str, Any]) -> Any:
 
 
 def _parse_frames(content: Any) -> Any:
-    """The list of frames where each is a text, as ``to_json()`` of Ultralytics returns it."""
+    """The list of frames if each is a string, as returned by ``to_json()`` of Ultralytics."""
     if not isinstance(content, list) or not content or not all(
             isinstance(frame, str) for frame in content):
         return content
@@ -227,7 +227,7 @@ def _parse_frames(content: Any) -> Any:
 
 
 def _unwrap_predictions(content: Any) -> Any:
-    """The list of persons of each frame in what the inferencer of MMPose yields, if it is that."""
+    """The list of persons of each frame, if this is the output of MMPose's inferencer."""
     results = content if isinstance(content, list) else [content]
     if not results or not all(isinstance(one, dict) and isinstance(one.get("predictions"), list)
                               for one in results):
@@ -236,7 +236,7 @@ def _unwrap_predictions(content: Any) -> Any:
 
 
 def _unwrap_persons(found: Any) -> Any:
-    """The list of persons of an image of AlphaPose, in its own form, in OpenPose's or in CMU's."""
+    """The list of persons in an image from AlphaPose, in its own format, OpenPose's or CMU's."""
     for key, values in (("people", "pose_keypoints_2d"), ("bodies", "joints")):
         if isinstance(found, dict) and isinstance(found.get(key), list):
             return [{"keypoints": person.get(values)} if isinstance(person, dict) else person
@@ -254,14 +254,14 @@ def _persons_of_frame(content: Any) -> Any:
 
 
 def _are_frames(paths: Iterable[Path]) -> bool:
-    """Whether files hold the persons of one frame each, and not those of a clip."""
+    """Whether files contain the persons of one frame each, and not those of a clip."""
     counts = (_count_images(path) for path in islice(paths, _PEEKS))
     found = list(islice((count for count in counts if count), 3))
     return bool(found) and max(found) == 1
 
 
 def _count_images(path: Path) -> int:
-    """How many images the persons in a file are of; 0 where there is nobody."""
+    """Number of images that the persons in a file are from; 0 if there is nobody."""
     try:
         content = read_json(path)
     except Unusable:  # reported when it is read
@@ -337,7 +337,7 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
 
 
 def _numbers_in_names(names: Sequence[str]) -> list[int]:
-    """The number of the frame in each name of an image, or its place in the order of the names."""
+    """The number of the frame in each image name, or its position in the sorted names."""
     groups = [[int(number) for number in _NUMBER.findall(Path(name).stem) or _NUMBER.findall(name)]
               for name in names]
     if len({_NUMBER.sub("#", name) for name in names}) > 1:
@@ -354,9 +354,9 @@ def _numbers_in_names(names: Sequence[str]) -> list[int]:
 
 
 def _count_again(places: Sequence[tuple[int, ...]]) -> bool:
-    """Whether the last number counts in steps of 1 from the same start for all that is before it.
+    """Whether the last number counts in steps of 1 from the same start for each prefix.
 
-    So do the frames of videos; parts of a second of the time of day have larger steps.
+    This is the case for frames of videos; fractions of a second in times have larger steps.
     """
     runs: dict[tuple[int, ...], list[int]] = {}
     for *head, last in places:
@@ -390,7 +390,7 @@ def _pose(person: Mapping[str, Any], num_joints: int | None) -> tuple[Floats, Fl
 
 
 def _person(person: Mapping[str, Any]) -> int:
-    """The number of a person, -1 where there is none."""
+    """The number of a person, -1 if there is none."""
     number = person.get("track_id", person.get("idx"))
     while isinstance(number, list) and len(number) == 1:
         number = number[0]

@@ -1,9 +1,9 @@
-"""What the columns of a table with a line per frame mean: joints, axes, and what else is known.
+"""Interprets the columns of a table with one line per frame: joints, axes, and other values.
 
-The columns of a joint are called as in any of these: ``nose_x``, ``nose.x``, ``nose x``,
-``x_nose``, ``x0``, ``0_x``, ``joint0_x``, ``HeadX``. The score may be called v, c, s, p, score,
-likelihood and the like. Three lines above the numbers are the header of DeepLabCut (scorer,
-bodyparts, coords), four that of several animals or persons (individuals).
+The columns of a joint may be named ``nose_x``, ``nose.x``, ``nose x``, ``x_nose``, ``x0``, ``0_x``,
+``joint0_x``, ``HeadX``. The score may be called v, c, s, p, score, likelihood and so on. Three
+lines above the numbers are the header of DeepLabCut (scorer, bodyparts, coords), four are that for
+several animals or persons (individuals).
 """
 
 from __future__ import annotations
@@ -41,14 +41,13 @@ _MAX_JOINTS = 1000
 
 @dataclass(frozen=True)
 class Columns:
-    """Where what stands in a line.
+    """The meaning of the columns.
 
     Args:
-        joints: Names of the joints; empty where they are numbered.
-        places: For each person that has columns of its own, for each joint, the columns of x, y,
-            z and score; -1 for none.
-        roles: Columns of ``frame``, ``time``, ``clip``, ``person`` and ``label``, as far as there
-            are such.
+        joints: Names of the joints; empty if they are numbered.
+        places: For each person with separate columns, for each joint, the columns of x, y, z and
+            score; -1 for none.
+        roles: Columns of ``frame``, ``time``, ``clip``, ``person`` and ``label``, if they exist.
         header: Lines above the first frame.
         unused: What else there is a column of for each joint, e.g. ``accuracy``, where there are
             no scores; empty for nothing.
@@ -62,13 +61,13 @@ class Columns:
 
 
 def read_header(lines: Sequence[Sequence[str]]) -> Columns:
-    """What the first lines of a table say about its columns.
+    """The columns of a table, from its first lines.
 
     Args:
-        lines: The first four lines, or what there is of them.
+        lines: The first four lines, or fewer if there are not as many.
 
     Raises:
-        Unusable: They name no joints with x and y.
+        Unusable: They do not name joints with x and y.
     """
     rows = {row[0].strip().lower(): i for i, row in enumerate(lines) if row}
     if "bodyparts" in rows and "coords" in rows:
@@ -78,7 +77,7 @@ def read_header(lines: Sequence[Sequence[str]]) -> Columns:
             raise Unusable("the lines of its header have different numbers of values")
         found = {(owner.strip(), part.strip(), _AXES.get(axis.strip().lower(), "")): i
                  for i, (owner, part, axis) in enumerate(zip(owners, parts, axes, strict=True))
-                 if i and owner.strip() != "single"}  # what DeepLabCut finds once in a frame
+                 if i and owner.strip() != "single"}  # DeepLabCut's joints without an individual
         return _columns(found, {"frame": 0}, sum(name in rows for name in _HEADER))
     names = [name.strip() for name in lines[0]] if lines else []
     roles: dict[str, int] = {}
@@ -148,7 +147,7 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
 
 def _check_alike(axis: str, joints: Sequence[str], has_axis: Sequence[bool], others: Sequence[str]
                  ) -> None:
-    """Checks that no joint lacks a column which the others have, because it is spelled otherwise.
+    """Checks that no joint lacks a column that the others have, because of another spelling.
 
     Raises:
         Unusable: It does, and a column of that axis belongs to a joint without x and y.

@@ -1,9 +1,9 @@
-"""Clips that lie in a file per frame, as OpenPose and Ultralytics write them.
+"""Clips with one file per frame, as OpenPose and Ultralytics write them.
 
-The name of a file ends in the number of its frame: ``jump_000000000012_keypoints.json`` is frame
-12 of the video ``jump``. A clip is named after its video. Where file names hold only numbers,
-or the same video is in several folders, it is named after its folder below the root, or after both
-(``folder/video``) where the folder holds several such videos.
+The name of a file ends in the number of its frame: ``jump_000000000012_keypoints.json`` is frame 12
+of the video ``jump``. A clip is named after its video. If file names are only numbers, or the same
+video is in several folders, it is named after its folder below the root, or after both
+(``folder/video``) if the folder contains several such videos.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .poses import Integers
 _MAX_DIGITS = 18  # fit in 64 bits
 _TIME = re.compile(r"(([01]\d|2[0-3])[-_.:h]?[0-5]\d[-_.:m]?[0-5]\d|(?<!\d)1\d{9})[-_.,]$",
                    re.ASCII)
-"""What ends in the time of day, or in seconds since 1970, before parts of a second."""
+"""A name that ends in the time of day, or in seconds since 1970, before fractions of a second."""
 _PARTS_OF_SECOND = {3, 6, 9}  # digits
-_SMALL_STEP = 5  # frames; some show nobody and have no file. In milliseconds, steps are larger
+_SMALL_STEP = 5  # frames; some show nobody and have no file. Steps in milliseconds are larger
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class FrameFiles:
     """The files of a clip. Their names are computed: a data set has millions of frames.
 
     Args:
-        folder: Where they lie.
+        folder: Their folder.
         head: What their names begin with.
-        digits: The fewest digits of a number.
+        digits: Minimum number of digits.
         tail: What their names end with.
         frames: The numbers, ``(F,)``.
     """
@@ -55,7 +55,7 @@ class FrameFiles:
 
 
 def find_frame_files(root: Path, tail: str) -> dict[str, FrameFiles | Unusable]:
-    """The clips in a folder and in the folders below it, and files that belong to none.
+    """The clips in a folder and its subfolders, and files that do not belong to any clip.
 
     Args:
         root: The folder.
@@ -76,10 +76,10 @@ def find_frame_files(root: Path, tail: str) -> dict[str, FrameFiles | Unusable]:
 
 def find_videos(root: Path, tail: str
                 ) -> tuple[dict[tuple[str, str], FrameFiles], dict[str, Unusable]]:
-    """The files of each video, by folder and video; and files that belong to none.
+    """The files of each video, by folder and video; and files that do not belong to any.
 
     Raises:
-        UserError: A video is there twice, by links.
+        UserError: A video is included twice through links.
     """
     videos: dict[tuple[str, str], FrameFiles] = {}
     flawed: dict[str, Unusable] = {}
@@ -116,7 +116,7 @@ def name_clips(root: Path, videos: Mapping[tuple[str, str], FrameFiles]) -> dict
 
 def _videos(folder: Path, names: list[str],
             tail: str) -> tuple[dict[str, FrameFiles], dict[str, Unusable]]:
-    """The files of each video in a folder; and files that belong to none, with the reason."""
+    """The files of each video in a folder; and files that do not belong to any, with the reason."""
     pattern = re.compile(rf"(.*?)(\d{{1,{_MAX_DIGITS}}}){re.escape(tail)}", re.ASCII | re.DOTALL)
     numbered: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     flawed: dict[str, Unusable] = {}
@@ -141,10 +141,10 @@ def _videos(folder: Path, names: list[str],
 
 
 def _check_times(folder: Path, videos: Mapping[str, FrameFiles]) -> None:
-    """Checks that the files of a folder are not named by the time of day, in parts of a second.
+    """Checks that the files of a folder are not named by times with fractions of a second.
 
     Raises:
-        UserError: They are; each second would be a clip of its own.
+        UserError: They are; each second would be a separate clip.
     """
     seconds = [video for video, files in videos.items() if _TIME.search(files.head)
                and files.digits in _PARTS_OF_SECOND and files.frames[-1] < 10**files.digits]

@@ -1,13 +1,13 @@
-"""Landmarks of MediaPipe (Pose, Holistic, Hands), as scripts around it save them.
+"""Landmarks of MediaPipe (Pose, Holistic, Hands), as commonly saved by scripts.
 
-Their x and y are shares of the frame, so they are multiplied by ``--frame_size``; z, the depth
-relative to the hips, is left out. A joint at 0, 0 was not found.
+Their x and y are relative to the frame, so they are multiplied by ``--frame_size``; z, the depth
+relative to the hips, is ignored. A joint at 0, 0 was not found.
 
 - NPY files, one per clip, ``(T, ...)``, or one per frame in a folder per clip, ``0.npy`` and so on.
   A frame is ``(V, 2)``, ``(V, 3)``: x, y, z, or ``(V, 4)``: x, y, z, visibility; or one row of 1662
   values: pose (33 x 4), face (468 x 3), left hand (21 x 3), right hand (21 x 3); of 258: the same
-  without the face; or of 132: the pose. The face is left out.
-- CSV files with a line per frame, as `tools.columns` understands them.
+      without the face; or of 132: the pose. The face is ignored.
+- CSV files with one line per frame and columns as in `tools.columns`.
 
 Reference:
     Lugaresi et al.: MediaPipe: A Framework for Building Perception Pipelines, arXiv 1906.08172.
@@ -96,11 +96,11 @@ class MediapipeSource(PoseSource[Path | FrameFiles | Part]):
         shares = poses.keypoints[..., :2]
         check_shares(shares[np.isfinite(shares).all(-1)])
         height, width = self.frame_size or (1, 1)
-        with np.errstate(over="ignore"):  # beyond all numbers is missing
+        with np.errstate(over="ignore"):  # infinite values count as missing
             return replace(poses, keypoints=shares * (width, height))
 
     def find_labels(self) -> Mapping[str, Row]:
-        """What tables know about their clips."""
+        """The labels in tables."""
         return find_labels(self._clips)
 
 

@@ -1,4 +1,4 @@
-"""The JSON files of OpenPose (``--write_json``): a file per frame, with the persons in it.
+"""The JSON files of OpenPose (``--write_json``): one file per frame, with the persons in it.
 
 ``{"version": 1.3, "people": [{"person_id": [-1], "pose_keypoints_2d": [x, y, c, ...]}, ...]}``,
 with 25 joints (BODY_25) or 18 (COCO); old versions write ``pose_keypoints``. Hands and faces are
@@ -27,7 +27,7 @@ _KEYS = ("pose_keypoints_2d", "pose_keypoints")
 
 
 class OpenPoseSource(PoseSource[FrameFiles]):
-    """Reads a folder of OpenPose JSON, of one clip or many, named as in `tools.frame_files`."""
+    """Reads a folder of OpenPose JSON with one or more clips, named as in `tools.frame_files`."""
 
     tool = "openpose"
     layouts: ClassVar[Mapping[int, str]] = {18: "openpose18", 25: "body25"}
@@ -65,7 +65,7 @@ def _body(person: Any, name: str) -> Any:
 
 
 def _number(person: Mapping[str, Any]) -> int:
-    """The number that ``--tracking`` gives to a person, -1 without it."""
+    """The number that ``--tracking`` assigns to a person, -1 without it."""
     number = person.get("person_id", -1)
     if isinstance(number, list) and len(number) == 1:
         number = number[0]

@@ -1,4 +1,4 @@
-"""The HDF5 files of pose tools for animals and persons: DeepLabCut, and SLEAP's analysis export."""
+"""HDF5 files of pose tools for animals and persons: DeepLabCut, and SLEAP's analysis export."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_hdf5(path: Path) -> Poses:
     """The persons in such a file.
 
     Raises:
-        Unusable: It is damaged, or not of these tools.
+        Unusable: It is damaged, or not from these tools.
     """
     try:
         with h5py.File(path) as file:
@@ -46,20 +46,20 @@ def read_hdf5(path: Path) -> Poses:
 
 
 def _read_sleap(file: h5py.File) -> Poses:
-    """``tracks`` is (persons, 2, joints, frames), or as its attribute ``dims`` says."""
+    """``tracks`` is (persons, 2, joints, frames), or as in its attribute ``dims``."""
     tracks = _arranged(file["tracks"], ("track", "xy", "node", "frame"),
                        ("track", "frame", "node", "xy"))
     persons, frames, joints, axes = tracks.shape
     if axes != 2:
         raise Unusable(f"`tracks` have the shape {file['tracks'].shape}, expected (persons, 2, "
                        "joints, frames)")
-    if frames == axes:  # x and y may be there, and two tracks in their place; tracks can be many
+    if frames == axes:  # x and y may be in the place of two tracks; there can be many tracks
         check_axes(persons, frames)
     names = _texts(file["node_names"])
     if len(names) != joints:
         raise Unusable(f"it names {len(names)} joints, but `tracks` have {joints}")
     scores = np.ones((persons, frames, joints))
-    if "point_scores" in file:  # where it is damaged, `file.get` would not report it
+    if "point_scores" in file:  # if it is damaged, `file.get` would not report it
         scores = np.nan_to_num(_arranged(file["point_scores"], ("track", "node", "frame"),
                                          ("track", "frame", "node")))
         if scores.shape != tracks.shape[:3]:
@@ -75,8 +75,8 @@ def _arranged(stored: Any, axes: Sequence[str], wanted: Sequence[str]) -> Floats
 
     Args:
         stored: The array.
-        axes: Its axes where it does not name them; sleap-io does, and can store others.
-        wanted: The order.
+        axes: Its axes if it does not name them; sleap-io does, and can store others.
+        wanted: The requested order.
     """
     values = _values(stored)
     named = stored.attrs.get("dims")
@@ -89,7 +89,7 @@ def _arranged(stored: Any, axes: Sequence[str], wanted: Sequence[str]) -> Floats
 
 
 def _read_deeplabcut(table: h5py.Dataset) -> Poses:
-    """A table of PyTables, as pandas writes it: the names of the columns are pickled beside it."""
+    """A table of PyTables, as pandas writes it: the column names are stored with it as a pickle."""
     try:
         names = load_objects(io.BytesIO(bytes(table.attrs["values_block_0_kind"])))
     except (pickle.UnpicklingError, EOFError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""What a pose estimator found in a clip, whichever tool it was: persons in frames."""
+"""The poses in a clip, for all pose tools: persons in frames."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _MAX_NUMBER = 10**18  # differences still fit in 64 bits
 
 @dataclass(frozen=True)
 class Poses:
-    """The persons of a clip, a row for each in each frame in which it was found.
+    """The persons of a clip, with one row for each frame in which a person was found.
 
     Args:
         keypoints: ``(R, V, 2)`` pixels of the frame, or ``(R, V, 3)`` metres.
         scores: ``(R, V)``; 0 for a missing joint.
         frame: Number of the frame of each row, ``(R,)``.
-        person: Number that the tool gave to the person of each row, ``(R,)``; -1 for none.
+        person: Number that the tool assigned to the person of each row, ``(R,)``; -1 for none.
         frames: Numbers of all frames that the tool processed, ``(F,)``, with or without persons.
-        frame_size: Height and width of the frame in pixels, None where the input does not know.
-        joint_names: What the input calls its joints, in their order; empty where it does not.
-        note: What was left out or is doubtful; empty for nothing.
+        frame_size: Height and width of the frame in pixels, None if not in the input.
+        joint_names: Names of the joints in the input, in their order; empty if it has none.
+        note: What was left out or is doubtful; may be empty.
     """
 
     keypoints: Floats
@@ -79,7 +79,7 @@ def split_values(values: Floats, num_joints: int | None) -> tuple[Floats, Floats
 
     Args:
         values: The list.
-        num_joints: V if known; without it all lists are read as triples.
+        num_joints: V if known; otherwise all lists are read as triples.
 
     Raises:
         Unusable: The list has another length.
@@ -104,11 +104,11 @@ class PoseList:
         Args:
             frame: Number of the frame.
             keypoints: ``(V, 2)`` pixels, or ``(V, 3)`` metres.
-            scores: ``(V,)``; None where the tool gives none.
-            person: Number of the person, -1 where the tool gives none.
+            scores: ``(V,)``; None if the tool does not give any.
+            person: Number of the person, -1 if the tool does not give one.
 
         Raises:
-            Unusable: The number of joints is not that of the scores, or of the other persons.
+            Unusable: The number of joints differs from that of the scores, or of the other persons.
         """
         joints = len(keypoints)
         if scores is not None and scores.shape != (joints,):

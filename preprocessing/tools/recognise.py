@@ -1,4 +1,4 @@
-"""Recognises of which tool a file or folder is: what ``preprocess keypoints`` goes by."""
+"""Recognises which tool wrote a file or folder, for ``preprocess keypoints``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .mediapipe import ROWS
 from .tables import COLUMNS
 from .wide import read_table
 
-_LOOKED_AT = 20  # files of each ending
+_LOOKED_AT = 20  # files of each extension
 _SUFFIXES = {".skeleton": "ntu", ".pkl": "pyskl", ".pickle": "pyskl", ".mat": "penn_action",
              ".h5": "tables", ".hdf5": "tables"}
 _ARCHIVES = {"keypoints": "arrays", "positions_2d": "videopose3d", "positions_3d": "videopose3d",
              "x_train": "ctrgcn"}
-_SHARE = 1.5  # shares of a frame lie in 0..1, and a little outside
+_SHARE = 1.5  # coordinates relative to a frame are in 0..1, or a little outside
 
 
 def recognise(root: Path) -> str:
@@ -37,7 +37,7 @@ def recognise(root: Path) -> str:
 
     Raises:
         MissingFileError: There is no such file or folder.
-        UserError: It is not clear which one; the message lists the candidates.
+        UserError: It is ambiguous; the message lists the candidates.
     """
     if not root.exists():
         raise MissingFileError(f"{root} does not exist; give a file or a folder of keypoints")
@@ -70,7 +70,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _source_of(path: Path) -> str:
-    """The source that reads a file; empty if it is of none, or damaged."""
+    """The source that reads a file; empty if there is none, or the file is damaged."""
     suffix = path.suffix.lower()
     reads = {".json": _of_json, ".csv": _of_csv, ".txt": _of_text, ".npy": _of_npy,
              ".npz": _of_archive, ".zip": _of_archive}

@@ -1,10 +1,10 @@
-"""JSON of two data sets, which others write their own clips as: NW-UCLA and Kinetics-Skeleton.
+"""JSON of two data sets, NW-UCLA and Kinetics-Skeleton, also used for other clips.
 
 - ``nw_ucla``, as CTR-GCN reads it: ``{"file_name": "a01_s01_e00_v01", "skeletons": (T, 20, 3),
   "label": 1}``, in metres, with the joints of Kinect v1.
 - ``kinetics_skeleton``, as ST-GCN reads it: ``{"data": [{"frame_index": 1, "skeleton": [{"pose":
-  [x, y, ...], "score": [...]}, ...]}, ...], "label": "yoga", "label_index": 0}``, with x and y as
-  shares of the frame and OpenPose's 18 joints.
+  [x, y, ...], "score": [...]}, ...]}, ...], "label": "yoga", "label_index": 0}``, with x and y
+  relative to the frame and OpenPose's 18 joints.
 
 Reference:
     Wang et al.: Cross-view Action Modeling, Learning and Recognition, CVPR 2014. Chen et al.:
@@ -50,7 +50,7 @@ class _JsonSource(PoseSource[Path]):
         return (place,)
 
     def find_labels(self) -> Mapping[str, Row]:
-        """What the files say; damaged ones are reported when they are read."""
+        """The labels in the files; damaged files are reported when they are read."""
         found: dict[str, Row] = {}
         for clip, place in self._clips.items():
             if isinstance(place, Path):
@@ -86,7 +86,7 @@ class NwUclaSource(_JsonSource):
         return Poses(keypoints, np.ones(keypoints.shape[:2]), frames, np.zeros_like(frames), frames)
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """That of the labels; and ``xview``, trained on cameras 1 and 2, tested on camera 3."""
+        """The split of the labels; and ``xview``: train on cameras 1 and 2, test on camera 3."""
         parts: dict[str, list[str]] = {}
         for clip in ids:
             name = _NAME.fullmatch(Path(clip).name)
@@ -138,7 +138,7 @@ class KineticsSource(_JsonSource):
                 if pose.ndim != 1 or pose.size % 2:
                     raise Unusable(f"frame {number} has a `pose` that is not a list x, y, ...")
                 shares.append(pose.reshape(-1, 2))
-                with np.errstate(over="ignore"):  # beyond all numbers is missing
+                with np.errstate(over="ignore"):  # infinite values count as missing
                     found.add(number, shares[-1] * (width, height), scores)
         poses = found.finish(frames)
         given = np.concatenate(shares)

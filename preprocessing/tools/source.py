@@ -1,4 +1,4 @@
-"""The source of keypoints that a pose tool found: what is the same for all tools.
+"""The base class of sources of keypoints from pose tools.
 
 Adding a tool, say one called toypose:
 
@@ -32,27 +32,27 @@ T = TypeVar("T")
 
 
 class PoseSource(ABC, Generic[T]):
-    """A source (see `preprocessing.core.source`) of the keypoints that a pose tool found.
+    """A source (see `preprocessing.core.source`) of keypoints from a pose tool.
 
     Args:
         root: The file or folder to read.
         layout: Name or YAML file of the layout; by default inferred from the number of joints.
         frame_size: Height and width in pixels of frames whose size is not in the input.
-        max_persons: Persons that are kept, those with the highest scores.
-        labels: CSV file of `preprocessing.core.labels`; without it, what the input itself knows.
-        classes: File with one class name per line; by default the labels name the classes.
+        max_persons: Number of persons to keep, those with the highest scores.
+        labels: CSV file of `preprocessing.core.labels`; by default the labels in the input.
+        classes: File with one class name per line; by default the labels define the classes.
 
     Raises:
         MissingFileError: A file does not exist.
-        UserError: No clip can be read, the layout or the size of the frames is not clear, or the
-            labels do not fit.
+        UserError: No clip can be read, the layout or the frame size is unknown, or the labels do
+            not fit.
     """
 
     tool: ClassVar[str]
     """Name of the tool and of its command."""
 
     layouts: ClassVar[Mapping[int, str]] = USUAL_LAYOUTS
-    """Number of joints -> layout, where the tool has only one with that many."""
+    """Number of joints -> layout, if the tool has only one with that many."""
 
     def __init__(self, root: Path, *, layout: str | None = None,
                  frame_size: tuple[int, int] | None = None, max_persons: int = 2,
@@ -85,12 +85,12 @@ class PoseSource(ABC, Generic[T]):
 
     @abstractmethod
     def find(self) -> Mapping[str, T | Unusable]:
-        """The clips in `root`: name -> where the clip lies, in the order of storing.
+        """The clips in `root`: name -> place of the clip, in the order of storing.
 
-        Instead of a place it may be an error, which is raised when the clip is read.
+        Instead of a place, it may be an error, which is raised when the clip is read.
 
         Raises:
-            UserError: There is no clip, or the input is not of this tool.
+            UserError: There is no clip, or the input is not from this tool.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class PoseSource(ABC, Generic[T]):
 
     @abstractmethod
     def read_poses(self, place: T) -> Poses:
-        """What the tool found in a clip.
+        """The poses in a clip.
 
         Raises:
             Unusable: The clip cannot be used; the message says why.
@@ -107,11 +107,11 @@ class PoseSource(ABC, Generic[T]):
 
     @property
     def num_joints(self) -> int | None:
-        """Number of joints of the layout that was named, None without one."""
+        """Number of joints of the given layout, None without one."""
         return None if self.layout is None else self.layout.num_joints
 
     def find_labels(self) -> Mapping[str, Row]:
-        """What the input itself knows about its clips, by name; nothing, for most tools."""
+        """Labels in the input itself, by clip; empty for most tools."""
         return {}
 
     @property
@@ -125,7 +125,7 @@ class PoseSource(ABC, Generic[T]):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What decides the content of the clips and is not in the header."""
+        """What determines the content of the clips and is not in the header."""
         return {"frame_size": self.frame_size}
 
     def keys(self) -> Sequence[str]:
@@ -156,7 +156,7 @@ class PoseSource(ABC, Generic[T]):
                      self._labels.subject(key), repairs="; ".join(notes))]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """The protocol ``own``, where the labels have a split."""
+        """The protocol ``own``, if the labels have a split."""
         return self._labels.splits(ids)
 
     def _no_frame_size(self) -> UserError:
@@ -180,12 +180,12 @@ class PoseSource(ABC, Generic[T]):
         return self.read_poses(place)
 
     def _first(self) -> Poses:
-        """What was found in the first clip that can be read."""
+        """The poses in the first clip that can be read."""
         reason = "it is empty"
         for clip in self._clips:
             try:
                 poses = self._read(clip)
-                if poses.keypoints.shape[-1] == 3:  # before the layout is asked for
+                if poses.keypoints.shape[-1] == 3:  # before the layout is requested
                     check_metres(poses.keypoints[poses.scores > 0])
                 return poses
             except Unusable as error:

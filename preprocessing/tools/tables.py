@@ -1,10 +1,10 @@
-"""Tables of your own: CSV files with a line per joint, of one clip or many.
+"""Your own tables: CSV files with one line per joint, with one or more clips.
 
 ==========  =====================================================================================
-``clip``    name of the clip; its lines follow each other
+``clip``    name of the clip; its lines are consecutive
 ``frame``   number of the frame
 ``person``  number of the person, the same in all frames of the clip
-``joint``   index of the joint in the layout, from 0, or its name; may be left out if not found
+``joint``   index of the joint in the layout, from 0, or its name; may be omitted if not found
 ``x, y``    pixels of the frame; empty for a joint that was not found
 ``score``   0..1; without this column 1
 ==========  =====================================================================================
@@ -31,7 +31,7 @@ from .poses import Poses
 
 COLUMNS = ("clip", "frame", "person", "joint", "x", "y", "score")
 _MAX_LINE = 100_000
-_MAX_DIGITS = 5  # of the index of a joint, e.g. 132.0
+_MAX_DIGITS = 5  # in the index of a joint, e.g. 132.0
 _MAX_INDEX = 10**15  # exact as a float
 _MAX_VALUES = 50_000_000  # of a clip in memory
 
@@ -42,10 +42,10 @@ class Part:
 
     Args:
         path: The file.
-        columns: What its columns are called.
-        separator: Between its values.
-        start: Where the first line begins, bytes.
-        stop: Where the last one ends.
+        columns: Names of its columns.
+        separator: Separator of its values.
+        start: Start of the first line, bytes.
+        stop: End of the last line.
         joints: The joints of the layout.
     """
 
@@ -73,7 +73,7 @@ def find_parts(root: Path, layout: SkeletonLayout | None) -> dict[str, Part | Un
     usable = {clip: part for clip, part in parts.items() if clip not in scattered}
     if not usable:
         raise UserError(f"{root} holds no clip whose lines follow each other")
-    if layout is None:  # of somebody whose legs are hidden, the largest index is not the last one
+    if layout is None:  # if the legs are hidden, the largest index is not the last joint
         raise UserError(f"{root} is a table, which does not show how many joints the layout has; "
                         "name it with --layout, e.g. --layout coco17")
     indices = [int(joint) for joint in joints if joint.isascii() and joint.isdecimal()]
@@ -86,7 +86,7 @@ def read_part(part: Part) -> Poses:
     """The persons in the lines of a clip.
 
     Raises:
-        Unusable: The lines hold anything but numbers, or a joint twice.
+        Unusable: The lines contain anything but numbers, or a joint twice.
     """
     if part.stop - part.start > MAX_BYTES:
         raise Unusable(f"its lines take {part.stop - part.start:,} bytes, more than the "
@@ -126,11 +126,11 @@ def read_part(part: Part) -> Poses:
 
 def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
           joints: set[str]) -> Iterator[tuple[str, str]]:
-    """Notes where the lines of each clip are and which joints they name.
+    """Finds the lines of each clip and the joints in them.
 
     Yields:
-        Clips whose lines are interrupted by those of another one, or may lack the first, and which
-        of the two it is.
+        Clips whose lines are interrupted by another clip, or may lack the first line, and which of
+        the two is the case.
     """
     if not path.is_file():
         raise UserError(f"{path} is not a regular file")
@@ -168,8 +168,8 @@ def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
 
 
 def _lines(file: IO[bytes]) -> Iterator[str]:
-    """The lines of a file one by one, so that its position is where each ends."""
-    start = b"\xef\xbb\xbf"  # with which some programs mark UTF-8
+    """The lines of a file one by one, so that the file position is the end of each."""
+    start = b"\xef\xbb\xbf"  # the byte order mark that some programs write for UTF-8
     while line := file.readline(_MAX_LINE):
         if len(line) == _MAX_LINE:
             raise csv.Error(f"a line is longer than {_MAX_LINE:,} bytes")

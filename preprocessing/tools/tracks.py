@@ -1,12 +1,12 @@
-"""Tracks persons from frame to frame and chooses those that are kept.
+"""Tracks persons from frame to frame, and selects those to keep.
 
-1. A person with a number that the tool gave (a track id) belongs to the track of that number.
+1. A person with a track id from the tool belongs to the track with that id.
 2. Others continue the tracks of the last `_MEMORY` frames, or start one, as
    `ptl_skel.pose.tracks.PersonTracker` decides.
-3. The tracks, in the order of their sums of scores, take the first of ``max_persons`` places that
-   is free in all of their frames; a track that finds no place is dropped. So a person who returns
-   as a new track takes the old place again. Where the tool numbers everybody, and there are enough
-   places for all numbers, each number has its own place, in their order.
+3. The tracks, in the order of their sums of scores, take the first of ``max_persons`` slots that
+   is free in all of their frames; a track without a free slot is dropped. So a person who returns
+   as a new track gets the old slot again. If the tool numbers everybody, and there are enough
+   slots, each number has its own slot, in order.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ptl_skel.pose.tracks import PersonTracker
 from ..core.source import Unusable
 from .poses import Floats, Integers, Poses
 
-MAX_FRAMES = 100_000  # a clip of an hour; more means that the numbers are not those of frames
+MAX_FRAMES = 100_000  # a clip of an hour; if there are more, the numbers are not frame numbers
 _MEMORY = 30  # frames; a second of most videos
 _CROWD_OF_ONE = 9  # persons in a clip of one frame
 _CROWD = 50  # persons in a frame, on average over the largest clip
-_RUN, _STEADY = 3, 0.8  # frames, and share of small steps, of what may be a video
-_FEW, _SMALL_STEP = 10, 5  # frames; numbers of frames in between which were not processed
+_RUN, _STEADY = 3, 0.8  # frames, and share of small steps, in a possible video
+_FEW, _SMALL_STEP = 10, 5  # frames; step between the numbers of processed frames
 
 
 def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
-    """Keypoints and scores of the persons that are kept, as `arrange_persons`.
+    """Keypoints and scores of the selected persons, as in `arrange_persons`.
 
     Raises:
         Unusable: As there.
@@ -42,22 +42,22 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
                     ) -> tuple[Floats, Floats, int]:
     """Keypoints ``(M, T, V, C)`` and scores ``(M, T, V)`` of the persons that are kept, M >= 1.
 
-    A joint is missing where its score is not positive, its coordinates are not finite, or it lies
-    at exactly 0, 0, as tools mark what they did not find. In metres 0, 0, 0 is an ordinary place.
-    A constant step between the numbers of the frames, e.g. of every fifth frame or of time stamps
+    A joint is missing if its score is not positive, its coordinates are not finite, or it is at
+    exactly 0, 0, as tools mark joints that they did not find. In metres, 0, 0, 0 is an ordinary
+    position. A constant step between frame numbers, e.g. for every fifth frame or for time stamps
     in milliseconds, is removed. The clip starts with the first frame that shows anybody and ends
     with the last.
 
     Args:
-        poses: What was found.
-        max_persons: The most persons in a frame.
-        max_frames: The most frames that the clip can have.
+        poses: The poses.
+        max_persons: Maximum number of persons in a frame.
+        max_frames: Maximum number of frames in the clip.
 
     Returns:
-        Keypoints, scores, and which of the processed frames the clip starts with.
+        Keypoints, scores, and the index of the processed frame at which the clip starts.
 
     Raises:
-        Unusable: No joint is visible, or the numbers of the frames lie too far apart.
+        Unusable: No joint is visible, or the frame numbers are too far apart.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         keypoints = poses.keypoints.astype(np.float32)
@@ -97,10 +97,10 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
 
 
 def _check_one_clip(frame: Integers, person: Integers) -> None:
-    """Checks that the frames of a person are not counted from the start again.
+    """Checks that the frame numbers of a person do not start again.
 
     Raises:
-        Unusable: They are, as where the rows of several videos follow each other.
+        Unusable: They do, as if the rows of several videos follow each other.
     """
     steps = np.diff(np.unique(frame))
     if not steps.size:
@@ -121,13 +121,13 @@ def _count_frames(numbers: Integers) -> Integers:
     """Indices of frames, ``(F,)``, from their numbers in increasing order, without a constant step.
 
     Raises:
-        Unusable: The numbers have large and different distances, as irregular time stamps have.
+        Unusable: The numbers have large and varying steps, like irregular time stamps.
     """
     steps = np.diff(numbers)
     step = max(1, int(np.gcd.reduce(steps)))
     if len(numbers) < _FEW or np.median(steps) <= _SMALL_STEP * step:
         return np.asarray((numbers - numbers[0]) // step)
-    usual = steps[steps < 1.5 * steps.min()].mean()  # 33.3 of 0, 33, 67, 100, ...
+    usual = steps[steps < 1.5 * steps.min()].mean()  # 33.3 for 0, 33, 67, 100, ...
     indices = np.concatenate([[0], np.cumsum(np.rint(steps / usual).astype(np.int64))])
     expected = numbers[0] + indices * (numbers[-1] - numbers[0]) / indices[-1]
     if np.abs(numbers - expected).max() > 1:  # more than rounding
@@ -150,7 +150,7 @@ def follow(keypoints: Floats, scores: Floats, frame: Integers, person: Integers)
     if once and person.min() >= 0:  # all persons are numbered
         return np.unique(person, return_inverse=True)[1]
     track = np.full(len(frame), -1, np.int64)
-    tracker = PersonTracker(begin=0, keep=0, confirm=1, patience=_MEMORY)  # the tool has chosen
+    tracker = PersonTracker(begin=0, keep=0, confirm=1, patience=_MEMORY)  # the tool has filtered
     in_order = np.argsort(frame, kind="stable")
     for rows in np.split(in_order, np.flatnonzero(np.diff(frame[in_order])) + 1):
         track[rows] = tracker.update(keypoints[rows], scores[rows], np.ones(len(rows)),
@@ -160,14 +160,14 @@ def follow(keypoints: Floats, scores: Floats, frame: Integers, person: Integers)
 
 def _places(track: Integers, frame: Integers, weight: NDArray[np.floating], person: Integers,
             max_persons: int) -> Integers:
-    """Place of each row, ``(R,)``, by the third rule of this module; -1 for a dropped row.
+    """Slot of each row, ``(R,)``, by the third rule of this module; -1 for a dropped row.
 
     Args:
         track: ``(R,)``.
         frame: ``(R,)``.
         weight: Sum of the scores of each row, ``(R,)``.
         person: Number that the tool gave, ``(R,)``; -1 for none.
-        max_persons: Number of places.
+        max_persons: Number of slots.
     """
     numbers = np.unique(person)
     found = np.unique(track[track >= 0])

@@ -1,4 +1,4 @@
-"""Videos as a source: finds the persons in their frames, and follows them."""
+"""Videos as a source: finds the persons in their frames, and tracks them."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from .tracks import arrange_persons
 
 ENDINGS = frozenset((".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
                      ".mpg", ".mts", ".ts", ".webm", ".wmv"))
-"""Endings of the files that count as videos in a folder."""
+"""Extensions of the files that count as videos in a folder."""
 
-_SHORTEST = 3  # frames; who is seen in fewer is taken for an error of the estimator
+_SHORTEST = 3  # frames; persons seen in fewer are treated as errors of the estimator
 _MAX_FRAMES = 5_000_000  # two days
 
 
 class VideoSource:
     """A source (see `preprocessing.core.source`) of the persons that an estimator finds in videos.
 
-    A clip is named after its file: its path below the folder that all inputs have in common,
-    without the ending. If a video lies in a folder below that, the folder's name is its label.
+    A clip is named after its file: its path below the common folder of all inputs, without the
+    extension. If a video is in a subfolder of that, the name of the subfolder is its label.
 
     Args:
-        inputs: Videos, or folders that hold them at any depth.
+        inputs: Videos, or folders that contain them at any depth.
         estimator: Name or class path, see `ptl_skel.pose.make_estimator`.
-        pose_model: Its model; None for the usual one.
+        pose_model: Its model; None for the default.
         layout: Name or YAML file of the joints to store; by default those of the estimator.
-        max_persons: Persons that are kept in a frame, those with the highest scores.
-        classes: File with one class name per line; by default the labels name the classes.
+        max_persons: Number of persons to keep in a frame, those with the highest scores.
+        classes: File with one class name per line; by default the labels define the classes.
 
     Raises:
         MissingFileError: A file does not exist.
-        UserError: There is no video or no such estimator, or its joints cannot become those of the
+        UserError: There is no video or no such estimator, or its joints cannot be mapped to the
             layout.
     """
 
@@ -73,7 +73,7 @@ class VideoSource:
         return make_estimator(self._named, self._model)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the estimator, which each worker process makes itself."""
+        """Without the estimator, which each worker process creates itself."""
         return {name: value for name, value in self.__dict__.items() if name != "_estimator"}
 
     @property
@@ -83,7 +83,7 @@ class VideoSource:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Nothing else decides the content."""
+        """Nothing else determines the content."""
         return {}
 
     def keys(self) -> Sequence[str]:
@@ -107,11 +107,11 @@ class VideoSource:
                      repairs="; ".join(notes), fps=fps, first_frame=first)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """Videos bring none."""
+        """Videos have no splits."""
         return {}
 
     def _follow(self, video: Video) -> tuple[Poses, tuple[int, int], list[str]]:
-        """The persons of a video, the size of its frames, and what was wrong with it."""
+        """The persons of a video, its frame size, and what was wrong with it."""
         tracker = PersonTracker(confirm=1)  # short tracks are removed below
         size: tuple[int, int] | None = None
         changes = number = 0
@@ -151,7 +151,7 @@ def find_videos(inputs: Sequence[Path]) -> dict[str, Path]:
 
     Raises:
         MissingFileError: An input does not exist.
-        UserError: A folder holds no video, or two videos have the same name.
+        UserError: A folder contains no video, or two videos have the same name.
     """
     common = _common_folder(inputs)
     found: dict[str, Path] = {}
@@ -179,6 +179,6 @@ def _common_folder(inputs: Sequence[Path]) -> Path:
 
 
 def _label(name: str) -> str:
-    """The folder that a clip lies in, empty if there is none."""
+    """The folder of a clip, empty if there is none."""
     folder = Path(name).parent.name
     return folder if folder != ".." else ""

@@ -1,4 +1,4 @@
-"""The archives of VideoPose3D, which MotionBERT, PoseFormer and others read, too.
+"""The archives of VideoPose3D, which MotionBERT, PoseFormer and others use, too.
 
 ``positions_2d`` is ``{subject: {action: [(T, V, 2) of each camera]}}`` in pixels, as in
 ``data_2d_h36m_cpn_ft_h36m_dbb.npz`` or in what ``prepare_data_2d_custom.py`` makes;
@@ -34,12 +34,12 @@ from .source import PoseSource
 
 KEYS = ("positions_2d", "positions_3d")
 _LAYOUTS = {"h36m": "h36m17", "coco": "coco17"}
-_CUSTOM = "custom"  # the action of videos of one's own
+_CUSTOM = "custom"  # the action of a user's own videos
 _REPETITION = re.compile(r" \d+$")
 
 
 class Place(NamedTuple):
-    """Where a clip lies in the archive."""
+    """The place of a clip in the archive."""
 
     subject: str
     action: str
@@ -100,7 +100,7 @@ class VideoPose3DSource(PoseSource[Place]):
 
 
 class Archive(NamedTuple):
-    """What an archive holds: positions by subject and action, the layout, sizes of frames."""
+    """The contents of an archive: positions by subject and action, the layout, frame sizes."""
 
     positions: Mapping[str, Mapping[str, list[Any]]]
     coordinates: int

@@ -1,9 +1,9 @@
-"""Tables with a line per frame, as DeepLabCut, SLEAP, Kinect recorders and many scripts write them.
+"""Tables with one line per frame, as DeepLabCut, SLEAP, Kinect recorders and many scripts write.
 
-CSV files whose columns `tools.columns` understands, one per clip or with a column ``clip``; and the
-HDF5 files of DeepLabCut and of SLEAP's analysis export. Values are pixels, or metres where every
-joint has a z. The layout follows from the names of the joints where they are those of one; name it
-with ``--layout`` where they are not.
+CSV files with columns as in `tools.columns`, one per clip or with a column ``clip``; and the HDF5
+files of DeepLabCut and of SLEAP's analysis export. Values are pixels, or metres if every joint has
+a z. The layout is inferred from the joint names if they match one; otherwise name it with
+``--layout``.
 
 Reference:
     Mathis et al.: DeepLabCut: markerless pose estimation of user-defined body parts with deep
@@ -52,7 +52,7 @@ class Part:
 
     Args:
         path: The file.
-        clip: Its name in the column ``clip``; empty where the file is one clip.
+        clip: Its name in the column ``clip``; empty if the file is one clip.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Table:
     """The lines of a file.
 
     Args:
-        columns: What the columns mean.
+        columns: Meaning of the columns.
         lines: The cells of each line with a frame.
     """
 
@@ -83,7 +83,7 @@ class Table:
 
 
 class WideSource(PoseSource[Part]):
-    """Reads tables with a line per frame: a file, or a folder of them."""
+    """Reads tables with one line per frame: a file, or a folder of them."""
 
     tool = "tables"
 
@@ -136,7 +136,7 @@ def read_part(place: Part) -> Poses:
     """The persons in a clip.
 
     Raises:
-        Unusable: The file is damaged, or of another kind.
+        Unusable: The file is damaged, or has another format.
     """
     if place.path.suffix.lower() != ".csv":
         return read_hdf5(place.path)
@@ -148,7 +148,7 @@ def read_part(place: Part) -> Poses:
 
 
 def find_labels(clips: MutableMapping[str, Any]) -> dict[str, Row]:
-    """The column ``label`` of the clips; one in which it changes becomes `Unusable`."""
+    """The column ``label`` of the clips; if it changes within a clip, an `Unusable`."""
     labels: dict[str, Row] = {}
     for clip, place in clips.items():
         if not isinstance(place, Part) or place.path.suffix.lower() != ".csv":
@@ -251,7 +251,7 @@ def _doubt(columns: Columns) -> str:
 
 
 def _check_times(cells: Sequence[str]) -> None:
-    """Checks that the lines are in the order of time, where they have no number of a frame.
+    """Checks that the lines are in chronological order, if they have no frame number.
 
     Raises:
         Unusable: They are not.
@@ -265,7 +265,7 @@ def _check_times(cells: Sequence[str]) -> None:
 
 
 def _chosen(lines: Sequence[Sequence[str]], columns: Columns) -> Iterable[list[str]]:
-    """The cells x, y, z and score of each joint of each person; empty where there is no column."""
+    """The cells x, y, z and score of each joint of each person; empty if there is no column."""
     places = [place for of_person in columns.places for joint in of_person for place in joint]
     for line in lines:
         yield [line[place] if place >= 0 else "" for place in places]

@@ -1,10 +1,10 @@
 """The text files of YOLO-pose, as Ultralytics writes them (``save_txt=True``): one per frame.
 
-A line for each person: ``class cx cy w h`` of the box, then ``x y v`` of each joint, or ``x y``, as
-shares of the width and height of the frame. After them may come the confidence of the box
-(``save_conf=True``) and the number of the person (``model.track``). A frame without a file is one
-without persons. Ultralytics sets joints it is not sure of to 0, 0; they are missing. Lines of
-several classes do not say which of them are persons, so they are rejected.
+One line per person: ``class cx cy w h`` of the box, then ``x y v`` of each joint, or ``x y``,
+relative to the width and height of the frame. They may be followed by the confidence of the box
+(``save_conf=True``) and the number of the person (``model.track``). A frame without a file has no
+persons. Ultralytics sets uncertain joints to 0, 0; they are missing. Lines of several classes do
+not show which of them are persons, so they are rejected.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ TAIL = ".txt"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few hundred
 _BOX = 5  # class and box, before the joints
 _MAX_BEHIND = 2  # confidence and number
-_MIN_INSIDE = 0.8  # of the joints, in a box a fourth larger than that of the person
-_MAX_SHARE = 3  # joints are found a little outside the frame, but not as far
+_MIN_INSIDE = 0.8  # of the joints, in a box a quarter larger than that of the person
+_MAX_SHARE = 3  # joints may be a little outside the frame, but not this far
 
 
 class YoloSource(PoseSource[FrameFiles]):
-    """Reads a folder of YOLO-pose text, of one clip or many, named as in `tools.frame_files`.
+    """Reads a folder of YOLO-pose text with one or more clips, named as in `tools.frame_files`.
 
-    Without a layout the number of joints is that of lines with ``x y v``, if it is one of
-    `layouts`.
+    Without a layout, lines are read as ``x y v`` if this gives a number of joints in `layouts`.
     """
 
     tool = "yolo"
@@ -80,7 +79,7 @@ class YoloSource(PoseSource[FrameFiles]):
         return found.finish(place.frames.tolist(), note=note)
 
     def _shape(self, length: int) -> tuple[int, int]:
-        """Number of joints, and of values of each, in a line of that many values."""
+        """Number of joints, and of values per joint, in a line with that many values."""
         counts = self.layouts if self.num_joints is None else (self.num_joints,)
         for values in (3,) if self.num_joints is None else (3, 2):
             for joints in counts:
@@ -93,7 +92,7 @@ class YoloSource(PoseSource[FrameFiles]):
 
 
 def _share_inside(box: Floats, joints: Floats) -> float:
-    """Share of joints ``(V, 2)`` in a box ``cx, cy, w, h`` that is a fourth larger than given."""
+    """Share of joints ``(V, 2)`` in a box ``cx, cy, w, h`` that is a quarter larger than given."""
     found = joints[joints.any(1)].clip(-_MAX_SHARE, _MAX_SHARE)
     box = box.clip(-_MAX_SHARE, _MAX_SHARE)
     return float((np.abs(found - box[:2]) <= 0.625 * box[2:]).all(1).mean()) if len(found) else 1

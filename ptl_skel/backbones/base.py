@@ -19,8 +19,8 @@ class Backbone(nn.Module):
     Attributes:
         in_channels: Channels of the inputs.
         num_features: Channels of the features.
-        reads: Name of the shipped representation that the network is made for, where that is not
-            heatmaps; a run has it unless its settings name another one.
+        reads: Name of the shipped representation that the network needs instead of heatmaps; a run
+            uses it unless its settings name another one.
     """
 
     reads: ClassVar[str | None] = None

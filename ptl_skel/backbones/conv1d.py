@@ -1,6 +1,6 @@
-"""A residual 1D-CNN over time on coordinates: the baseline that costs least.
+"""A residual 1D-CNN over time on coordinates: the cheapest baseline.
 
-Inputs have the shape of those of a 3D-CNN, with persons for rows and joints for columns.
+Inputs have the same shape as for a 3D-CNN, with persons as rows and joints as columns.
 
 Reference:
     DD-Net, arXiv 1907.09658: distances between joints, and motion at two speeds.
@@ -46,20 +46,20 @@ class ResidualBlock(nn.Module):
 
 
 class Conv1D(Backbone):
-    """Convolutions over time, shared by all persons, of whose features the largest are kept.
+    """Convolutions over time, shared by all persons, with a maximum over the persons' features.
 
-    A frame of a person is described by the coordinates of joints and which of them are known, the
-    distance between each two joints, and how far each has moved since one and two frames before. A
-    value that would need a missing joint is 0. Takes what
-    `ptl_skel.representations.NormalizedCoordinates` makes.
+    Each frame of a person is described by the coordinates of the joints, which of them are known,
+    all distances between two joints, and how far each joint has moved over one and two frames.
+    Values that involve a missing joint are 0. Takes the output of
+    `ptl_skel.representations.NormalizedCoordinates`.
 
     Args:
         in_channels: Channels of the inputs: coordinates, then 1 for joints that are known.
         widths: Channels of each residual block.
         strides: Stride in time of each block.
-        kernel: Frames that a convolution looks at.
-        links: (joint, the next joint towards the root) for every joint but the root; only their
-            number counts.
+        kernel: Kernel size of the convolutions, frames.
+        links: (joint, the next joint towards the root) for every joint except the root; only their
+            number matters.
 
     Raises:
         UserError: Blocks are not equally described, or a number is out of range.
@@ -101,13 +101,13 @@ class Conv1D(Backbone):
                             f"network reads {self.reads}")
         frames = inputs.permute(0, 3, 1, 4, 2).flatten(0, 1)  # (N * M, C, V, T)
         features = self.blocks(self.embedding(self.data_bn(self.describe(frames))))
-        # Features are not negative, so a person that is absent, 0, changes no largest value.
+        # Features are not negative, so an absent person, which is 0, does not change the maximum.
         present = (frames[:, -1].amax((1, 2)) > 0).to(features.dtype)
         each = (features * present[:, None, None]).unflatten(0, (clips, persons))
         return cast(Tensor, each.amax(1)[..., None, None])
 
     def describe(self, frames: Tensor) -> Tensor:
-        """What the class lists, ``(N, C, V, T)`` to ``(N, D, T)``."""
+        """The values that the class describes, ``(N, C, V, T)`` to ``(N, D, T)``."""
         known = frames[:, -1:]
         joints = frames[:, :-1] * known
         parts = [joints, known]
@@ -117,7 +117,7 @@ class Conv1D(Backbone):
         first, second = (cast(Tensor, each) for each in (self.first, self.second))
         between = joints.index_select(2, first) - joints.index_select(2, second)
         both = known.index_select(2, first) * known.index_select(2, second)
-        # Not 0 under the root, where it has no gradient.
+        # Not 0 under the square root, which has no gradient there.
         distances = (between.square().sum(1, keepdim=True) + 1e-8).sqrt() * both
         return torch.cat([part.flatten(1, 2) for part in [*parts, distances]], 1)
 

@@ -1,9 +1,10 @@
 """Convolutions of video networks: full 3D, and (2+1)D on free views of channels-last memory.
 
 A tensor ``(N, C, T, H, W)`` in channels-last memory is stored as ``N, T, H, W, C``. A spatial
-convolution is then a 2D one on ``(N*T, C, H, W)``, a temporal one a 2D one of kernel ``(k, 1)`` on
-``(N, C, T, H*W)``; both are views, nothing is copied. It is the arithmetic of `torch.nn.Conv3d`,
-and parameters keep its shapes, but PyTorch's temporal Conv3d on CPU takes several times as long.
+convolution is then a 2D convolution on ``(N*T, C, H, W)``, and a temporal one is a 2D convolution
+with kernel ``(k, 1)`` on ``(N, C, T, H*W)``; both are views, nothing is copied. The arithmetic and
+the shapes of the parameters are those of `torch.nn.Conv3d`, but PyTorch's temporal Conv3d on CPU
+takes several times as long.
 
 Kernels and strides are pairs (temporal, spatial).
 """
@@ -25,13 +26,13 @@ Pair = tuple[int, int]
 MOST_TIMES = 8
 """Values of `middle` below this are multiples of the outputs, larger ones are numbers of channels.
 
-Larger multiples are of no use: above the temporal kernel size, full 3D costs less.
+Larger multiples are not useful: above the temporal kernel size, full 3D costs less.
 """
 
 ONEDNN_BLOCK = 16
-"""With fewer channels, the gradient of a strided 1x1 convolution writes past its memory on CPUs.
+"""With fewer channels, the gradient of a strided 1x1 convolution writes out of bounds on CPUs.
 
-It is oneDNN's issue 6035, for less than a block of channels: 8 with AVX2, 16 with AVX-512.
+This is oneDNN's issue 6035, for less than a block of channels: 8 with AVX2, 16 with AVX-512.
 """
 
 
@@ -85,7 +86,8 @@ class TemporalConv(nn.Conv3d):
         frames = inputs.flatten(3)
         if self.causal:
             frames = F.pad(frames, (0, 0, self.past, 0))
-        # Without the third axis, not the fourth: so a gradient has the strides of its weight (DDP).
+        # Dropping the third axis, not the fourth, gives the gradient the strides of its weight
+        # (DDP).
         outputs = _conv2d(frames, self.weight.squeeze(3), self.bias, (self.stride[0], 1),
                           self.pad, self.groups)
         return outputs.view(*outputs.shape[:3], *size)
@@ -107,8 +109,8 @@ class SpatialAvgPool(nn.Module):
 class GlobalAvgPool(nn.Module):
     """Means over time and space.
 
-    `torch.nn.AdaptiveAvgPool3d` has a gradient outside channels-last memory, and the gradient of
-    every layer before it would follow.
+    The gradient of `torch.nn.AdaptiveAvgPool3d` is not in channels-last memory, and the gradients
+    of all earlier layers would not be either.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -121,8 +123,8 @@ class EveryFrame(nn.Module):
 
     Args:
         step: 1 takes all frames.
-        causal: Takes the last frame of each `step`, the newest one that an output of a causal
-            convolution of that stride sees, instead of the first.
+        causal: Take the last frame of each `step` instead of the first: the newest one that an
+            output of a causal convolution with that stride sees.
     """
 
     def __init__(self, step: int, causal: bool = False) -> None:
@@ -146,10 +148,10 @@ class Conv3D(nn.Conv3d):
                          bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """See the class; frames are padded first where the CPU's gradient would be wrong.
+        """See the class; frames are padded first if the gradient on the CPU would be wrong.
 
-        Of inputs in bfloat16 with fewer frames than the kernel, oneDNN 3 leaves uninitialised
-        memory in the gradient of the weights.
+        For bfloat16 inputs with fewer frames than the kernel, oneDNN 3 leaves uninitialised memory
+        in the gradient of the weights.
         """
         low = torch.is_autocast_enabled("cpu") or inputs.dtype == torch.bfloat16
         if inputs.device.type == "cpu" and low and inputs.shape[2] < self.kernel_size[0]:
@@ -167,10 +169,10 @@ class Conv2Plus1D(nn.Sequential):
         out_channels: Channels of the outputs.
         kernel: Temporal and spatial kernel size.
         stride: Temporal and spatial stride.
-        middle: Channels between the two. ``matched`` gives the unit as many parameters as the
-            full 3D convolution has, the rule of R(2+1)D, which counts its inputs as well; a
-            number below 8 is a multiple of `out_channels`, a whole one from 8 on is that many
-            channels, independent of inputs and outputs.
+        middle: Channels between the two. ``matched`` gives the unit as many parameters as the full
+            3D convolution (the rule of R(2+1)D, which takes the input channels into account); a
+            number below 8 is a multiple of `out_channels`; an integer of 8 or more is the number of
+            channels.
         causal: The temporal convolution sees only the past, so that a trained network can run
             on a stream, frame by frame; see `TemporalConv`. Parameters do not change.
 
@@ -196,9 +198,9 @@ class Conv2Plus1D(nn.Sequential):
 
 
 def is_causal(network: nn.Module) -> bool:
-    """Whether what a convolution of the network puts out never depends on a later frame.
+    """Whether no output of a convolution in the network depends on a later frame.
 
-    Also true of a single convolution; false of a network that has none over time.
+    Also works for a single convolution; false for a network without temporal convolutions.
     """
     over_time = [module for module in network.modules()
                  if isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1]
@@ -230,7 +232,7 @@ def init_convolutions(network: nn.Module) -> None:
     """Normal weights for ReLU networks, for all convolutions over time and space.
 
     Reference:
-        "Delving Deep into Rectifiers", arXiv 1502.01852, the variant that keeps gradients.
+        "Delving Deep into Rectifiers", arXiv 1502.01852, the variant that preserves gradients.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv3d):

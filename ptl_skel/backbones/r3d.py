@@ -1,8 +1,8 @@
 """R3D-18, MC3-18 and R(2+1)D-18 as published with weights trained on Kinetics-400.
 
-One network of basic blocks. What differs is whether a stage looks at time (MC3 does so in the
-first only), and whether its convolutions are factorised. Parameters are named, and middle
-channels counted, as in torchvision's checkpoints.
+All are the same network of basic blocks. They differ in which stages have temporal kernels (in MC3
+only the first), and in whether the convolutions are factorised. Names of parameters and numbers of
+middle channels are those of torchvision's checkpoints.
 
 Reference:
     "A Closer Look at Spatiotemporal Convolutions", arXiv 1711.11248, table 1.
@@ -33,11 +33,12 @@ class BasicBlock(nn.Module):
     Args:
         in_channels: Channels of the inputs.
         out_channels: Channels of the outputs.
-        stride: In space, and in time where the block looks at it.
+        stride: In space, and also in time if `temporal_kernel` is 3.
         temporal_kernel: 1 or 3.
-        factorised: 1x3x3 and 3x1x1 instead of 3x3x3. Both convolutions have the middle channels
-            that make the first one cost as much as the full convolution: so the published
-            networks were built, though the second has more inputs where channels grow.
+        factorised: 1x3x3 and 3x1x1 instead of 3x3x3. Both convolutions have the number of middle
+            channels that makes the first one cost as much as the full convolution, as in the
+            published networks, although the second one has more inputs if the number of channels
+            grows.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, temporal_kernel: int,
@@ -77,16 +78,16 @@ class VideoResNet18(Backbone):
     Args:
         in_channels: Channels of the inputs.
         stem_width: Channels after the stem, 3x7x7 with stride 2 in space.
-        stem_middle: Factorises the stem, with that many channels between its halves; None: 3D.
+        stem_middle: Factorises the stem, with that many channels in the middle; None: full 3D.
         widths: Channels of each stage.
         depths: Blocks of each stage.
-        strides: Stride of the first block of each stage, in space, and in time where it looks at
-            time.
-        temporal_kernels: Kernel in time of the convolutions of each stage, 1 or 3.
-        factorised: Factorise the convolutions that look at time.
+        strides: Stride of the first block of each stage, in space, and also in time if its temporal
+            kernel is 3.
+        temporal_kernels: Temporal kernel of the convolutions of each stage, 1 or 3.
+        factorised: Factorise the convolutions with a temporal kernel.
 
     Raises:
-        UserError: Stages are not equally described, or a number is out of range.
+        UserError: The lists differ in length, or a number is out of range.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""The residual family of the comparison: one network, the convolution passed in.
+"""The residual networks of the comparison: one network with the convolution as an argument.
 
 Full 3D, (2+1)D and (2+1)D with reduced channels differ only in the convolution and the widths, so
-what separates their results is what the comparison asks about.
+differences in their results are due to these.
 
 Reference:
     R3D and R(2+1)D: arXiv 1711.11248. Factorised, narrow, on skeleton heatmaps: Noor and Park,
@@ -66,7 +66,7 @@ class VideoResNet(Backbone):
         kernel: Kernel (temporal, spatial) of every convolution in the blocks.
 
     Raises:
-        UserError: `widths`, `depths` and `strides` are not equally long, or not positive.
+        UserError: `widths`, `depths` and `strides` differ in length, or are not positive.
     """
 
     def __init__(

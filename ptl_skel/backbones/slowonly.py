@@ -1,8 +1,8 @@
-"""PoseConv3D's SlowOnly-R50: a ResNet-50 that looks at time only in its last two stages.
+"""PoseConv3D's SlowOnly-R50: a ResNet-50 with temporal kernels only in its last two stages.
 
-Already factorised as published: its bottlenecks hold 3x1x1 and 1x3x3 convolutions, but no 3x3x3.
-With a convolution as argument, the 1x3x3 of those that look at time becomes 3x3x3, full or (2+1)D,
-and the 3x1x1 before it 1x1x1.
+The published form is already factorised: its bottlenecks have 3x1x1 and 1x3x3 convolutions, but no
+3x3x3. With a convolution as argument, the 1x3x3 in bottlenecks with a temporal kernel becomes
+3x3x3, full or (2+1)D, and the 3x1x1 before it 1x1x1.
 
 Reference:
     PoseConv3D, arXiv 2104.13586, table 2; the slow pathway of SlowFast, arXiv 1812.03982.
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         out_channels = EXPANSION * width
         if conv is None or temporal_kernel == 1:
-            # What follows the first convolution looks at single frames: skip those not asked for.
+            # The layers after the first convolution are spatial: skip frames that are not needed.
             self.inner = EveryFrame(stride[0])
             first: nn.Conv3d = TemporalConv(in_channels, width, temporal_kernel, 1)
             second: nn.Conv3d | Conv2Plus1D = SpatialConv(width, width, 3, stride[1])
@@ -72,23 +72,24 @@ class Bottleneck(nn.Module):
 class SlowOnly(Backbone):
     """A residual network of bottlenecks.
 
-    As published, parameters are named as in PYSKL's checkpoints.
+    In the published form, parameters are named as in PYSKL's checkpoints.
 
     Args:
         in_channels: Channels of the inputs.
         stem_width: Channels after the first convolution.
         stem_kernel: Its kernel in space; in time it is 1.
         stem_stride: Its stride in space.
-        widths: Channels inside the bottlenecks of each stage; four times as many leave them.
+        widths: Channels inside the bottlenecks of each stage; four times as many are their outputs.
         depths: Bottlenecks of each stage.
         strides: Stride (temporal, spatial) of the first bottleneck of each stage.
-        temporal_kernels: Kernel in time of the bottlenecks of each stage: of the first
-            convolution in them, or of the second where that is `conv`.
-        conv: Second convolution of the bottlenecks that look at time, `Conv3D` or `Conv2Plus1D`,
-            by class path. None: 1x3x3, as published, the first looking at time.
+        temporal_kernels: Temporal kernel of the bottlenecks of each stage: of their first
+            convolution, or of the second one if that is `conv`.
+        conv: Second convolution of the bottlenecks with a temporal kernel, `Conv3D` or
+            `Conv2Plus1D`, by class path. None: 1x3x3, as published, where the first one is
+            temporal.
 
     Raises:
-        UserError: Stages are not equally described, or a number is out of range.
+        UserError: The lists differ in length, or a number is out of range.
     """
 
     def __init__(

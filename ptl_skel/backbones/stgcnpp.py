@@ -1,6 +1,6 @@
 """ST-GCN++: graph convolutions on coordinates, the baseline without heatmaps.
 
-Inputs have the shape of those of a 3D-CNN, with persons for rows and joints for columns.
+Inputs have the same shape as for a 3D-CNN, with persons as rows and joints as columns.
 
 Reference:
     PYSKL, arXiv 2205.09443, section 3, after ST-GCN, arXiv 1801.07455.
@@ -18,18 +18,18 @@ from ptl_skel.backbones.base import Backbone
 from ptl_skel.errors import UserError
 
 Links = Sequence[tuple[int, int]]
-"""(joint, the next joint towards the root), for every joint but the root."""
+"""(joint, the next joint towards the root), for every joint except the root."""
 
 COCO17: Links = ((1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 0), (7, 5), (8, 6), (9, 7), (10, 8),
                  (11, 5), (12, 6), (13, 11), (14, 12), (15, 13), (16, 14))
-"""The skeleton of the published networks on 2D keypoints, its root the nose."""
+"""The skeleton of the published networks on 2D keypoints; the nose is its root."""
 
 DILATIONS = (1, 2, 3, 4)
-"""Of the temporal convolutions beside each other in a block."""
+"""Dilations of the parallel temporal convolutions in a block."""
 
 
 def is_tree(links: Links) -> bool:
-    """Whether every joint but one, the root, has its way to the root."""
+    """Whether every joint except the root has a path to the root."""
     parents = dict(links)
     joints = set(range(len(links) + 1))
     reached = joints - set(parents)
@@ -43,7 +43,7 @@ def is_tree(links: Links) -> bool:
 def adjacency(links: Links) -> Tensor:
     """Joints to themselves, towards the root and away from it, ``(3, V, V)``.
 
-    Entry (i, j) is what joint j receives of joint i; columns are scaled to the sum 1.
+    Entry (i, j) is the weight with which joint j receives joint i; columns sum to 1.
     """
     joints = len(links) + 1
     towards = torch.zeros(joints, joints)
@@ -54,9 +54,9 @@ def adjacency(links: Links) -> Tensor:
 
 
 class GraphConv(nn.Module):
-    """Mixes joints that are linked, ``(N, C, T, V)`` to ``(N, out_channels, T, V)``.
+    """Mixes linked joints, ``(N, C, T, V)`` to ``(N, out_channels, T, V)``.
 
-    The graph is a parameter that starts as the skeleton.
+    The graph is a parameter, initialised with the skeleton.
     """
 
     def __init__(self, in_channels: int, out_channels: int, graph: Tensor) -> None:
@@ -87,9 +87,9 @@ class DilatedConv(nn.Module):
 
 
 class TemporalBranches(nn.Module):
-    """Convolutions over time of several widths beside each other, then mixed.
+    """Parallel convolutions over time of several widths, then mixed.
 
-    ``(N, C, T, V)`` to ``(N, C, T', V)``; the branches share the channels among them.
+    ``(N, C, T, V)`` to ``(N, C, T', V)``; the channels are divided among the branches.
     """
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -132,7 +132,7 @@ class Shortcut(nn.Module):
 
 
 class GraphBlock(nn.Module):
-    """A graph convolution, then convolutions over time, with a shortcut where `residual`."""
+    """A graph convolution, then convolutions over time, with a shortcut if `residual`."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: Tensor, stride: int,
                  residual: bool) -> None:
@@ -155,18 +155,18 @@ class GraphBlock(nn.Module):
 class STGCNpp(Backbone):
     """Graph convolutions over joints, convolutions over time, for each person separately.
 
-    Takes what `ptl_skel.representations.Coordinates` makes. Parameters are named as in PYSKL's
+    Takes the output of `ptl_skel.representations.Coordinates`. Parameters are named as in PYSKL's
     checkpoints.
 
     Args:
         in_channels: Channels of the inputs: x, y, score, or x, y, z.
         widths: Channels of each block.
         strides: Stride in time of each block.
-        links: (joint, the next joint towards the root) for every joint but the root.
+        links: (joint, the next joint towards the root) for every joint except the root.
 
     Raises:
-        UserError: Blocks are not equally described, a number is out of range, or the links are
-            no tree.
+        UserError: The lists differ in length, a number is out of range, or the links are not a
+            tree.
     """
 
     reads = "representation/coordinates.yaml"

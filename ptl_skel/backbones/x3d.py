@@ -17,7 +17,7 @@ from ptl_skel.backbones.layers import ConvNorm, SpatialConv, TemporalConv, init_
 from ptl_skel.errors import UserError
 
 STEM_TEMPORAL_KERNEL = 5
-"""Frames that the channel-wise convolution of the stem looks at (X3D)."""
+"""Temporal kernel of the channel-wise convolution of the stem (X3D)."""
 
 
 class InvertedBottleneck(nn.Module):
@@ -54,10 +54,10 @@ class X3DShallow(Backbone):
         widths: Channels of each stage.
         depths: Blocks of each stage.
         strides: Stride in space of the first block of each stage.
-        expansion: Channels inside a block, as a multiple of those that leave it.
+        expansion: Channels inside a block, as a multiple of its output channels.
 
     Raises:
-        UserError: Stages are not equally described, or a number is out of range.
+        UserError: The lists differ in length, or a number is out of range.
     """
 
     def __init__(

@@ -2,10 +2,10 @@
 
 ::
 
-    verbs       the front door: one table of all verbs
+    verbs       one table of all verbs
     lightning   fit, validate, test, predict
-    parser      what the command line accepts, and how it refuses the rest
-    options     the options that people use, which `--help` shows first
-    summary     what a run prints at its end
+    parser      the arguments that the command line accepts, and its error messages
+    options     the most common options, which `--help` shows first
+    summary     the table that a run prints at its end
     profile, ensemble, show    further verbs
 """

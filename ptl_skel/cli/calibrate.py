@@ -1,4 +1,4 @@
-"""``ptl-skel calibrate``: probabilities of a network that are as often right as they say."""
+"""``ptl-skel calibrate``: calibrates the probabilities of a network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(args: Sequence[str]) -> None:
     """Writes a checkpoint whose probabilities are calibrated on the validation part.
 
     Raises:
-        UserError: The run held no clips out for validation, or the checkpoint cannot be used.
+        UserError: The run held out no clips for validation, or the checkpoint cannot be used.
     """
     options = _parser().parse_args(args)
     out = options.out or options.ckpt_path.with_name("calibrated.ckpt")
@@ -78,14 +78,14 @@ def main(args: Sequence[str]) -> None:
 @torch.inference_mode()
 def collect_answers(model: ActionRecognizer, data: KeypointDataModule
                     ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
-    """What a network answers on validation clips.
+    """The predictions of a network on validation clips.
 
-    A network that was trained to answer before an action is over is asked after each fifth of a
-    clip, any other one at its end. A causal one answers as an exported stream does, with the same
-    stride and memory.
+    A network that was trained to predict before an action is over is evaluated after each fifth of
+    a clip, any other one at its end. A causal network runs as an exported stream does, with the
+    same stride and memory.
 
     Returns:
-        Log-probabilities ``(N, K)``, true classes ``(N,)`` and the number of the clip, ``(N,)``.
+        Log-probabilities ``(N, K)``, true classes ``(N,)`` and clip indices ``(N,)``.
     """
     clips = data.part("val")
     length = data.file.num_frames[clips].astype(np.int64)
@@ -104,10 +104,10 @@ def collect_answers(model: ActionRecognizer, data: KeypointDataModule
 
 def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision: float
                ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """What is kept of a calibration, and rows of the table.
+    """The facts of a calibration to record, and rows of the table.
 
     Raises:
-        UserError: All answers, or those of half the clips, are right.
+        UserError: All predictions, or those of half the clips, are right.
     """
     temperature = fit_temperature(logits, label)
     before = calibration_error(logits.softmax(1), label)
@@ -135,17 +135,17 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel calibrate", allow_abbrev=False, description="Divides the logits of a "
         "trained network by a temperature that is fitted on its validation part, so that its "
-        "probabilities are as often right as they say, and finds the probability from which on a "
-        "share of its answers is right. Classes, and thus accuracies, stay as they are. The new "
-        "checkpoint is used like the old one, except that training does not continue from it.")
+        "probabilities are calibrated, and finds the threshold above which a given share of its "
+        "predictions is right. Predicted classes, and thus accuracies, do not change. The new "
+        "checkpoint can be used like the old one, except to resume training.")
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
                         help="checkpoint of a run with a validation part (--data.val_fraction)")
     parser.add_argument("--data.file", dest="file", type=Path, metavar="FILE", help=(
-        "the keypoint file, where it has moved since the training"))
+        "the keypoint file, if it has moved since the training"))
     parser.add_argument("--out", type=Path, metavar="FILE", help=(
-        "checkpoint to write; default: calibrated.ckpt beside --ckpt_path"))
+        "checkpoint to write; default: calibrated.ckpt next to --ckpt_path"))
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
     parser.add_argument("--precision", type=float, default=0.95, metavar="SHARE", help=(
-        "of the answers that `ptl-skel live` and `segment` claim, so many shall be right; sets "
-        "their --min_probability; default: 0.95"))
+        "share of labels of `ptl-skel live` and `segment` that should be right; sets their "
+        "--min_probability; default: 0.95"))
     return parser

@@ -1,4 +1,4 @@
-"""From a checkpoint to the graph of an export, and the proof that the file is right."""
+"""From a checkpoint to the graph of an export, and the checks of the exported file."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ FORMAT, STREAM_FORMAT = 1, 2
 
 OPTIONS = ("file", "protocol", "class_names", "representation", "camera", "box", "eval_size",
            "in_memory")
-"""Options of the data that matter to every export."""
+"""Options of the data that affect every export."""
 CLIP_OPTIONS = ("clip_len", "test_clips", "test_flip")
-"""Those that matter to files for whole clips."""
+"""Those that affect files for whole clips."""
 STREAM_OPTIONS = ("live_score",)
-"""Those that matter to files for streams: its stride and its memory."""
+"""Those that affect files for streams: stride and memory."""
 
 
 def refuse_without_effect(options: Sequence[str], *, stream: bool) -> None:
     """Checks options that begin with ``--data.``.
 
     Raises:
-        UserError: One changes nothing in the file.
+        UserError: One has no effect on the file.
     """
     known = OPTIONS + (STREAM_OPTIONS if stream else CLIP_OPTIONS)
     for option in options:
@@ -53,7 +53,7 @@ def refuse_without_effect(options: Sequence[str], *, stream: bool) -> None:
 
 
 def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition:
-    """The network of a checkpoint with all that stands before it, batch norms folded.
+    """The network of a checkpoint with folded batch norms and all steps before it.
 
     Raises:
         UserError: The representation or the camera has no export form.
@@ -70,7 +70,7 @@ def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition
     classifier: nn.Module = model.classifier
     try:
         classifier = fold_batch_norm(model.classifier, torch.rand(1, *data.input_shape))
-    except FoldingError:  # a network of the user's own is exported as it is
+    except FoldingError:  # a user's own network is exported without folding
         classifier = model.classifier
     return Recognition(classifier, maker.representation, size, views).eval()
 
@@ -90,7 +90,7 @@ def refuse_not_finite(model: ActionRecognizer, checkpoint: Path) -> None:
 
 def example(graph: Recognition, data: KeypointDataModule
             ) -> tuple[dict[str, Tensor], list[str], dict[str, list[int]]]:
-    """Inputs to export a graph with, names of its outputs, and dimensions that are dynamic."""
+    """Example inputs to export a graph with, names of its outputs, and its dynamic dimensions."""
     frames = graph.views.clip_len * graph.views.num_clips
     shape = 2, 3, frames, data.layout.num_joints
     inputs = {"keypoints": 300 * torch.rand(*shape, graph.views.coordinates),
@@ -104,7 +104,7 @@ def example(graph: Recognition, data: KeypointDataModule
 
 def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
              precision: str = "float32") -> dict[str, Any]:
-    """What a file says of its network, for whoever runs it."""
+    """The description of the network in a file."""
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     training: dict[str, Any] = {"checkpoint": str(checkpoint), "sha256": digest}
     try:
@@ -123,7 +123,7 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
 
 
 def choose_clips(data: KeypointDataModule, number: int) -> NDArray[np.int64]:
-    """Some clips of the test part, or of all where there is none, evenly spread."""
+    """Some evenly spaced clips of the test part, or of the file if there is none."""
     clips = data.parts.get("test", np.empty(0, np.int64))
     if not len(clips):
         clips = np.arange(len(data.file))
@@ -132,10 +132,10 @@ def choose_clips(data: KeypointDataModule, number: int) -> NDArray[np.int64]:
 
 def difference_from_torch(path: Path, model: ActionRecognizer, data: KeypointDataModule,
                           clips: NDArray[np.int64]) -> float:
-    """The largest difference of a file from PyTorch, on several sizes of batches and of groups.
+    """The largest difference of a file from PyTorch, for several numbers of clips and persons.
 
     Raises:
-        UserError: The file does not take all of them.
+        UserError: The file does not accept all of them.
     """
     return largest_difference(path, (
         (feed_of(batch, data), [predict(model, data, batch).numpy()])
@@ -143,7 +143,7 @@ def difference_from_torch(path: Path, model: ActionRecognizer, data: KeypointDat
 
 
 def feed_of(batch: KeypointBatch, data: KeypointDataModule) -> Arrays:
-    """The inputs of a file for a batch."""
+    """A batch as inputs of a file."""
     names = ["keypoints", "scores", *(["frame_size"] if data.maker.camera is None else [])]
     return {name: batch[name].numpy() for name in names}
 
@@ -157,7 +157,7 @@ def predict(model: ActionRecognizer, data: KeypointDataModule, batch: KeypointBa
 
 
 def batches_of(data: KeypointDataModule, clips: NDArray[np.int64]) -> Iterator[KeypointBatch]:
-    """All clips, in batches of 1 to 16; in every second one, others join the persons of each."""
+    """All clips, in batches of 1 to 16; every second batch has persons of other clips added."""
     dataset = ClipDataset(data.file, clips, data.clip_len, num_clips=data.maker.test_clips)
     first = 0
     for number in (1, 2, 5, *[16] * len(clips)):

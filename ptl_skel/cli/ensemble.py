@@ -1,4 +1,4 @@
-"""``ptl-skel ensemble``: the mean of what several runs predict, e.g. of joints and limbs."""
+"""``ptl-skel ensemble``: the mean of the predictions of several runs, e.g. joints and limbs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ptl_skel.runs.predictions import (
 from ptl_skel.training.module import accuracies
 
 STEPS = [step / 10 for step in range(21)]
-"""Weights that are tried for a file while the others keep theirs, which begin with 1."""
+"""Weights that are tried for a file while the others are fixed; all start with 1."""
 
 
 def main(args: Sequence[str]) -> None:
-    """Prints how good each of several predictions is, and their weighted mean.
+    """Prints the accuracy of several predictions, and of their weighted mean.
 
     Raises:
-        UserError: Files that do not belong together, or weights that are not valid.
+        UserError: The files do not belong together, or the weights are invalid.
     """
     parser = CommandParser(
         prog="ptl-skel ensemble", description="Fuses predictions: the weighted mean of their "
@@ -40,7 +40,7 @@ def main(args: Sequence[str]) -> None:
                         help="folder of a run, or its predictions.npz")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--weights", nargs="+", type=float, metavar="W",
-                     help="one for each; default: all the same")
+                     help="one for each; default: equal weights")
     how.add_argument("--search", nargs="+", metavar="RUN_OR_NPZ", help=(
         "predictions of validation clips, of the same models in the same order, for which the "
         "weights are chosen; `ptl-skel validate` writes them"))
@@ -104,10 +104,10 @@ def fuse(probabilities: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def search(probabilities: Tensor, label: Tensor) -> list[float]:
-    """Weights for ``(F, N, K)`` by which most clips are right; among equals the likelier ones.
+    """Weights for ``(F, N, K)`` with the most right clips, and then the highest likelihood.
 
-    One file after the other takes the best of `STEPS`, until nothing gets better. It begins with
-    equal weights, and ends with them where no others are better.
+    Each file in turn gets the best of `STEPS`, until nothing improves. The search starts with equal
+    weights, and keeps them if no others are better.
     """
     weights = [1.0] * len(probabilities)
     best = _goodness(probabilities, label, weights)
@@ -132,7 +132,7 @@ def _searched(names: Sequence[str], tested: Sequence[Predictions]) -> list[float
     """Weights that are best for validation clips.
 
     Raises:
-        UserError: They are not of as many models, or among the clips that are tested.
+        UserError: Their number differs from that of the models, or they contain test clips.
     """
     files = read_matching(names)
     if len(files) != len(tested):
@@ -151,7 +151,7 @@ def _searched(names: Sequence[str], tested: Sequence[Predictions]) -> list[float
 
 
 def _metrics(probabilities: Tensor, file: Predictions) -> dict[str, float]:
-    """Accuracies and F1, 0..1; none where no clip has a label."""
+    """Accuracies and F1, 0..1; empty if no clip has a label."""
     label = torch.from_numpy(file.label)
     known = label >= 0
     if not known.any():

@@ -1,4 +1,4 @@
-"""What a network sees in a clip: what hidden joints change, and its answers over time."""
+"""What a network sees in a clip: the effect of hidden joints, and its predictions over time."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ptl_skel.show.evidence import Evidence
 from ptl_skel.training.module import ActionRecognizer
 
 SPANS = 8
-"""Spans of time that are hidden, one after the other."""
-_SIGMA = 0.6  # px; width of the Gaussians in the picture where the network has no heatmaps
+"""Number of time spans that are hidden in turn."""
+_SIGMA = 0.6  # px; width of the Gaussians in the picture if the network has no heatmaps
 
 
 def explain_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str]) -> Evidence:
     """The evidence in a clip for the class that the network of a checkpoint predicts.
 
     Args:
-        checkpoint: Of a run.
+        checkpoint: Checkpoint of a run.
         file: Keypoint file with the clip.
-        clip: Its id or place.
-        others: Further options of ``ptl-skel test`` on the data.
+        clip: Its id or number.
+        others: Further data options of ``ptl-skel test``.
 
     Raises:
         UserError: The checkpoint does not fit the file, or works on 3D coordinates.
@@ -44,7 +44,7 @@ def explain_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str])
 
 
 def follow_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str]) -> Answers:
-    """What the network of a checkpoint answers while a clip goes on; arguments as `explain_clip`.
+    """The predictions of a checkpoint as a clip goes on; arguments as in `explain_clip`.
 
     Raises:
         UserError: The checkpoint does not fit the file, or works on 3D coordinates.
@@ -61,9 +61,9 @@ def _load(checkpoint: Path, file: Path, others: Sequence[str]
 
 @torch.inference_mode()
 def find_answers(model: ActionRecognizer, data: KeypointDataModule, clip: int) -> Answers:
-    """Asks the network at each frame that it sees of the whole clip, with those until then.
+    """Predicts at each frame that the network sees of the whole clip, from the frames so far.
 
-    At the last one it is asked with the whole clip, as at a test.
+    At the last frame it predicts from the whole clip, as in a test.
 
     Raises:
         UserError: The network works on 3D coordinates.
@@ -79,9 +79,9 @@ def find_answers(model: ActionRecognizer, data: KeypointDataModule, clip: int) -
 
 @torch.inference_mode()
 def find_evidence(model: ActionRecognizer, data: KeypointDataModule, clip: int) -> Evidence:
-    """Hides each joint in each span of time, and takes the fall of the log-odds.
+    """Hides each joint in each time span, and measures the decrease of the log-odds.
 
-    The box stays that of the whole clip: only what is rendered in it changes.
+    The box is always that of the whole clip: only what is rendered in it changes.
 
     Raises:
         UserError: The network works on 3D coordinates.
@@ -92,7 +92,7 @@ def find_evidence(model: ActionRecognizer, data: KeypointDataModule, clip: int) 
     predicted = int(probabilities.argmax())
 
     def fall(hidden: Tensor) -> Tensor:
-        """By how much the log-odds fall if joints are hidden, for each mask ``(n, T, V)``."""
+        """How much the log-odds fall if joints are hidden, for each mask ``(n, T, V)``."""
         masked = _predict(model, data, keypoints, scores * ~hidden[:, None, None])
         return _log_odds(logits, predicted) - _log_odds(masked, predicted)
 
@@ -114,7 +114,7 @@ def find_evidence(model: ActionRecognizer, data: KeypointDataModule, clip: int) 
 
 
 def _read(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:
-    """Keypoints ``(1, M, T, V, 2)`` in pixels of the maps, and scores, as at a test.
+    """Keypoints ``(1, M, T, V, 2)`` in pixels of the heatmaps, and scores, as in a test.
 
     Raises:
         UserError: The network works on 3D coordinates.

@@ -1,4 +1,4 @@
-"""``ptl-skel export``: a trained network as ONNX file that takes keypoints."""
+"""``ptl-skel export``: writes a trained network as an ONNX file that takes keypoints."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ from ptl_skel.errors import UserError
 from ptl_skel.training.module import ActionRecognizer
 
 CHECKED = 200
-"""Clips on which a file is compared with PyTorch."""
+"""Number of clips on which a file is compared with PyTorch."""
 TOLERANCE = 1e-5
-"""Largest difference of a probability that is rounding."""
+"""Largest difference of a probability that is attributed to rounding."""
 CALIBRATED = 64
-"""Training clips that show the range of each activation to a network in 8 bits."""
+"""Number of training clips to calibrate the range of activations for 8 bits."""
 
 
 def main(args: Sequence[str]) -> None:
     """Writes an ONNX file, and checks it.
 
     Raises:
-        UserError: Something cannot be exported, or the file does not compute what the network does.
+        UserError: Something cannot be exported, or the file's outputs differ from the network's.
     """
     options, others = _parser().parse_with_data(args)
     out: Path = options.out
@@ -107,7 +107,7 @@ def _export_stream(model: ActionRecognizer, data: KeypointDataModule, options: A
     """Writes and checks the file of a causal network for streams.
 
     Raises:
-        UserError: The network cannot run on a stream, or the file computes something else.
+        UserError: The network cannot run on a stream, or the file's outputs differ.
     """
     out: Path = options.out
     try:
@@ -128,10 +128,10 @@ def _export_stream(model: ActionRecognizer, data: KeypointDataModule, options: A
 
 def _check_single(path: Path, model: ActionRecognizer, data: KeypointDataModule
                   ) -> list[tuple[str, str]]:
-    """Compares a file with PyTorch; rows of the table.
+    """Compares a file with PyTorch; returns rows of the table.
 
     Raises:
-        UserError: It computes something else.
+        UserError: The outputs differ.
     """
     clips = choose_clips(data, CHECKED)
     difference = difference_from_torch(path, model, data, clips)
@@ -154,12 +154,12 @@ def _calibration(data: KeypointDataModule) -> list[int]:
 
 def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: KeypointDataModule,
                 max_loss: float) -> dict[str, float]:
-    """Accuracy of a file in 8 bits and of that in single precision on the test part, in 0..1.
+    """Test accuracy of a file in 8 bits and of that in single precision, in 0..1.
 
     Raises:
-        UserError: It is less accurate by more than `max_loss` points.
+        UserError: The accuracy in 8 bits is lower by more than `max_loss` points.
     """
-    difference_from_torch(path, model, data, choose_clips(data, CHECKED))  # all sizes of batches
+    difference_from_torch(path, model, data, choose_clips(data, CHECKED))  # all batch sizes
     label, expected, made = _test(data, single, path)
     accuracy, quantised = (float((each == label).mean()) for each in (expected, made))
     if 100 * (accuracy - quantised) > max_loss:
@@ -172,7 +172,7 @@ def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: Keypoin
 
 
 def _test(data: KeypointDataModule, *paths: Path) -> list[np.ndarray]:
-    """Classes of all test clips ``(N,)``, and those that each file finds."""
+    """Classes of all test clips ``(N,)``, and those that each file predicts."""
     sessions = [open_session(path) for path in paths]
     dataset = ClipDataset(data.file, data.part("test"), data.clip_len,
                           num_clips=data.maker.test_clips)
@@ -194,12 +194,13 @@ def _shapes(graph: Recognition, data: KeypointDataModule) -> str:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="ptl-skel export", allow_abbrev=False, description="Writes a trained network as ONNX "
-        "file: keypoints in pixels go in, class probabilities come out. The file is compared with "
-        "PyTorch on clips of the keypoint file of the training before it gets its name.",
-        epilog="Options of `ptl-skel test` that begin with --data. are taken as well, as far as "
-        "they change the file: --data.file, another keypoint file; --data.test_clips, clips of "
-        "each sample whose probabilities are averaged; and with --stream --data.live_score.memory, "
+        prog="ptl-skel export", allow_abbrev=False, description="Writes a trained network as an "
+        "ONNX file that takes keypoints in pixels and returns class probabilities. Before it is "
+        "saved under its name, it is compared with PyTorch on clips of the training's keypoint "
+        "file.",
+        epilog="Options of `ptl-skel test` that begin with --data. are accepted as well, if they "
+        "affect the file: --data.file, another keypoint file; --data.test_clips, clips of each "
+        "sample whose probabilities are averaged; and with --stream, --data.live_score.memory, "
         "frames after which a stream forgets.")
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
                         help="checkpoint of a run")
@@ -208,11 +209,11 @@ def _parser() -> CommandParser:
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")
     parser.add_argument("--stream", nargs="?", const="frame", choices=FORMS, help=(
         "a causal network for streams, with its states as inputs and outputs: `frame`, the "
-        "default, answers at every frame; `step` costs less, and answers once in as many frames "
-        "as the network's strides skip"))
+        "default, predicts at every frame; `step` costs less, and predicts once in as many "
+        "frames as the strides of the network skip"))
     parser.add_argument("--int8", action="store_true", help=(
         "compute the network in 8 bits, calibrated on training clips; compared with single "
         "precision on the test part"))
     parser.add_argument("--max_loss", type=float, default=1.0, metavar="POINTS", help=(
-        "with --int8, write nothing if more points of top-1 accuracy are lost; default: 1"))
+        "with --int8, write nothing if top-1 accuracy drops by more points; default: 1"))
     return parser

@@ -1,4 +1,4 @@
-"""``ptl-skel export --stream``: a causal network as ONNX file with its states as inputs."""
+"""``ptl-skel export --stream``: a causal network as an ONNX file with its states as inputs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ptl_skel.errors import UserError
 from ptl_skel.training.module import ActionRecognizer
 
 FORMS = ("frame", "step")
-"""An answer at every frame, or after as many frames as the strides of the network skip."""
+"""A prediction at every frame, or once per `period` of the network."""
 FRAMES = 64
 """Frames of each stream on which a file is compared with PyTorch."""
 STREAMS = 8
-"""Clips on which it is: by themselves, in pairs, and with persons of others."""
+"""Number of these clips, which are run separately, in pairs, and with persons of others."""
 
 
 def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, checkpoint: Path,
                  form: str) -> tuple[float, list[tuple[str, str]]]:
-    """Writes the file; the largest difference from PyTorch, and rows of the table.
+    """Writes the file; returns the largest difference from PyTorch, and rows of the table.
 
     Raises:
         UserError: The network cannot run on a stream.
@@ -68,7 +68,7 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
     """The network of a checkpoint for streams of keypoints.
 
     Raises:
-        UserError: It cannot run on a stream, or was trained on another box.
+        UserError: It cannot run on a stream, or was trained with another box.
     """
     maker, settings = data.maker, data.live_score or LiveScore()
     channels, _, height, width = data.input_shape
@@ -83,7 +83,7 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
 @torch.inference_mode()
 def stream_batches(graph: StreamFromKeypoints, data: KeypointDataModule, names: list[str]
                    ) -> Iterator[tuple[Arrays, list[Any]]]:
-    """Chunks of real clips, and what the whole states before and after hold; several batches."""
+    """Chunks of real clips with the expected states before and after, in several batches."""
     clips, stream = choose_clips(data, STREAMS), graph.stream
     chunk = stream.chunk
     for group in np.array_split(clips, [1, 3]):

@@ -53,7 +53,7 @@ class SkeletonCLI(LightningCLI):
         self.command = shlex.join(["ptl-skel", verb, *args])
         self.lock: AbstractContextManager[Any] = nullcontext()
         arguments, self.checkpoint = setup.read_arguments(verb, args)
-        quiet = ["--verbose=false"] if verb in {"validate", "test"} else []  # we print a table
+        quiet = ["--verbose=false"] if verb in {"validate", "test"} else []  # a table is printed
         base = {"default_config_files": [str(CONFIGS / "base.yaml")]}
         super().__init__(
             ActionRecognizer, KeypointDataModule, save_config_callback=None,
@@ -67,7 +67,7 @@ class SkeletonCLI(LightningCLI):
         add_run_arguments(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses, and refuses what would have no effect or escape a check."""
+        """Parses the arguments, and rejects those that would have no effect or bypass a check."""
         super().parse_arguments(parser, args)
         if missing := missing_representation(self.config[self.config.subcommand]):
             super().parse_arguments(parser, [*args, *missing])
@@ -111,7 +111,7 @@ class SkeletonCLI(LightningCLI):
         return trainer
 
     def _settle_length(self) -> None:
-        """Sets the epochs where no setting does: the learning rate has to know the last step."""
+        """Sets the number of epochs if no setting does: the schedule needs the last step."""
         trainer = self.settings.trainer
         if trainer.max_epochs is None and trainer.max_steps == -1:
             made, clips = self.config_init.fit, len(self.datamodule.part("train"))
@@ -122,7 +122,7 @@ class SkeletonCLI(LightningCLI):
                               soft_wrap=True)
 
     def _meet(self, folder: Path, text: str) -> None:
-        """Waits for the other processes of the run; that they did not come is recorded, too."""
+        """Waits for the other processes of the run, and records if they do not appear."""
         try:
             self.ranks.meet()
         except Exception:
@@ -134,13 +134,13 @@ class SkeletonCLI(LightningCLI):
             raise
 
     def _claim(self, folder: Path, continues: bool) -> str:
-        """Reserves the folder of the run, or takes the one of the run that it continues."""
+        """Reserves the folder of the run, or uses that of the run that it resumes."""
         folder = folder if continues else reserve_folder(folder)
         self.lock = lock_folder(folder)
         return str(folder)
 
     def _continues(self, folder: Path) -> bool:
-        """Whether `fit` works in a folder that is there, and from which checkpoint."""
+        """Whether `fit` resumes in an existing folder, and from which checkpoint."""
         if self.settings.ckpt_path != "last":
             return self.checkpoint is not None and folder.resolve() == Path(
                 self.settings.ckpt_path).resolve().parent.parent
@@ -153,7 +153,7 @@ class SkeletonCLI(LightningCLI):
         return True
 
     def _check(self, trainer: Trainer) -> None:
-        """Refuses what does not fit together, and loads weights."""
+        """Rejects settings that do not fit together, and loads weights."""
         seed, weights, fitting = (self.settings.seed_everything, self.settings.init_from,
                                   self.subcommand == "fit")
         if self.ranks.decide(lambda: seed) != seed:
@@ -178,26 +178,26 @@ class SkeletonCLI(LightningCLI):
         setup.check_optimizer(self.model, model.optimizer.class_path)
 
     def parser_text(self) -> str:
-        """The resolved config as YAML; `ptl-skel fit --config` takes it back."""
+        """The resolved config as YAML, which `ptl-skel fit --config` accepts."""
         config = self.settings.clone()
         for name in ("config", "ckpt_path", "weights_only"):
             config.pop(name, None)
         return str(self._parser(self.subcommand).dump(config, skip_unset=False))
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Runs the verb; the record says how it ends, whatever that is."""
+        """Runs the verb, and records how it ends."""
         with self.lock, self.record.watch(), self.ranks.handing_on():
             if self.ranks.is_first and subcommand != "predict":
                 device = self.trainer.strategy.root_device
                 self.record.update(
                     model=outcome.measure_cost(self.model, self.datamodule, device))
             super()._run_subcommand(subcommand)
-        # Left to the exit of a process, the threads of its group sometimes abort it.
+        # If this is left to the exit of the process, threads of its process group may abort it.
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     def before_fit(self) -> None:
-        """Adds the loggers; warns where bfloat16 makes training slower, not faster."""
+        """Adds the loggers; warns if bfloat16 makes training slower."""
         settings = self.config_init.fit
         steps = 0 if self.checkpoint is None else int(self.checkpoint["global_step"])
         self.trainer.loggers = [MetricsLogger(self.run_dir, steps),
@@ -209,15 +209,15 @@ class SkeletonCLI(LightningCLI):
                                                   self.record.result["model"])
 
     def after_fit(self) -> None:
-        """Tests the best checkpoint, or the last one where nothing is held out."""
+        """Tests the best checkpoint, or the last one if nothing is held out."""
         folder = self.run_dir / "checkpoints"
-        # Without a validation so far, e.g. by check_val_every_n_epoch, there is no best one.
+        # Without validation so far, e.g. due to check_val_every_n_epoch, there is no best one.
         name = self.ranks.decide(
             lambda: "best.ckpt" if (folder / "best.ckpt").exists() else "last.ckpt")
         path = folder / name
         wanted = self.settings.test_after_fit and len(self.datamodule.parts["test"]) > 0
-        # Read by one process: a shared disk may show it later to others. And not by the trainer:
-        # averaging callbacks would bring back the weights that are not averaged.
+        # Read by one process, since it may appear later for others on a shared disk. Not read by
+        # the trainer, since averaging callbacks would restore the weights that are not averaged.
         weights = self.ranks.decide(
             lambda: read_checkpoint(path)["state_dict"] if wanted and path.exists() else None)
         if weights is None:
@@ -229,7 +229,7 @@ class SkeletonCLI(LightningCLI):
         finish_wandb()
 
     def after_test(self, tested: str | None = None) -> None:
-        """Writes predictions, scores of live recognition and of classes, the end of the record."""
+        """Writes predictions and scores of live recognition and of classes; finishes the record."""
         live = score_live(self.model, self.datamodule, self.trainer.strategy.root_device)
         self.record.add_metrics({f"test/{name}": value for name, value in live.items()})
         self.after_validate(tested=tested or str(self.settings.ckpt_path
@@ -237,7 +237,7 @@ class SkeletonCLI(LightningCLI):
                             classes=outcome.score_classes(self.model, self.datamodule))
 
     def after_validate(self, **facts: Any) -> None:
-        """Writes predictions and the end of the record."""
+        """Writes predictions, and finishes the record."""
         outcome.save_predictions(self.run_dir, self.model, self.datamodule,
                                  write=self.ranks.is_first)
         self._finish(**facts)
@@ -256,17 +256,17 @@ class SkeletonCLI(LightningCLI):
 
 
 class _Parsing(SkeletonCLI):
-    """The command line up to the point where it would do something."""
+    """The command line up to the end of parsing."""
 
     def instantiate_classes(self) -> None:
-        """Makes nothing."""
+        """Does nothing."""
 
     def _run_subcommand(self, subcommand: str) -> None:
         pass
 
 
 class _Loading(SkeletonCLI):
-    """The command line up to a model with its weights and its data; nothing is run."""
+    """The command line up to a model with its weights and its data; runs nothing."""
 
     def instantiate_classes(self) -> None:
         """Makes data and model, without a trainer."""
@@ -282,7 +282,7 @@ def load_trained(args: Sequence[str]) -> tuple[ActionRecognizer, KeypointDataMod
     """The model of a checkpoint in evaluation mode, and its data.
 
     Args:
-        args: ``--ckpt_path`` and what else `ptl-skel test` takes, e.g. ``--data.file``.
+        args: ``--ckpt_path`` and further options of `ptl-skel test`, e.g. ``--data.file``.
 
     Raises:
         UserError: The checkpoint cannot be used, or the data does not fit it.
@@ -296,10 +296,10 @@ def load_trained(args: Sequence[str]) -> tuple[ActionRecognizer, KeypointDataMod
 
 
 def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """What ``ptl-skel fit`` makes of each list of arguments: all its settings, nothing done.
+    """The settings of ``ptl-skel fit`` for each list of arguments, without running it.
 
     Raises:
-        UserError: The parser refuses one.
+        UserError: The parser rejects one.
     """
     silence_lightning()
     parser = _Parsing("fit", commands[0]).parser
@@ -317,7 +317,7 @@ def run(verb: str, args: Sequence[str]) -> None:
     """Runs fit, validate, test or predict.
 
     Raises:
-        UserError: The user's mistake, in a sentence.
+        UserError: A user's mistake.
     """
     if {"-h", "--help"}.intersection(args):
         print(leading_help(verb))

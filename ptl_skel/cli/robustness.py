@@ -1,4 +1,4 @@
-"""``ptl-skel robustness``: trained runs tested on worse and worse keypoints."""
+"""``ptl-skel robustness``: tests trained runs on degraded keypoints."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ptl_skel.errors import UserError
 from ptl_skel.runs.record import read_result
 
 LEVELS = {"drop": (0.1, 0.2, 0.4), "displace": (0.02, 0.05, 0.1), "low_scores": (0.5, 0.9)}
-"""What is tested by default: see `ptl_skel.data.corruption.Corruption`."""
+"""Default tests; see `ptl_skel.data.corruption.Corruption`."""
 FOLDER = "robustness"
-"""Where the tests of a run lie in its folder; `ptl-skel report` reads them there."""
+"""Subfolder of a run for these tests, which `ptl-skel report` reads."""
 
 
 def main(args: Sequence[str]) -> None:
@@ -27,12 +27,12 @@ def main(args: Sequence[str]) -> None:
     parser = CommandParser(
         prog="ptl-skel robustness", description="Tests trained runs on corrupted keypoints: joints "
         "that are missing (drop), displaced, or have low scores. `ptl-skel report` shows the "
-        "accuracies as curves. A repeated command continues where it ended.")
+        "accuracies as curves. The same command resumes an interrupted one.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS",
-                        help="folder of a run, or a folder that holds runs")
+                        help="folder of a run, or a folder that contains runs")
     for kind, unit in (("drop", "shares of joints that are missing"),
                        ("displace", "standard deviations, relative to the size of the person"),
-                       ("low_scores", "shares by which scores are lowered at most")):
+                       ("low_scores", "largest fractions by which scores are lowered")):
         default = " ".join(map(str, LEVELS[kind]))
         parser.add_argument(f"--{kind}", nargs="*", type=float, default=LEVELS[kind],
                             metavar="LEVEL", help=f"{unit}; default: {default}")
@@ -49,7 +49,7 @@ def main(args: Sequence[str]) -> None:
         checkpoint = folder / "checkpoints" / str(read_result(folder)["tested"])
         for corruption in wanted:
             place = folder / FOLDER / f"{corruption.kind}-{corruption.level:g}"
-            # A test that was interrupted keeps its name, and the next one has a number behind it.
+            # An interrupted test keeps its name, and the next one gets a number.
             if any(map(_is_finished, [place, *place.parent.glob(f"{place.name}-*")])):
                 continue
             console.print(f"{place}", markup=False, highlight=False, soft_wrap=True)
@@ -60,7 +60,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def _trained_below(path: Path) -> Iterator[Path]:
-    """Folders of runs that were trained and tested; a test by itself has no checkpoints."""
+    """Folders of runs that were trained and tested; a separate test has no checkpoints."""
     for file in sorted(path.rglob("result.json")):
         if (file.parent / "checkpoints").is_dir() and "tested" in read_result(file.parent):
             yield file.parent

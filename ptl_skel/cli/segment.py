@@ -69,7 +69,7 @@ def _segment(options: Any, model: Path) -> None:
                   Stage("recognise", recognise)]
         try:
             Pipeline(frames(), stages, newest=False, close=lambda: None).run()
-        finally:  # hours of work are kept, whatever ends it
+        finally:  # hours of work are kept, however it ends
             _write(options, tracks.segments(people.class_names, rules), seconds)
         if tracks.empty:
             console.print("nobody was seen in the video", highlight=False)
@@ -119,7 +119,7 @@ def _parser() -> CommandParser:
     add_model_options(parser)
     rules = parser.add_argument_group("segments")
     rules.add_argument("--gap", type=float, default=0.5, metavar="SECONDS", help=(
-        "segments of the same label with at most so much between them become one; default: 0.5"))
+        "merge segments of the same label with at most this much between them; default: 0.5"))
     rules.add_argument("--shortest", type=float, default=0.5, metavar="SECONDS", help=(
-        "leave out shorter segments; default: 0.5"))
+        "drop shorter segments; default: 0.5"))
     return parser

@@ -1,4 +1,4 @@
-"""What happens before a run gets a folder: its settings, what is known of it, what must fit."""
+"""The preparation of a run before it gets a folder: settings, facts, checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ptl_skel.training.weights import load_weights
 
 
 def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str, Any] | None]:
-    """The arguments with the settings of the checkpoint they name, and its content.
+    """The arguments with the settings of the checkpoint that they name, and its content.
 
     Raises:
         UserError: The verb lacks a checkpoint, the checkpoint cannot be used, or a config file
@@ -45,11 +45,11 @@ def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str,
 
 
 def _settings_of(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
-    """The settings that a checkpoint has of its run, as the text of a config file.
+    """The settings of a run in its checkpoint, as the text of a config file.
 
     Args:
-        verb: ``fit`` continues the run, in its folder; the others take its model and its data.
-        path: Of the checkpoint.
+        verb: ``fit`` resumes the run, in its folder; the others use its model and its data.
+        path: Path of the checkpoint.
         checkpoint: Its content.
     """
     record = checkpoint[RECORD]
@@ -64,7 +64,7 @@ def _settings_of(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
 
 
 def name_backbone(command: str, settings: Any, checkpoint: Mapping[str, Any] | None) -> str | None:
-    """The YAML file that has the backbone of a run; None where there is none or flags change it."""
+    """The YAML file of a run's backbone; None if there is none or flags change it."""
     if "--model.backbone." in command:
         return None
     path = vars(settings.model.backbone).get("__path__")  # set by jsonargparse
@@ -75,7 +75,7 @@ def name_backbone(command: str, settings: Any, checkpoint: Mapping[str, Any] | N
 
 def facts_of_run(command: str, settings: Any, data: KeypointDataModule,
                  backbone_file: str | None) -> dict[str, Any]:
-    """What the record of a run holds before it begins."""
+    """The facts in the record of a run before it starts."""
     header = data.file.header
     return {
         "command": command, "init_from": settings.init_from, "seed": settings.seed_everything,
@@ -89,7 +89,7 @@ def facts_of_run(command: str, settings: Any, data: KeypointDataModule,
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's, which counts epochs from 0, counting from 1 as records do."""
+    """Lightning's progress bar, but counting epochs from 1, as in records."""
 
     def _get_train_description(self, current_epoch: int) -> str:
         last = self.trainer.max_epochs
@@ -99,15 +99,15 @@ class ProgressBar(RichProgressBar):
 
 def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
                  checkpointing: bool) -> Trainer:
-    """A trainer that has no logger yet.
+    """A trainer without a logger.
 
     Args:
         config: Settings of the trainer.
-        callbacks: Replace those of the settings; a progress bar joins them.
+        callbacks: Replace those of the settings; a progress bar is added.
         checkpointing: Whether it keeps checkpoints.
 
     Raises:
-        UserError: Settings that do not fit each other or this machine.
+        UserError: The settings do not fit each other or this machine.
     """
     if config["enable_progress_bar"] is not False:
         callbacks = [*callbacks, ProgressBar(leave=False)]
@@ -129,7 +129,7 @@ def take_classes(settings: Any) -> None:
 
 def load_initial_weights(path: Path, data: KeypointDataModule, model: ActionRecognizer, *,
                          adapt: bool) -> list[str]:
-    """Loads the weights that ``--init_from`` names; what was adapted, a sentence each.
+    """Loads the weights of ``--init_from``; returns what was adapted, one sentence each.
 
     Raises:
         UserError: They do not fit.
@@ -151,7 +151,7 @@ def _check_layout(record: Mapping[str, Any], data: KeypointDataModule) -> None:
 
 def check_checkpoint(checkpoint: Mapping[str, Any], data: KeypointDataModule,
                      model: ActionRecognizer) -> None:
-    """Refuses a checkpoint of another layout or other classes, or with weights of another model.
+    """Rejects a checkpoint with another layout, other classes, or the weights of another model.
 
     Raises:
         UserError: It does not fit.
@@ -171,7 +171,7 @@ def check_checkpoint(checkpoint: Mapping[str, Any], data: KeypointDataModule,
 
 
 def check_epochs(checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
-    """Refuses to continue a run that has trained for more epochs than it is asked to.
+    """Rejects resuming a run that has already trained for more epochs than requested.
 
     Raises:
         UserError: It has.
@@ -183,7 +183,7 @@ def check_epochs(checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
 
 
 def check_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
-    """Refuses to continue a run with another optimiser, whose state the checkpoint lacks.
+    """Rejects resuming a run with another optimiser, whose state the checkpoint lacks.
 
     Args:
         checkpoint: Its content.
@@ -206,11 +206,11 @@ def check_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Mapping[str, 
 
 
 def check_channels(backbone: Any, data: KeypointDataModule) -> None:
-    """Refuses a number of channels of a backbone that the data do not have.
+    """Rejects a backbone whose number of channels differs from that of the data.
 
     Args:
         backbone: The settings ``model.backbone`` of the run.
-        data: Gives the number that the network gets.
+        data: Determines the number that the network gets.
 
     Raises:
         UserError: The numbers differ.
@@ -223,11 +223,11 @@ def check_channels(backbone: Any, data: KeypointDataModule) -> None:
 
 
 def check_validation(trainer: Trainer, data: KeypointDataModule) -> None:
-    """Refuses a ``val_check_interval`` in steps that no epoch reaches.
+    """Rejects a ``val_check_interval`` in steps that no epoch reaches.
 
     Args:
-        trainer: Knows the setting, the processes and how many batches are used.
-        data: Knows the batches.
+        trainer: Provides the setting, the number of processes and of used batches.
+        data: Provides the number of batches.
 
     Raises:
         UserError: It is larger than the number of batches in an epoch.
@@ -244,7 +244,7 @@ def check_validation(trainer: Trainer, data: KeypointDataModule) -> None:
 
 
 def check_optimizer(model: ActionRecognizer, class_path: str) -> None:
-    """Makes an optimiser of PyTorch once, to report now what is wrong with its arguments.
+    """Creates a PyTorch optimiser once, to report errors in its arguments early.
 
     Raises:
         UserError: An argument is out of range.
@@ -258,12 +258,12 @@ def check_optimizer(model: ActionRecognizer, class_path: str) -> None:
 
 
 def name_folder(verb: str, config: Any, data: KeypointDataModule, sweep_run: str | None) -> Path:
-    """The folder that a run asks for; see `ptl_skel.runs.folder.reserve_folder`.
+    """The requested folder of a run; see `ptl_skel.runs.folder.reserve_folder`.
 
     Args:
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         config: Settings of the run.
-        data: Gives a new run its name.
+        data: Determines the name of a new run.
         sweep_run: Id of the run in a sweep of W&B.
     """
     if verb != "fit":

@@ -1,4 +1,4 @@
-"""``ptl-skel show``: a clip as a network sees it, what its answer rests on, a joint layout."""
+"""``ptl-skel show``: a clip as a network sees it, the evidence for a prediction, a layout."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_FRAMES = 32
-"""Frames side by side in a PNG; nobody can read more of them."""
+"""Frames side by side in a PNG; more of them would be illegible."""
 
 
 def main(args: Sequence[str]) -> None:
     """Writes the picture of a clip.
 
     Raises:
-        UserError: A file or a clip that does not exist, or an option that is out of range.
+        UserError: A file or a clip does not exist, or an option is out of range.
     """
     parser = _parser()
     options, others = parser.parse_with_data(args)
@@ -104,7 +104,7 @@ def _save_figure(figure: Figure, path: Path, what: str) -> None:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Makes the folder of a picture, and turns errors of the file system into sentences."""
+    """Creates the folder of a picture, and turns errors of the file system into a `UserError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
@@ -120,21 +120,21 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel show", description="Shows a clip as a network sees it: the skeleton in the "
         "box around all persons, and below it the joint heatmaps. With --ckpt_path it shows which "
-        "joints and which frames the network's answer rests on. Or shows a joint layout.",
-        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are taken as "
-        "well.")
+        "joints and frames the network's prediction depends on. Or shows a joint layout.",
+        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are accepted "
+        "as well.")
     parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help="keypoint file")
     parser.add_argument("--clip", metavar="ID",
-                        help="id of the clip, or its place in the file: 1 for the first")
+                        help="id of the clip, or its number in the file: 1 for the first")
     parser.add_argument("--ckpt_path", metavar="CHECKPOINT", type=Path, help=(
-        "show what the network of a run saw in the clip: each joint is hidden in each span of "
-        "time, and the colour is by how much the log-odds of the predicted class fall. A .gif as "
-        "--out shows what the network answers while the clip goes on"))
+        "show what the network of a run saw in the clip: each joint is hidden in each time span, "
+        "and the colour shows how much the log-odds of the predicted class fall. A .gif as --out "
+        "shows the predictions as the clip goes on"))
     parser.add_argument("--layout", metavar="NAME", help=(
-        "show the joint layout of that name, or of a YAML file, instead of a clip"))
+        "show the joint layout of that name, or from a YAML file, instead of a clip"))
     parser.add_argument("--out", metavar="PICTURE", help=(
-        "a .png shows some frames in a row, a .gif all that the network sees, one after the "
-        "other; default: <clip id>.png"))
+        "a .png shows some frames in a row, a .gif all frames that the network sees; default: "
+        "<clip id>.png"))
     parser.add_argument("--frames", type=int, default=8, help="frames in the row; default: 8")
     parser.add_argument("--clip_len", type=int, default=32,
                         help="frames that the network sees; default: 32")

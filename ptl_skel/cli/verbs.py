@@ -1,4 +1,4 @@
-"""The front door: every verb of ``ptl-skel`` in one table.
+"""The entry point: every verb of ``ptl-skel`` in one table.
 
 Adding a verb: 1. write ``main(args) -> int | None`` in a module of its own, with a
 `ptl_skel.command.CommandParser`; 2. add a row here; 3. test it through `main` of this module.
@@ -20,7 +20,7 @@ from ptl_skel.errors import UserError
 
 
 class Verb(NamedTuple):
-    """What a verb does, and where: a function of a module, imported when it is asked for."""
+    """A description of a verb, and its function and module, which is imported on demand."""
 
     what: str
     module: str
@@ -28,32 +28,32 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "preprocess": Verb("keypoints of any source to a keypoint file",
+    "preprocess": Verb("convert keypoints from any source to a keypoint file",
                        "preprocessing.commands", "preprocess"),
-    "check": Verb("what is in a keypoint file, and whether it is sound",
+    "check": Verb("check a keypoint file, and show its contents",
                   "preprocessing.commands", "check"),
-    "split": Verb("a random split for a keypoint file without one",
+    "split": Verb("add a random split to a keypoint file",
                   "preprocessing.commands", "split"),
-    "pose": Verb("get the model that finds persons in videos", "ptl_skel.cli.pose"),
+    "pose": Verb("download the pose model for videos", "ptl_skel.cli.pose"),
     "fit": Verb("train a model, then test it", "ptl_skel.cli.lightning", "fit"),
     "validate": Verb("validate a checkpoint", "ptl_skel.cli.lightning", "validate"),
     "test": Verb("test a checkpoint", "ptl_skel.cli.lightning", "test"),
     "predict": Verb("write class probabilities of all clips of a keypoint file",
                     "ptl_skel.cli.lightning", "predict"),
-    "calibrate": Verb("probabilities that are as often right as they say",
+    "calibrate": Verb("calibrate the probabilities of a network",
                       "ptl_skel.cli.calibrate"),
-    "robustness": Verb("test runs on keypoints that are missing, displaced or unsure",
+    "robustness": Verb("test runs on keypoints that are missing, displaced or have low scores",
                        "ptl_skel.cli.robustness"),
     "profile": Verb("parameters, GMACs and latency of backbones", "ptl_skel.cli.profile"),
-    "ensemble": Verb("the mean of what several runs predict, e.g. of joints and limbs",
+    "ensemble": Verb("average the predictions of several runs, e.g. joints and limbs",
                      "ptl_skel.cli.ensemble"),
-    "export": Verb("a trained network as ONNX file, from keypoints to probabilities",
+    "export": Verb("export a trained network to ONNX, from keypoints to probabilities",
                    "ptl_skel.cli.export"),
     "live": Verb("recognise each person in front of a camera or in a video", "ptl_skel.cli.live"),
-    "segment": Verb("actions in a long video: start, end, label and probability",
+    "segment": Verb("find the actions in a long video: start, end, label and probability",
                     "ptl_skel.cli.segment"),
-    "show": Verb("picture of a clip: skeleton and heatmaps", "ptl_skel.cli.show"),
-    "sweep": Verb("train everything that a sweep file asks for", "sweeps.commands", "sweep"),
+    "show": Verb("plot a clip: skeleton and heatmaps", "ptl_skel.cli.show"),
+    "sweep": Verb("run all trainings of a sweep file", "sweeps.commands", "sweep"),
     "report": Verb("compare runs: tables, statistics, plots", "sweeps.commands", "report"),
 }
 
@@ -69,7 +69,7 @@ Every verb takes --debug, which shows the traceback of an error.
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs a verb and exits with its code if that is not 0."""
+    """Runs a verb, and exits with its code if that is not 0."""
     code = run_command(_dispatch, args)
     if code:
         sys.exit(code)
@@ -99,8 +99,8 @@ def _function(verb: Verb) -> Callable[[Sequence[str]], int | None]:
 def installed_name(module: str) -> str:
     """The full name of a module of the table.
 
-    `preprocessing` and `sweeps` lie beside this package in a checkout; installed, they are part of
-    it. Another package of these names, which has nothing to do with ours, is not taken for one.
+    `preprocessing` and `sweeps` are next to this package in a checkout; when installed, they are
+    part of it. Unrelated packages with these names are not mistaken for them.
     """
     package = module.partition(".")[0]
     if package == "ptl_skel":

@@ -10,20 +10,20 @@ CONFIGS = Path(__file__).parent
 
 
 def shipped(name: str) -> str:
-    """The path of a shipped config given as ``experiment/x.yaml``; anything else as it is."""
+    """The path of a shipped config given as ``experiment/x.yaml``; anything else is unchanged."""
     if name.endswith(".yaml") and not Path(name).exists() and (CONFIGS / name).is_file():
         return str(CONFIGS / name)
     return name
 
 
 def shipped_names(kind: str | None = None) -> list[str]:
-    """Short names of all shipped configs, or of those of a kind such as ``backbone``."""
+    """Short names of all shipped configs, or of one kind such as ``backbone``."""
     return sorted(f"{path.parent.name}/{path.name}" for path in CONFIGS.glob("*/*.yaml")
                   if kind in (None, path.parent.name))
 
 
 def suggest_shipped(name: str) -> str:
-    """What may have been meant by the name of a file that does not exist, as half a sentence."""
+    """A suggestion for the name of a file that does not exist, as half a sentence."""
     wanted = Path(name)
     of_kind = shipped_names(wanted.parent.name)
     known = {Path(other).stem: other for other in of_kind or shipped_names()}

@@ -1,9 +1,9 @@
 """What a network costs: parameters, multiply-accumulates, latency.
 
 Convention: one multiply-accumulate (MAC) is one product added to a sum, in convolutions and matrix
-products; batch norm, activations and pooling are not counted. What papers of this field print as
-FLOPs are MACs. Latency is the median time of a forward pass in evaluation mode, with batch norms
-folded into the convolutions, as one deploys a network.
+    products; batch norm, activations and pooling are not counted. The FLOPs in papers of this field
+    are MACs. Latency is the median time of a forward pass in evaluation mode, with batch norms
+    folded into the convolutions, as in deployment.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Complexity:
         latency_ms: Median time of a forward pass with a batch of one, batch norms folded,
             milliseconds.
         input_shape: ``(C, T, H, W)`` of the input.
-        device: Where the latency was measured, e.g. ``cpu, 2 threads``.
-        folded: Whether batch norms were folded; False for a network in which they cannot be.
+        device: The device on which the latency was measured, e.g. ``cpu, 2 threads``.
+        folded: Whether batch norms were folded; False if they cannot be.
     """
 
     params: int
@@ -51,10 +51,10 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
         seconds: How long to measure the latency, approximately; at least three passes.
 
     Raises:
-        RuntimeError: The network does not take inputs of that shape, which a note on it names.
+        RuntimeError: The network does not take inputs of that shape; a note names the shape.
     """
     device = next(model.parameters()).device
-    # Not zeros, which could hide a wrong folding; the global seed stays as it is.
+    # Not zeros, which could hide wrong folding; the global random state does not change.
     inputs = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(device)
     if inputs.ndim == 5:
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
@@ -80,7 +80,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
 
 
 def _deployed(model: nn.Module, inputs: torch.Tensor) -> tuple[nn.Module, bool]:
-    """The network as one deploys it, and whether its batch norms are folded."""
+    """The network for deployment, and whether its batch norms are folded."""
     try:
         return fold_batch_norm(model, inputs), True
     except FoldingError as error:
@@ -89,7 +89,7 @@ def _deployed(model: nn.Module, inputs: torch.Tensor) -> tuple[nn.Module, bool]:
 
 
 def bfloat16_slowdown() -> float:
-    """How many times as long a matrix product takes in bfloat16 as in float32, on the CPU.
+    """Time of a matrix product in bfloat16 relative to float32, on the CPU.
 
     Less than 1 if the CPU has instructions for bfloat16, above 10 if PyTorch emulates them. The
     measurement takes less than 0.1 s.

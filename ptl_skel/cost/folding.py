@@ -18,23 +18,23 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class FoldingError(Exception):
-    """The folded network does not compute what the network does."""
+    """The outputs of the folded network differ from those of the network."""
 
 
 def fold_batch_norm(network: Network, inputs: Tensor) -> Network:
-    """A copy in evaluation mode, whose convolutions do what batch norms behind them did.
+    """A copy in evaluation mode, with batch norms folded into the convolutions before them.
 
-    With fixed statistics a batch norm is a factor and a summand for each channel. It is folded if
-    it directly follows a convolution, both run once, and nothing else reads the output of the
-    convolution, e.g. a residual sum; other batch norms stay.
+    With fixed statistics, a batch norm is a factor and an offset for each channel. It is folded if
+    it directly follows a convolution, both run once, and nothing else uses the output of the
+    convolution, e.g. a residual sum; other batch norms are kept.
 
     Args:
-        network: Stays as it is.
-        inputs: Any inputs it takes, not only zeros: they show what follows what, and that the
-            outputs are the same.
+        network: The network, which is not changed.
+        inputs: Any inputs it takes, not only zeros: they are used to trace the order of layers, and
+            to compare the outputs.
 
     Raises:
-        FoldingError: The outputs differ, e.g. because a layer does more than its class does.
+        FoldingError: The outputs differ, e.g. because a subclass changes what a layer computes.
     """
     folded = copy.deepcopy(network).eval()
     with torch.no_grad():
@@ -50,10 +50,10 @@ def fold_batch_norm(network: Network, inputs: Tensor) -> Network:
             for name, child in parent.named_children():
                 if child in norms:
                     setattr(parent, name, nn.Identity())
-        # Half of the digits: rounding errors grow from layer to layer.
+        # Half of the digits, since rounding errors grow from layer to layer.
         tolerance = torch.finfo(expected.dtype).eps ** 0.5 * expected.abs().max()
         difference = (folded(inputs) - expected).abs().max()
-    if not expected.is_meta and not difference <= tolerance:  # there, tensors have no values
+    if not expected.is_meta and not difference <= tolerance:  # meta tensors have no values
         raise FoldingError(f"with batch norms folded, outputs differ by up to {difference:.2g}")
     return folded
 
@@ -69,7 +69,7 @@ def _find_pairs(network: nn.Module, inputs: Tensor
     def after_convolution(conv: nn.Module, _: Any, outputs: Tensor) -> None:
         assert isinstance(conv, _ConvNd)
         runs[conv] += 1
-        made[id(outputs)] = outputs, conv  # kept, so that no other tensor gets its id
+        made[id(outputs)] = outputs, conv  # kept alive, so that no other tensor gets its id
         uses.counts[id(outputs)] = 0
 
     def before_norm(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -91,7 +91,7 @@ def _find_pairs(network: nn.Module, inputs: Tensor
 
 
 class _CountUses(TorchFunctionMode):
-    """Counts how often each tensor, by its id, is used to make another one."""
+    """Counts how often each tensor, by its id, is used to compute another one."""
 
     def __init__(self) -> None:
         super().__init__()

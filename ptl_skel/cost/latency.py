@@ -1,4 +1,4 @@
-"""How long something takes, beside others that are measured in turn with it."""
+"""Latencies of several calls, measured in turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 LEAST = 3
-"""Calls of each, however little time there is."""
+"""Minimum number of calls of each, however little time there is."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Latency:
 
     Attributes:
         p50_ms: Median.
-        p95_ms: 95 of 100 calls take no longer.
-        cpu_ms: Median of the processor time of this process, over all its threads. Other work on
-            the machine changes it less than the time on the clock.
+        p95_ms: 95th percentile.
+        cpu_ms: Median of the CPU time of this process, over all its threads. Other load on the
+            machine affects it less than the wall-clock time.
     """
 
     p50_ms: float
@@ -28,10 +28,10 @@ class Latency:
 
 
 def measure_in_turn(calls: Sequence[Callable[[], object]], seconds: float) -> list[Latency]:
-    """Latencies of calls that are made in turn, so that what else the machine does hits all.
+    """Latencies of calls that are made in turn, so that other load on the machine affects all.
 
     Args:
-        calls: Each ends when its work is done; on a GPU it has to wait for it.
+        calls: Each must return only when its work is done, on a GPU after synchronising.
         seconds: How long to measure each, approximately.
     """
     for call in calls:  # the first one warms up
@@ -47,7 +47,7 @@ def measure_in_turn(calls: Sequence[Callable[[], object]], seconds: float) -> li
 
 
 def _summarise(taken: Sequence[tuple[float, float]]) -> Latency:
-    """Of the seconds by the clock and of the processor that each call took."""
+    """From the wall-clock and CPU seconds that each call took."""
     clock, cpu = ([1e3 * each for each in column] for column in zip(*taken, strict=True))
     slow = sorted(clock)[min(len(clock) - 1, round(0.95 * len(clock)))]
     return Latency(statistics.median(clock), slow, statistics.median(cpu))

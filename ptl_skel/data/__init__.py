@@ -1,1 +1,1 @@
-"""Clips of a keypoint file to batches on the device: sampling, transforms, loaders."""
+"""From clips of a keypoint file to batches on the device: sampling, transforms, loaders."""

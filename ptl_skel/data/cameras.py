@@ -1,8 +1,8 @@
-"""Cameras for 3D skeletons: from metres to the pixels that heatmaps are rendered from.
+"""Cameras for 3D skeletons: project metres to the pixels that heatmaps are rendered from.
 
-Stateless, batched, on any device, torch only. A camera stands on a sphere around the persons of a
-clip: yaw 0 and pitch 0 look the way the sensor looked. Keypoints are ``(N, M, T, V, 3)``, their
-scores ``(N, M, T, V)``.
+Stateless, batched, on any device, torch only. A camera is on a sphere around the persons of a clip:
+with yaw 0 and pitch 0 it looks in the direction of the sensor. Keypoints are ``(N, M, T, V, 3)``,
+their scores ``(N, M, T, V)``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ptl_skel.data.transforms import constant
 from ptl_skel.errors import UserError
 
 NEAR = 0.05
-"""Joints nearer than this share of the persons' distance are missing, as are those behind."""
+"""Joints closer than this fraction of the persons' distance, or behind the camera, are missing."""
 MIN_IN_VIEW = 0.8
-"""A lower share of the joints in view is a mistake; clips of NW-UCLA have at least 0.96."""
+"""A lower share of joints in view is treated as a mistake; NW-UCLA clips have at least 0.96."""
 CHECKED = 64
-"""Clips that are looked at to see whether a camera shows them."""
+"""Number of clips used to check whether a camera sees the persons."""
 
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Looks at the centre of all persons of a clip; one place for the whole clip.
+    """Looks at the centre of all persons of a clip, from one place for the whole clip.
 
     Args:
         projection: ``perspective``; ``orthographic``, where distant joints are as large as near
@@ -37,17 +37,17 @@ class Camera:
         axes: Axes of the data that point to the right of the image, up, and away from the sensor.
             ``x y z`` is Kinect (NTU RGB+D, NW-UCLA), ``x -y z`` OpenCV and MediaPipe, ``x z y``
             data whose z is the height.
-        yaw: Degrees by which the camera moves to its right around the persons; 90 is their side.
-        pitch: Degrees by which it rises and looks down; -90 to 90.
+        yaw: Degrees by which the camera moves to its right around the persons; 90 is a side view.
+        pitch: Degrees by which it moves up and looks down; -90 to 90.
         distance: From the persons' centre, in the unit of the data. None: the camera keeps the
             sensor's distance and direction, so that yaw 0 and pitch 0 give the sensor's image.
         focal: Focal length relative to the width of the image.
         frame_size: Height and width of the image, pixels.
-        random_yaw: Largest change of the yaw while training, degrees; 180 is from anywhere.
-        random_pitch: Largest change of the pitch while training, degrees.
+        random_yaw: Largest change of the yaw in training, degrees; 180 is from anywhere.
+        random_pitch: Largest change of the pitch in training, degrees.
         random_distance: Largest relative change of the distance; 0.2 is 80 to 120 %.
-        test_yaws: Changes of the yaw at the test, degrees: a camera for each, whose class
-            probabilities are averaged. Validation uses none of them.
+        test_yaws: Changes of the yaw at test time, degrees: one camera for each, whose class
+            probabilities are averaged. Validation does not use them.
     """
 
     projection: Literal["perspective", "orthographic", "none"] = "perspective"
@@ -63,7 +63,7 @@ class Camera:
     test_yaws: tuple[float, ...] = (0.0,)
 
     def check(self) -> None:
-        """Checks the arguments. The parser of the command line hides what a constructor raises.
+        """Checks the arguments; the command-line parser would hide errors of a constructor.
 
         Raises:
             UserError: One of them is out of range.
@@ -94,7 +94,7 @@ class Camera:
 
     def still(self, keypoints: Tensor, scores: Tensor, turned: float = 0.0
               ) -> tuple[Tensor, Tensor]:
-        """What the camera sees from its place.
+        """What the camera sees without random changes.
 
         Args:
             keypoints: ``(N, M, T, V, 3)``.
@@ -110,7 +110,7 @@ class Camera:
         return self._look(keypoints, scores, angles, keypoints.new_ones(len(keypoints)))
 
     def moving(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """What it sees from a random place for each clip, while training; see `still`."""
+        """What it sees in training, from a random place for each clip; see `still`."""
         clips = len(keypoints)
         change = 2 * torch.rand(3, clips, dtype=keypoints.dtype, device=keypoints.device) - 1
         yaw = self.yaw + self.random_yaw * change[0]
@@ -119,7 +119,7 @@ class Camera:
         return self._look(keypoints, scores, angles, 1 + self.random_distance * change[2])
 
     def around(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """What each of the cameras at the test sees, ``(N * cameras, ...)``; see `still`."""
+        """What each of the test cameras sees, ``(N * cameras, ...)``; see `still`."""
         seen = [self.still(keypoints, scores, yaw) for yaw in self.test_yaws]
         pixels, visible = (torch.stack(each, 1).flatten(0, 1) for each in zip(*seen, strict=True))
         return pixels, visible
@@ -129,7 +129,7 @@ class Camera:
         return constant(tuple(self.frame_size), keypoints.device).expand(len(keypoints), 2)
 
     def check_view(self, keypoints: Tensor, scores: Tensor, source: object) -> None:
-        """Checks that it sees most joints: in the image, or less than its size away from it.
+        """Checks that it sees most joints: in the image, or within one image size of it.
 
         Args:
             keypoints: ``(N, M, T, V, 3)``.
@@ -137,7 +137,7 @@ class Camera:
             source: Where they come from, for the message.
 
         Raises:
-            UserError: It does not. The data is in another unit, or around another origin.
+            UserError: It does not, because the data is in another unit or has another origin.
         """
         if self.projection == "none":
             return
@@ -193,9 +193,9 @@ def persons_center(points: Tensor, scores: Tensor) -> Tensor:
 
 
 def rotate(points: Tensor, yaw: Tensor, pitch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Points as a camera sees them that moves to its right by `yaw`, then up by `pitch`.
+    """Points as seen by a camera that moves to its right by `yaw`, then up by `pitch`.
 
-    Written out, because a GPU rounds the factors of a matrix product.
+    Written out, because a matrix product on a GPU may use TF32.
 
     Args:
         points: Right, up and away from the origin, ``(3, N, M, T, V)``.

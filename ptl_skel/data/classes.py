@@ -1,4 +1,4 @@
-"""Classes go by name: the labels of a file, and the classes of a model."""
+"""Classes are matched by name between the labels of a file and the classes of a model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from ptl_skel.errors import UserError
 
 SHOWN = 5
-"""How many names a message lists."""
+"""Number of names that a message lists."""
 
 
 def match_names(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
-    """For each name its index among the known ones, -1 if it is not one of them.
+    """For each name, its index among the known names, or -1.
 
     Raises:
         UserError: A name occurs twice, so that it does not identify a class.

@@ -1,4 +1,4 @@
-"""Keypoints as a worse pose estimator would have them, to test robustness; stateless, seeded."""
+"""Keypoints as a worse pose estimator would give them, to test robustness; stateless, seeded."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ KINDS: tuple[Kind, ...] = ("drop", "displace", "low_scores")
 
 @dataclass(frozen=True)
 class Corruption:
-    """What is wrong with the joints of every clip of a test.
+    """Degrades the joints of every clip of a test.
 
-    What happens to a clip depends only on its number in the file and on the seed, so all networks
-    are tested on the same keypoints if they see as many frames.
+    The corruption of a clip depends only on its index in the file and on the seed, so all networks
+    that see the same number of frames are tested on the same keypoints.
 
     Args:
-        kind: ``drop``: joints are missing in some frames; ``displace``: they are moved, in each
-            frame elsewhere; ``low_scores``: their scores are lower.
+        kind: ``drop``: joints are missing in some frames; ``displace``: they are moved,
+            independently in each frame; ``low_scores``: their scores are lowered.
         level: The share of joints that are missing; the standard deviation of the displacement
-            along each axis, relative to the larger side of the box around the person; by what
-            share scores are lowered at most.
-        seed: Of what is random.
+            along each axis, relative to the larger side of the box around the person; or the
+            largest fraction by which scores are lowered.
+        seed: Seed of the corruption.
     """
 
     kind: Kind
@@ -37,7 +37,7 @@ class Corruption:
     seed: int = 0
 
     def check(self) -> None:
-        """Checks the arguments. The parser of the command line hides what a constructor raises.
+        """Checks the arguments; the command-line parser would hide errors of a constructor.
 
         Raises:
             UserError: One of them is out of range.
@@ -51,7 +51,7 @@ class Corruption:
             raise UserError(f"`data.corrupt.seed` must be >= 0, got {self.seed}")
 
     def __call__(self, batch: KeypointBatch) -> KeypointBatch:
-        """The batch with other keypoints ``(N, M, T, V, C)`` or scores ``(N, M, T, V)``."""
+        """The batch with degraded keypoints ``(N, M, T, V, C)`` or scores ``(N, M, T, V)``."""
         keypoints, scores = batch["keypoints"], batch["scores"]
         if self.kind == "displace":
             noise = self._sample(batch["clip"], keypoints, normal=True)
@@ -63,11 +63,11 @@ class Corruption:
         return KeypointBatch(**{**batch.tensors, "keypoints": keypoints, "scores": scores})
 
     def _sample(self, clip: Tensor, like: Tensor, *, normal: bool) -> Tensor:
-        """Random numbers for each clip, which do not depend on what else is in the batch."""
+        """Random numbers for each clip, independent of the other clips in the batch."""
         sampled = []
         for number in clip.tolist():
             random = np.random.default_rng((self.seed, number))
-            # Persons come first, so those of a clip are the same however many a batch has room for.
+            # Persons come first, so a clip gets the same numbers whatever the M of its batch.
             sampled.append(random.standard_normal(like.shape[1:], np.float32) if normal
                            else random.random(like.shape[1:], np.float32))
         return torch.from_numpy(np.stack(sampled)).to(like.device)

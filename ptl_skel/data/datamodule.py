@@ -1,6 +1,6 @@
-"""From a keypoint file to the inputs of a network, split by split.
+"""From a keypoint file to the inputs of a network, for each part of a split.
 
-The loaders ship coordinates; the inputs of a network are made on its device, after the transfer.
+The loaders send coordinates; the inputs of a network are made on its device, after the transfer.
 """
 
 from __future__ import annotations
@@ -42,43 +42,43 @@ class KeypointDataModule(LightningDataModule):
 
     Args:
         file: Keypoint file, made by ``ptl-skel preprocess``.
-        protocol: The protocol of the file that defines its training and test part.
+        protocol: The protocol of the file, which defines its training and test parts.
         representation: Makes the inputs of the network, e.g.
             `ptl_skel.representations.JointHeatmaps`.
         clip_len: Frames of a clip.
-        size: Height and width of the maps while training, pixels.
+        size: Height and width of the heatmaps in training, pixels.
         eval_size: The same at validation and test.
-        batch_size: Clips in a batch of each device; at test a clip counts once for each view.
+        batch_size: Clips in a batch per device; at test time a clip counts once for each view.
         camera: Projects 3D coordinates to the pixels of heatmaps; None for files of pixels, and
             for representations of 3D coordinates.
-        augment: Random changes while training; of 3D coordinates only the flip.
-        balanced: Sample clips so that all classes are equally frequent in each epoch, which has as
-            many clips as without. For rare classes that matter as much as the frequent ones, e.g.
-            falls against everyday life; metrics that show it are mean-class accuracy and F1.
-        val_fraction: Share of the training part that is held out for validation where the
-            protocol has no validation part: whole subjects if they are known, else the same share
-            of each class. 0 trains on all of it, without validation.
+        augment: Augmentation in training; for 3D coordinates only flip, rotation and scale.
+        balanced: Sample clips so that all classes are equally frequent in each epoch, without
+            changing its length. Useful if rare classes matter as much as frequent ones, e.g. falls
+            among everyday activities; mean-class accuracy and F1 show the effect.
+        val_fraction: Fraction of the training part to hold out for validation if the protocol has
+            no validation part: whole subjects if they are known, else the same fraction of each
+            class. 0 trains on all of it, without validation.
         val_seed: Seed of that choice.
         val_on_test: Validate on the test part, as PYSKL does. The run record notes it, because a
-            checkpoint chosen by it has seen the test.
+            checkpoint selected this way has seen the test part.
         test_clips: Clips taken from each sample at test time; their probabilities are averaged.
         test_flip: Test on the horizontal flip of each clip as well.
-        corrupt: Make the keypoints of the test worse, to see what a network withstands.
-        sampling: How frames are sampled while training: ``uniform``, spread over the whole clip, as
-            at validation and test; ``first_part``, for half of the clips spread over a first part
-            of random length, for networks that are asked before the action is over;
-            ``camera_rate``, windows of each first, second or third frame, for causal networks.
+        corrupt: Degrade the keypoints of the test, to measure the robustness of a network.
+        sampling: How frames are sampled in training: ``uniform``, spread over the whole clip, as in
+            validation and test; ``first_part``, for half of the clips spread over a beginning of
+            random length, for networks that predict before the action is over; ``camera_rate``,
+            windows of every frame, every second or every third, for causal networks.
         box: What heatmaps show: ``clip``, the square around the persons in all frames, or
-            ``follow``, in each frame the square that a stream knows by then.
-        live_score: Tests live recognition as well: what the network answers before actions are
-            over, and in streams of several actions; see `ptl_skel.data.live`. None: it does not.
+            ``follow``, a square for each frame that depends only on the frames so far.
+        live_score: Also test live recognition: predictions before actions are over, and in streams
+            of several actions; see `ptl_skel.data.live`. None: do not.
         num_workers: Processes that read; 0 is fastest, since only coordinates are read.
         in_memory: Keep the keypoints in RAM.
-        on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB) and sample
-            frames there: the loader only ships clip numbers. The batches are the same.
-        seed: Seed of all that is random while training: order, frames, augmentation, dropout.
-        class_names: Classes of a model, in its order. Labels of the file are mapped onto them by
-            name; the file may name fewer classes, or none. None: the classes of the file.
+        on_device: Keep the keypoints on the device instead (NTU-60: about 0.6 GB) and sample frames
+            there: the loader only sends clip indices. The batches are the same.
+        seed: Seed of all randomness in training: order, frames, augmentation, dropout.
+        class_names: Classes of a model, in its order. Labels of the file are mapped to them by
+            name; the file may name fewer classes, or no classes. None: the classes of the file.
 
     Attributes:
         parts: Clip indices of ``train``, ``val`` and ``test``; empty without a protocol.
@@ -175,7 +175,7 @@ class KeypointDataModule(LightningDataModule):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of an input at the test, ``(C, T, H, W)``."""
+        """Shape of an input at test time, ``(C, T, H, W)``."""
         return self.maker.shape(self.clip_len)
 
     @property
@@ -198,8 +198,8 @@ class KeypointDataModule(LightningDataModule):
         """Clip indices of ``train``, ``val`` or ``test`` as this data module uses them.
 
         Raises:
-            KeypointFileError: There is no protocol, nothing in that part of it, or a class in it
-                that is not one of `class_names`.
+            KeypointFileError: There is no protocol, the part is empty, or contains a class that is
+                not one of `class_names`.
         """
         if self.protocol is None:
             has = (f"has: {', '.join(sorted(self.file.splits))}" if self.file.splits else
@@ -222,7 +222,7 @@ class KeypointDataModule(LightningDataModule):
         return clips
 
     def setup(self, stage: str) -> None:
-        """Checks what a trainer is going to use, before it begins.
+        """Checks what a trainer is going to use before it starts.
 
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
@@ -253,9 +253,9 @@ class KeypointDataModule(LightningDataModule):
             camera.check_view(batch["keypoints"], batch["scores"], self.file.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where a resumed run begins: epochs and batches of the next one that are done.
+        """Where a resumed run starts: finished epochs, and finished batches of the current one.
 
-        Lightning counts them as well, but its loader has started its workers by then.
+        Lightning restores its counts too late: its loader has started its workers by then.
         """
         assert self.trainer is not None
         loop: Any = self.trainer.fit_loop
@@ -323,11 +323,11 @@ class KeypointDataModule(LightningDataModule):
             generator=torch.Generator())  # else an iterator advances the global one
 
     def on_before_batch_transfer(self, batch: KeypointBatch, dataloader_idx: int) -> KeypointBatch:
-        """Seeds augmentation and dropout of a training step by its place in the run.
+        """Seeds augmentation and dropout of a training step by its position in the run.
 
-        So a run that is resumed from any checkpoint continues as if it had not been interrupted.
-        On a CPU its weights are the same bit for bit; on CUDA they are only with
-        ``trainer.deterministic``, as for any two runs.
+        Thus a run that is resumed from any checkpoint continues as if it had not been interrupted.
+        On a CPU its weights are bitwise the same; on CUDA only with ``trainer.deterministic``, as
+        for any two runs.
         """
         trainer = self.trainer
         if trainer is not None and trainer.training:
@@ -340,7 +340,7 @@ class KeypointDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: KeypointBatch, dataloader_idx: int) -> dict[str, Any]:
         """Keypoints to inputs ``(N * views, C, T, H, W)``; label and clip stay ``(N,)``.
 
-        `views` is the number of inputs of each clip, which follow each other.
+        `views` is the number of inputs per clip, which are consecutive.
         """
         if self.on_device:
             if self.resident is None:
@@ -359,10 +359,10 @@ class KeypointDataModule(LightningDataModule):
                 "views": self.maker.test_views if several else 1}
 
     def classes_of(self, label: Tensor) -> Tensor:
-        """Labels of the file as classes of the model; -1 stays -1, it indexes the last entry."""
+        """Labels of the file as classes of the model; -1 stays -1, as it indexes the last entry."""
         return constant((*self._class_of_label, -1), label.device)[label]
 
 
 def _as_fetched(batch: KeypointBatch | Sequence[KeypointBatch]) -> KeypointBatch:
-    """The batch, which the data set makes whole: there is nothing to collate."""
+    """The batch as the data set returns it: there is nothing to collate."""
     return batch if isinstance(batch, KeypointBatch) else batch[0]

@@ -1,12 +1,12 @@
-"""Clips of a keypoint file to batches of keypoints, one call for a whole batch.
+"""From clips of a keypoint file to batches of keypoints, one call for a whole batch.
 
-`ClipDataset` reads batches from the file. If the whole file is on the device, a `DrawDataset` gives
-only numbers, from which `ResidentClips` makes the same batches.
+`ClipDataset` reads batches from the file. If the whole file is on the device, a `DrawDataset`
+returns only indices, from which `ResidentClips` makes the same batches.
 
 Items of a training set are draws, not clips: draw ``k * len + i`` is the k-th pass over clip i, or,
-where classes are balanced, place k of all epochs, which has clip i.
-What is random about a draw depends only on the seed and its number, so a resumed run, or one with
-another number of workers, sees the same frames.
+with balanced classes, position k in all epochs, which has clip i. The random frames of a draw
+depend only on the seed and its number, so a resumed run, or one with another number of workers,
+sees the same frames.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from ptl_skel.storage import KeypointFile
 
 
 class KeypointBatch:
-    """Tensors of a batch by name, as the loader ships them.
+    """Tensors of a batch by name, as the loader sends them.
 
-    Not a mapping, on purpose: Lightning converts all floats in a mapping to the precision of the
-    network, but pixels need single precision (in bfloat16 those of a wide frame step by 8).
+    Deliberately not a mapping: Lightning converts all floats in a mapping to the precision of the
+    network, but pixels need single precision (bfloat16 would round them to steps of 8 in a wide
+    frame).
     """
 
     def __init__(self, **tensors: Tensor) -> None:
@@ -41,16 +42,16 @@ class KeypointBatch:
         return self.tensors[name]
 
     def to(self, device: torch.device) -> KeypointBatch:
-        """The batch on a device; a GPU is not waited for."""
+        """The batch on a device, without synchronising with a GPU."""
         return KeypointBatch(**{name: tensor.to(device, non_blocking=device.type == "cuda")
                                 for name, tensor in self.tensors.items()})
 
     def pin_memory(self) -> KeypointBatch:
-        """The batch in memory that a GPU can read on its own."""
+        """The batch in pinned memory."""
         return KeypointBatch(**{name: tensor.pin_memory() for name, tensor in self.tensors.items()})
 
 ROWS_AT_ONCE = 2**16
-"""Frames of a person that are sent to a device in one part: 7 MB of NTU RGB+D."""
+"""Frames of a person that are copied to a device at a time: 7 MB of NTU RGB+D."""
 
 
 class ClipDataset(Dataset[KeypointBatch]):
@@ -60,7 +61,7 @@ class ClipDataset(Dataset[KeypointBatch]):
         file: The file.
         clips: Their indices in the file.
         clip_len: Frames T of a clip as the network sees it.
-        seed: Seed of the random frames of training clips; None for those of the test.
+        seed: Seed of the random frames of training clips; None for test clips.
         num_clips: Clips taken from each sample at test time; their frames follow each other.
         sampling: How frames of training clips are sampled.
 
@@ -121,7 +122,7 @@ class ClipDataset(Dataset[KeypointBatch]):
             clip=torch.from_numpy(clips))
 
     def frames(self, clips: NDArray[np.int64], draws: Sequence[int]) -> NDArray[np.int64]:
-        """Which frames of clips of the file are taken, ``(N, T)``."""
+        """Which frames of some clips of the file are sampled, ``(N, T)``."""
         num_frames = self.file.num_frames[clips].astype(np.int64)
         if self.seed is None:
             return np.stack([sample_test(frames, self.clip_len, self.num_clips).ravel()
@@ -132,7 +133,7 @@ class ClipDataset(Dataset[KeypointBatch]):
 
 
 class DrawDataset(ClipDataset):
-    """The same clips as numbers, from which `ResidentClips` makes the same batches."""
+    """The same clips as indices, from which `ResidentClips` makes the same batches."""
 
     def __getitems__(self, draws: Sequence[int]) -> KeypointBatch:
         """Clip ``(N,)``, person ``(M,)``, and draw ``(N,)`` or, at the test, frames ``(N, T)``."""
@@ -147,8 +148,9 @@ class DrawDataset(ClipDataset):
 class ResidentClips:
     """All keypoints of a file on one device; batches are made without synchronising with it.
 
-    The file is read, sent and cleaned part by part: memory on the host is taken for one part, on
-    the device for the keypoints once. Each process of a run reads the file for its own device.
+    The file is read, copied and cleaned in parts, so the host needs memory for one part only, and
+    the device for one copy of the keypoints. Each process of a run reads the file for its own
+    device.
 
     Args:
         file: The file.
@@ -175,7 +177,7 @@ class ResidentClips:
 
     def fetch(self, batch: KeypointBatch, clip_len: int, seed: int,
               sampling: Sampling = "uniform") -> KeypointBatch:
-        """The batch that `ClipDataset` would read for the numbers of a `DrawDataset`.
+        """The batch that `ClipDataset` would read for the indices of a `DrawDataset`.
 
         Args:
             batch: Of a `DrawDataset`, on the device.
@@ -201,17 +203,17 @@ class ResidentClips:
 
 
 class DrawSampler(DistributedSampler[int]):
-    """Draws of one epoch, shuffled by seed and epoch, a share for each process.
+    """Draws of one epoch, shuffled by seed and epoch, and divided among the processes.
 
     Args:
         num_clips: Number of clips.
         processes: Number of processes that share them.
-        rank: Which of the processes this is.
-        seed: Seed of the order; None for the order of the file. If shuffled, clips that do not
-            fill all processes are left out, else clips are repeated to fill them.
-        labels: Classes of the clips, ``(num_clips,)``. Each epoch then has the same number of
-            clips of each of them, up to one, and as many clips as without: of a frequent class
-            a random part, those of a rare one several times. None: each clip once.
+        rank: Rank of this process.
+        seed: Seed of the order; None for the order of the file. If shuffled, clips that do not fill
+            all processes are dropped, else clips are repeated to fill them.
+        labels: Classes of the clips, ``(num_clips,)``. Each epoch then has the same number of clips
+            of each class, up to one, and the same length as otherwise: a random part of the clips
+            of a frequent class, and those of a rare class several times. None: each clip once.
     """
 
     def __init__(self, num_clips: int, processes: int, rank: int, seed: int | None,
@@ -224,7 +226,7 @@ class DrawSampler(DistributedSampler[int]):
         self._first_epoch = self._first_clip = 0
 
     def begin_at(self, epoch: int, clip: int) -> None:
-        """Begins within an epoch, after that many clips of this process; later epochs are whole."""
+        """Starts within an epoch, after that many clips of this process; later ones are whole."""
         self._first_epoch, self._first_clip = epoch, clip
         self.set_epoch(epoch)
 
@@ -235,7 +237,7 @@ class DrawSampler(DistributedSampler[int]):
             first = self.epoch * self.num_clips
             draws = (first + clip for clip in super().__iter__())
         else:
-            # A clip may come twice in an epoch, so its place in all epochs makes it a new draw.
+            # A clip may occur twice in an epoch, so its position in all epochs makes it a new draw.
             clips = balanced_clips(self.labels, (self.seed, self.epoch))
             place = self.epoch * self.num_clips + np.arange(self.num_clips)
             share = slice(self.rank, self.total_size, self.num_replicas)
@@ -244,10 +246,10 @@ class DrawSampler(DistributedSampler[int]):
 
 
 def balanced_clips(labels: NDArray[np.integer[Any]], seed: tuple[int, int]) -> NDArray[np.int64]:
-    """As many clips as there are labels, in random order, of each class the same number.
+    """As many clips as there are labels, in random order, with equally many of each class.
 
-    Clips of a class are repeated only when all of them have been taken. Where the number of
-    clips is not a multiple of the number of classes, random classes have one more.
+    Clips of a class are repeated only after all of them have been used. If the number of clips is
+    not a multiple of the number of classes, random classes have one more.
 
     Args:
         labels: ``(N,)``.

@@ -1,4 +1,4 @@
-"""Keypoints of a batch to the inputs of a network, on its device, without synchronising with it."""
+"""From keypoints of a batch to network inputs, on the device, without synchronising with it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}
 
 @dataclass
 class InputMaker:
-    """Camera, box, augmentation and representation, one after the other.
+    """Applies camera, box, augmentation and representation, in this order.
 
     Args:
         representation: Makes the inputs.
         layout: The joints.
-        coordinates: Of each joint in the file: 2 or 3.
+        coordinates: Number of coordinates of each joint in the file: 2 or 3.
         camera: Projects 3D coordinates; None: they stay as they are.
-        augment: Random changes while training.
-        size: Height and width of the maps while training, pixels.
+        augment: Augmentation in training.
+        size: Height and width of the heatmaps in training, pixels.
         eval_size: The same at validation and test.
         test_clips: Clips taken from each sample at test time.
         test_flip: Test on the horizontal flip of each clip as well.
         box: What heatmaps show: ``clip``, the square around the persons in all frames, or
-            ``follow``, in each frame the square that a stream knows by then.
+            ``follow``, a square for each frame that depends only on the frames so far.
 
     Raises:
         UserError: Camera, representation and coordinates do not fit each other, or an argument of
@@ -75,31 +75,31 @@ class InputMaker:
 
     @property
     def _reaching(self) -> int:
-        """Coordinates of a joint that reach the representation: 2 or 3."""
+        """Number of coordinates of a joint that the representation gets: 2 or 3."""
         projected = self.camera is not None and self.camera.projection != "none"
         return 2 if projected else self.coordinates
 
     @property
     def test_views(self) -> int:
-        """Inputs that are made of each clip at test time."""
+        """Number of inputs per clip at test time."""
         cameras = 1 if self.camera is None else len(self.camera.test_yaws)
         return cameras * self.test_clips * (1 + self.test_flip)
 
     def shape(self, clip_len: int) -> tuple[int, ...]:
-        """Shape of an input at the test, ``(C, T, H, W)``."""
+        """Shape of an input at test time, ``(C, T, H, W)``."""
         nobody = torch.zeros(1, 1, clip_len, self.layout.num_joints, self._reaching)
         inputs = self.representation(nobody, nobody[..., 0], (self.eval_size, self.eval_size))
         return tuple(inputs.shape[1:])
 
     def dtype(self, precision: str) -> torch.dtype:
-        """Of the inputs: what the trainer computes in, e.g. bfloat16 for ``bf16-true``."""
+        """Dtype of the inputs for a precision of the trainer, e.g. bfloat16 for ``bf16-true``."""
         number, _, kind = precision.partition("-")
         if kind == "mixed" and not self.representation.mixed:
             return torch.float32
         return _DTYPES.get(number, torch.float32)
 
     def train(self, batch: KeypointBatch, dtype: torch.dtype) -> Tensor:
-        """Augmented inputs ``(N, C, T, H, W)``, one of each clip."""
+        """Augmented inputs ``(N, C, T, H, W)``, one per clip."""
         keypoints, scores, frame_size = (
             batch[name] for name in ("keypoints", "scores", "frame_size"))
         size = self.size, self.size
@@ -116,7 +116,7 @@ class InputMaker:
         return self.representation(keypoints, scores, size, dtype)
 
     def evaluate(self, batch: KeypointBatch, dtype: torch.dtype, *, several: bool) -> Tensor:
-        """Inputs ``(N * views, C, T, H, W)``; a clip has one view, or `several` as at the test."""
+        """Inputs ``(N * views, C, T, H, W)``; one view per clip, or `several` as in a test."""
         keypoints, scores = self.place(batch, several=several)
         inputs = self.representation(keypoints, scores, (self.eval_size, self.eval_size), dtype)
         if several and self.test_flip:
@@ -124,7 +124,7 @@ class InputMaker:
         return inputs
 
     def place(self, batch: KeypointBatch, *, several: bool) -> tuple[Tensor, Tensor]:
-        """Keypoints and scores of the clips `evaluate` renders, 2D ones in pixels of the maps."""
+        """Keypoints and scores that `evaluate` renders; 2D keypoints in pixels of the heatmaps."""
         keypoints, scores, frame_size = (
             batch[name] for name in ("keypoints", "scores", "frame_size"))
         size = self.eval_size, self.eval_size
@@ -135,7 +135,7 @@ class InputMaker:
             keypoints, scores = look(keypoints, scores)
             frame_size = self.camera.frames(keypoints)
         clips = self.test_clips if several else 1
-        if self.box == "follow":  # in each of the clips by itself
+        if self.box == "follow":  # separately in each of the clips
             keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
             frame_size, clips = frame_size.repeat_interleave(clips, 0), 1
         if self._reaching == 2:
@@ -168,6 +168,6 @@ def _add_flipped(inputs: Tensor, flip: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _flip_some(inputs: Tensor, flip: Callable[[Tensor], Tensor], probability: float) -> Tensor:
-    """The horizontal flip in place of each input at that probability."""
+    """Replaces each input by its horizontal flip with that probability."""
     chosen = torch.rand(len(inputs), device=inputs.device) < probability
     return torch.where(chosen.view(-1, *[1] * (inputs.ndim - 1)), flip(inputs), inputs)

@@ -1,7 +1,7 @@
-"""What live recognition is asked, and when: test clips as a camera would show them.
+"""Scores of live recognition: test clips as a camera would show them.
 
-An answer at a moment may use what was seen until then, and nothing from the future: not the length
-of the clip, not its end, not a box around what comes.
+A prediction may use only the frames seen so far, and nothing from the future: not the length of the
+clip, not its end, and not a box around later frames.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from torch import Tensor
 from ptl_skel.errors import UserError
 
 SHARES = (20, 40, 60, 80, 100)
-"""Per cent of a clip after which a network is asked."""
+"""Percentages of a clip after which a prediction is made."""
 SECONDS = (0.5, 1.0, 2.0)
-"""Seconds after which it is asked."""
+"""Seconds after which a prediction is made."""
 JOINED = 10
-"""Clips that are joined to one stream."""
+"""Clips that are joined into one stream."""
 JOIN_SEED = 0
 """Seed of the order in which clips are joined: the same for every run."""
 EVERY = 8
-"""Frames between two answers that count in a stream of joined clips."""
+"""Frames between two predictions that are scored in a stream of joined clips."""
 
 
 @dataclass(frozen=True)
 class LiveScore:
-    """Asks a network before actions are over, at the test.
+    """Tests a network before actions are over.
 
     Args:
-        frame_rate: Frames of the videos a second, which keypoint files do not hold; for the
-            accuracy after so many seconds. None: not scored.
+        frame_rate: Frames per second of the videos, which keypoint files do not hold; for the
+            accuracy after some seconds. None: not scored.
         stride: A causal network sees every `stride`-th frame.
-        memory: Frames that an answer in a stream of joined clips takes into account: a window
-            spans no more of them, and the mean of a causal network's outputs forgets earlier ones.
-            In a single clip, all since its start count.
+        memory: Frames that a prediction in a stream of joined clips takes into account: a window
+            does not span more, and the mean of a causal network's outputs forgets earlier ones. In
+            a single clip, all frames since its start count.
     """
 
     frame_rate: float | None = None
@@ -75,9 +75,9 @@ class Track:
 
 def moments(num_frames: NDArray[np.int64], frame_rate: float | None
             ) -> dict[str, NDArray[np.int64]]:
-    """When networks are asked: by the name of the score, the frames seen of each clip, ``(N,)``.
+    """When predictions are made: for each score, the number of frames seen of each clip, ``(N,)``.
 
-    A clip that is over earlier is asked at its end.
+    For a clip that ends earlier, it is the end.
     """
     asked = {f"top1_after_{share}_percent": np.maximum(1, np.rint(num_frames * share / 100))
              for share in SHARES}
@@ -88,15 +88,15 @@ def moments(num_frames: NDArray[np.int64], frame_rate: float | None
 
 
 def choose_streams(clips: int) -> list[NDArray[np.int64]]:
-    """Which clips are joined to one stream each, in their order; every clip once."""
+    """Which clips are joined into each stream, in their order; every clip once."""
     order = np.random.default_rng(JOIN_SEED).permutation(clips)
     return np.array_split(order, max(1, clips // JOINED))
 
 
 def join_tracks(tracks: Sequence[Track]) -> Track:
-    """One video of several, in which the persons of each begin where the earlier ones ended.
+    """Joins videos into one, in which the persons of each start where the earlier ones ended.
 
-    Each is moved and scaled for that. Persons that a video lacks are absent in it.
+    Each video is shifted and scaled for this. Persons that a video lacks are absent in it.
     """
     persons = max(len(track.scores) for track in tracks)
     keypoints, scores = [], []
@@ -131,10 +131,10 @@ def score_moments(ask: Callable[[Sequence[int], list[NDArray[np.int64]]],
                                 list[NDArray[np.int64]]],
                   label: NDArray[np.int64], asked: dict[str, NDArray[np.int64]]
                   ) -> dict[str, float]:
-    """Share of right answers by the name of the moment, and ``live_top1``, their mean over shares.
+    """Accuracy by the name of the moment, and ``live_top1``, the mean over the shares of a clip.
 
     Args:
-        ask: Takes numbers of clips, and for each the numbers of frames seen; gives the answers.
+        ask: Takes indices of clips, and for each the numbers of frames seen; returns predictions.
         label: True classes of all clips, ``(N,)``.
         asked: See `moments`.
     """
@@ -151,15 +151,15 @@ def score_stream(answers: Sequence[NDArray[np.int64]], times: Sequence[NDArray[n
     """How well streams of joined clips are recognised.
 
     Args:
-        answers: Of each stream, the class at each of its `times`.
+        answers: For each stream, the predicted class at each of its `times`.
         times: Frames seen by then.
-        lengths: Of each stream, the frames of its clips.
+        lengths: For each stream, the numbers of frames of its clips.
         labels: Their classes.
 
     Returns:
-        ``stream_top1``, share of the answers that are right; ``stream_reached``, share of the
-        clips that get a right answer; ``stream_delay``, median of the frames until then, of a clip
-        that gets none its length.
+        ``stream_top1``, share of predictions that are right; ``stream_reached``, share of clips
+        with a right prediction; ``stream_delay``, median of the frames until the first one, or the
+        length of a clip without one.
     """
     right: list[NDArray[np.bool_]] = []
     delays, reached = [], []

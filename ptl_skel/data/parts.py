@@ -1,4 +1,4 @@
-"""Which clips of a file are trained, validated and tested on."""
+"""Selects the clips of a file for training, validation and test."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def choose_parts(file: KeypointFile, protocol: str, *, val_fraction: float, val_
     Args:
         file: The file.
         protocol: One of its protocols.
-        val_fraction: Share of the training part that is held out if the protocol has no
-            validation part.
+        val_fraction: Fraction of the training part to hold out if the protocol has no validation
+            part.
         val_seed: Seed of that choice.
         val_on_test: Whether the validation part is the test part.
 

@@ -1,15 +1,17 @@
-"""Which frames of a clip a network sees: pure functions on indices.
+"""Selects the frames of a clip that a network sees: pure functions on indices.
 
 Uniform sampling takes T frames spread over the whole clip, whatever its length, so that an action
-is seen from start to end: a clip of less than T frames is repeated from some start; one of less
-than 2 T loses single frames; of any other, each of T equal segments gives one frame.
+is seen from start to end: a clip of less than T frames is repeated from a random start; from a clip
+of less than 2 T frames, single frames are dropped; any longer clip is divided into T equal
+segments, and one frame is taken from each.
 
-Two more ways are for training only. A network that is asked before the action is over has to know
-beginnings: half of its clips are sampled from a first part of random length. A network that sees
-every n-th frame of a camera has to know that speed: its clips are windows of evenly spaced frames.
+Two more methods are for training only. A network that predicts before the action is over has to
+know beginnings: half of its clips are sampled from a first part of random length. A network that
+sees every n-th frame of a camera has to know that speed: its clips are windows of evenly spaced
+frames.
 
-Random numbers of training are counter-based: each is an integer hash of the seed, the draw and its
-place. So frames are the same on every device, in every process and in any batch.
+Random numbers in training are counter-based: each is an integer hash of the seed, the draw and its
+position. So frames are the same on every device, in every process and in any batch.
 
 Reference:
     PoseConv3D, arXiv 2104.13586, section 3.3.
@@ -34,16 +36,16 @@ Sampling = Literal["uniform", "first_part", "camera_rate"]
 """How frames of training clips are sampled; see `sample_train`."""
 
 ABSENT = -1
-"""In place of a frame: there is nothing to see."""
+"""Stands for an empty frame."""
 
 SHORTEST_PART = 15
-"""Per cent of a clip that the shortest first part has."""
+"""Length of the shortest first part, in percent of the clip."""
 
 FEWEST = 8
-"""Frames that a window shows at least, of a clip that has so many."""
+"""Minimum number of frames in a window, if the clip has so many."""
 
 STRIDES = 3
-"""The largest stride of a window; with 2, a camera of 30 frames a second is seen at 15."""
+"""The largest stride of a window; with 2, a camera with 30 frames per second is seen at 15."""
 
 
 def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
@@ -52,15 +54,15 @@ def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
 
     Args:
         num_frames: Frames of each clip, int64 ``(N,)``.
-        clip_len: How many of them are taken.
-        seed: Of all draws.
+        clip_len: Number of frames to sample.
+        seed: Seed of all draws.
         draws: Number of each draw, int64 ``(N,)``, on the device of `num_frames`.
         sampling: ``uniform`` spreads the frames over the clip. ``first_part`` does so for half of
             the draws, and for the others over the first 15 to 100 % of the clip. ``camera_rate``
-            takes each first, second or third frame up to a random one, or in half of the draws up
-            to the last one, as a camera that has just shown that frame; in three of ten draws the
-            stride is as large as it takes to see all of the clip until then. Frames before the
-            start of the clip are `ABSENT`.
+            takes every frame, every second or every third up to a random one, or in half of the
+            draws up to the last one, as if a camera had just shown that frame; in three of ten
+            draws the stride is large enough to cover the whole clip up to that frame. Frames before
+            the start of the clip are `ABSENT`.
     """
     place = torch.arange(clip_len + 4, device=num_frames.device)
     bits = _hash(_hash(_hash(torch.full_like(draws, seed)) + draws)[:, None] + place)
@@ -73,7 +75,7 @@ def sample_train(num_frames: Tensor, clip_len: int, seed: int, draws: Tensor,
 
 
 def _first_part(frames: Tensor, bits: Tensor) -> Tensor:
-    """How many frames of each clip ``(N, 1)`` are looked at."""
+    """The number of frames of each clip to sample from, ``(N, 1)``."""
     shortest = ((SHORTEST_PART * frames + 50) // 100).clamp(min=1)
     part = shortest + _below(frames - shortest + 1, bits[:, :1])
     return torch.where(bits[:, 1:2] < 0, part, frames)
@@ -96,7 +98,7 @@ def _spread(frames: Tensor, clip_len: int, bits: Tensor) -> Tensor:
     """Frames ``(N, clip_len)`` over the whole of clips with that many ``(N, 1)``."""
     place = torch.arange(clip_len + 1, device=frames.device)
     repeated = (_below(frames, bits[:, :1]) + place[:-1]) % frames
-    # A random order of T + 1 places; the first of them are where single frames are left out.
+    # A random order of T + 1 positions; at the first of them single frames are dropped.
     gaps = torch.zeros_like(bits).scatter(1, bits.argsort(1), (place < frames - clip_len).long())
     thinned = place[:-1] + gaps.cumsum(1)[:, :-1]
     edges = place * frames // clip_len
@@ -106,7 +108,7 @@ def _spread(frames: Tensor, clip_len: int, bits: Tensor) -> Tensor:
 
 
 def _hash(bits: Tensor) -> Tensor:
-    """Scrambles int64: each bit of the result depends on all of the argument."""
+    """Scrambles int64: each bit of the result depends on all bits of the argument."""
     bits = bits + _GOLDEN
     bits = (bits ^ _shifted(bits, 30)) * _FACTORS[0]
     bits = (bits ^ _shifted(bits, 27)) * _FACTORS[1]
@@ -140,7 +142,7 @@ def sample_test(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[n
         starts = np.arange(num_clips) * num_frames // num_clips
     clips = []
     for start in starts:
-        # The reference samples here which part of the clip it looks at: always the whole.
+        # The reference samples here which part of the clip it uses, which is always the whole clip.
         random.random_sample()
         clips.append(_test_clip(num_frames, clip_len, int(start), random))
     return np.stack(clips)
@@ -148,7 +150,7 @@ def sample_test(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[n
 
 def _test_clip(num_frames: int, clip_len: int, start: int, random: np.random.RandomState
                ) -> NDArray[np.int64]:
-    """The rule with the generator, and the order of its calls, of the reference."""
+    """Same rule, generator and order of its calls as in the reference."""
     if num_frames < clip_len:
         return (start + np.arange(clip_len)) % num_frames
     if num_frames < 2 * clip_len:

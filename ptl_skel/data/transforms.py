@@ -1,8 +1,8 @@
 """Geometry on batches of keypoints, on any device; stateless, torch only.
 
 Keypoints are ``(N, M, T, V, 2)``, their scores ``(N, M, T, V)``. A box is a row ``x0 y0 x1 y1`` in
-the pixels of the keypoints; it may leave the frame. All cropping, resizing and jitter is done here,
-on coordinates, before anything is rendered.
+the pixels of the keypoints; it may extend beyond the frame. All cropping, resizing and augmentation
+is done here, on coordinates, before rendering.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from ptl_skel.skeletons import SkeletonLayout
 BOX_PADDING = 0.25
 """How much wider than the persons a box is on each side, relative to its half size (PYSKL)."""
 MIN_BOX = 10.0
-"""Persons narrower or lower than this many pixels get no box of their own (PYSKL)."""
+"""If the persons are narrower or lower than this many pixels, the whole frame is used (PYSKL)."""
 FAR = 10.0
 """Frame sizes from the centre of the frame, beyond which a joint is missing: trackers that have
 lost one write such numbers. `ptl-skel preprocess` has the same rule, so this matters for files that
 were made otherwise, and for what a camera sees."""
 FOLLOWING = 0.1
-"""Share of the way to the persons that the centre of a `follow_box` goes in a frame."""
+"""Fraction of the way to the persons that the centre of a `follow_box` moves in a frame."""
 SHRINKING = 0.05
-"""Share of the way to a smaller size that a `follow_box` goes in a frame; it grows at once."""
+"""Fraction by which a `follow_box` approaches a smaller size in a frame; it grows at once."""
 
 
 def drop_far(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> tuple[Tensor, Tensor]:
-    """Keypoints and scores that are 0 where a joint is more than `FAR` frame sizes away.
+    """Keypoints and scores, set to 0 for joints more than `FAR` frame sizes away.
 
-    One such number would spoil a box: for a whole clip, or for seconds of a stream.
+    A single such joint would spoil the box of a whole clip, or of seconds of a stream.
 
     Args:
         keypoints: Pixels, ``(N, M, T, V, 2)``.
@@ -48,7 +48,7 @@ def drop_far(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> tuple[Ten
 
 
 def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
-    """The square around all persons in all frames, ``(N, 4)``; the frame where they are too small.
+    """The square around all persons in all frames, ``(N, 4)``; the frame if they are too small.
 
     Args:
         keypoints: ``(N, M, T, V, 2)``; coordinates equal to 0 are ignored, as are joints of
@@ -57,7 +57,7 @@ def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor
         frame_size: Height and width of the frame, ``(N, 2)``.
 
     Reference:
-        PoseConv3D, arXiv 2104.13586, "subjects-centered cropping"; exact to PYSKL's PoseCompact.
+        PoseConv3D, arXiv 2104.13586, "subjects-centered cropping"; exactly as PYSKL's PoseCompact.
     """
     counted = (keypoints != 0) & (scores > 0)[..., None]
     low = torch.where(counted, keypoints, math.inf).amin((1, 2, 3))
@@ -71,12 +71,12 @@ def compact_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor
 
 
 def follow_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
-    """A square for each frame, ``(N, T, 4)``, that depends on this frame and earlier ones only.
+    """A square for each frame, ``(N, T, 4)``, that depends only on this frame and earlier ones.
 
-    It is the box that a stream can know. The centre follows that of the persons with a delay, the
-    size grows with them at once and shrinks slowly. Where nobody is visible it stays; before the
-    first person it is the square around the frame. `ptl_skel.deploy.runtime_stream` has this rule,
-    too.
+    This is the box that can be computed on a stream. Its centre follows that of the persons with a
+    delay; its size grows with them at once and shrinks slowly. While nobody is visible it does not
+    change; before the first person it is the square around the frame.
+    `ptl_skel.deploy.runtime_stream` implements the same rule.
 
     Args:
         keypoints: ``(N, M, T, V, 2)``; joints of score 0 are ignored.
@@ -105,7 +105,7 @@ def follow_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
 
 
 def frame_box(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> Tensor:
-    """The whole frame, ``(N, 4)``; takes what `compact_box` takes."""
+    """The whole frame, ``(N, 4)``; same arguments as `compact_box`."""
     return torch.cat([torch.zeros_like(frame_size), frame_size.flip(1)], 1).to(keypoints.dtype)
 
 
@@ -125,12 +125,12 @@ def relative_to(keypoints: Tensor, boxes: Tensor) -> Tensor:
 def random_crop(
     box: Tensor, area: tuple[float, float], aspect: tuple[float, float], attempts: int = 10
 ) -> Tensor:
-    """A random part of each box, ``(N, 4)``; the whole box where no attempt fits.
+    """A random part of each box, ``(N, 4)``; the whole box if no attempt fits.
 
     Args:
         box: ``(N, 4)``.
         area: Range of the part's area, relative to the box.
-        aspect: Range of its width over its height, sampled evenly in the logarithm.
+        aspect: Range of its width over its height, sampled log-uniformly.
         attempts: How many shapes are sampled for each box; the first that fits is taken.
     """
     extent = box[:, 2:] - box[:, :2]
@@ -147,9 +147,9 @@ def random_crop(
 
 
 def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, chosen: Tensor) -> Tensor:
-    """Keypoints flipped horizontally where ``chosen`` ``(N,)``: x becomes ``width - x``.
+    """Flips the ``chosen`` ``(N,)`` keypoints horizontally: x becomes ``width - x``.
 
-    Left joints stay left joints: the joint on the other side takes the place of each.
+    Each joint is replaced by the one on the other side, so that left joints remain left joints.
     """
     flipped = reorder(keypoints, layout.mirrored_joints, -2)
     flipped = torch.stack([width - flipped[..., 0], flipped[..., 1]], -1)
@@ -157,7 +157,7 @@ def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, chosen: Tensor) 
 
 
 def flip_scores(scores: Tensor, layout: SkeletonLayout, chosen: Tensor) -> Tensor:
-    """Scores of the horizontal flip where ``chosen`` ``(N,)``."""
+    """Scores, those of the horizontal flip if ``chosen`` ``(N,)``."""
     flipped = reorder(scores, layout.mirrored_joints, -1)
     return torch.where(chosen[:, None, None, None], flipped, scores)
 
@@ -183,15 +183,15 @@ def rotate_scale_shift(
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes while training, sampled for each clip.
+    """Augmentation in training, sampled for each clip.
 
     Args:
         crop_area: Range of the area of a random crop, relative to the box; 1 and 1 for no crop.
         crop_aspect: Range of its width over its height.
         flip: Probability of a horizontal flip.
-        rotation: Largest rotation, degrees; of 3D coordinates about their third axis.
+        rotation: Largest rotation, degrees; for 3D coordinates about their third axis.
         scale: Largest change of size, for each axis; 0.1 is 90 to 110 %.
-        shift: Largest shift relative to the box; without effect on 3D coordinates, as a crop is.
+        shift: Largest shift relative to the box; has no effect on 3D coordinates, nor has a crop.
 
     Raises:
         UserError: A range or a probability is out of range.
@@ -240,7 +240,7 @@ class Augmentation:
         """3D coordinates ``(N, M, T, V, 3)``, rotated about the third axis, scaled along each.
 
         Crop and shift would have no effect, as representations of 3D coordinates are relative to
-        the persons. Those exchange left and right in their own form, so `flip` is not applied here.
+        the persons. They swap left and right themselves, so `flip` is not applied here.
         """
         if not (self.rotation or self.scale):
             return keypoints
@@ -255,14 +255,14 @@ class Augmentation:
 def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
     """The entries of a dimension that `order` lists, e.g. joints, without synchronising a GPU.
 
-    A list as an index would be copied to the device each time, and the copy waited for.
+    A list as an index would be copied to the device each time, with a synchronisation.
     """
     return values.index_select(dim, constant(tuple(order), values.device))
 
 
 @functools.cache
 def constant(numbers: tuple[int, ...], device: torch.device) -> Tensor:
-    """The numbers as a tensor that is made once for each device; do not change it."""
+    """The numbers as a tensor, which is cached for each device; do not modify it."""
     return torch.tensor(numbers, device=device)
 
 

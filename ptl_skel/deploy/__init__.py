@@ -1,4 +1,4 @@
-"""Trained networks outside PyTorch: ONNX files that take keypoints, and what runs them.
+"""Trained networks outside PyTorch: ONNX files that take keypoints, and their runtime.
 
 Nothing is imported here: `ptl_skel.deploy.runtime` works without torch.
 """

@@ -1,7 +1,7 @@
-"""Modules to ONNX files, and the proof that a file computes what its module does.
+"""Writes modules as ONNX files, and checks that a file computes the same as its module.
 
-`torch.onnx.export` may fix dimensions without an error that were to stay dynamic. So a file is
-always run with other batches and numbers of persons before it gets its name.
+`torch.onnx.export` may silently fix dimensions that should be dynamic. So a file is always run with
+other batches and numbers of persons before it is saved under its name.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from ptl_skel.deploy.rewrite import drop_traces, drop_views, join_activations
 from ptl_skel.errors import UserError
 
 OPSET = 20
-"""Version of ONNX's operators: of onnx 1.15 (2023), read by ONNX Runtime from 1.17."""
+"""Version of ONNX's operators: from onnx 1.15 (2023), supported since ONNX Runtime 1.17."""
 METADATA = "ptl_skel"
-"""Key under which a file holds what is known of the network, as JSON."""
+"""Key of the metadata that describes the network, as JSON."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def require_packages(*packages: str) -> None:
-    """Checks that packages of the extra `export` are there.
+    """Checks that packages of the extra `export` are installed.
 
     Raises:
         UserError: One is missing.
@@ -49,18 +49,18 @@ def require_packages(*packages: str) -> None:
 def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str],
                dynamic: Mapping[str, Sequence[int]], metadata: Mapping[str, Any],
                path: Path) -> None:
-    """Writes a module as ONNX file.
+    """Writes a module as an ONNX file.
 
     Args:
         module: In evaluation mode; takes the inputs in their order.
         inputs: Examples by name. Dimensions that are dynamic must be larger than 1 in them.
-        outputs: Names of what it returns.
+        outputs: Names of its outputs.
         dynamic: Dimensions of each input that may have any size.
-        metadata: What else the file says of itself, under `METADATA`.
+        metadata: Further metadata, stored under `METADATA`.
         path: Where to write.
 
     Raises:
-        UserError: The module uses what ONNX has no operators for.
+        UserError: The module uses operations that ONNX does not have.
     """
     import onnx
     from torch.onnx import OnnxExporterError
@@ -98,7 +98,7 @@ def add_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def update_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes other metadata into a file."""
+    """Replaces the metadata of a file."""
     import onnx
 
     model = onnx.load(path)
@@ -118,14 +118,14 @@ def open_session(path: Path, threads: int = 1) -> Any:
 
 def largest_difference(path: Path, batches: Iterable[tuple[Arrays, Sequence[NDArray[Any]]]]
                        ) -> float:
-    """The largest difference of what a file computes from what is expected.
+    """The largest difference between the outputs of a file and the expected ones.
 
-    Where an expected output has values above 1, as states of streams have, it is relative to the
-    largest of them: rounding grows with the values.
+    If an expected output has values above 1, as the states of streams do, the difference is
+    relative to the largest of them, since rounding errors grow with the values.
 
     Args:
-        path: Of the ONNX file.
-        batches: Inputs by name, and the outputs that are expected; of any sizes that are dynamic.
+        path: Path of the ONNX file.
+        batches: Inputs by name, and the expected outputs; dynamic dimensions may have any size.
 
     Raises:
         UserError: The file does not take a batch, or its outputs have other shapes.
@@ -169,7 +169,7 @@ def list_operators(path: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Leaves out what the exporter says of itself."""
+    """Hides the messages of the exporter."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

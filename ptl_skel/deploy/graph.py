@@ -1,4 +1,4 @@
-"""Everything from keypoints to probabilities as one module: what an export holds."""
+"""Everything from keypoints to probabilities as one module, for export."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ptl_skel.representations import Representation
 
 @dataclass(frozen=True)
 class Views:
-    """How a sample is looked at.
+    """The views of a sample.
 
     Attributes:
         clip_len: Frames T of a clip.
-        num_clips: Clips of a sample; their frames follow each other.
-        flip: Whether the horizontal flip of each clip is looked at as well.
-        camera: Projects 3D coordinates, from each of its places at the test; None: they are pixels.
+        num_clips: Clips per sample; their frames follow each other.
+        flip: Whether the horizontal flip of each clip is a view as well.
+        camera: Projects 3D coordinates, from each of its test viewpoints; None: they are pixels.
     """
 
     clip_len: int
@@ -32,12 +32,12 @@ class Views:
 
     @property
     def coordinates(self) -> int:
-        """Of each joint: 2 or 3."""
+        """Number of coordinates of each joint: 2 or 3."""
         return 2 if self.camera is None else 3
 
     @property
     def number(self) -> int:
-        """Inputs that the network sees of a sample."""
+        """Number of inputs of the network per sample."""
         cameras = 1 if self.camera is None else len(self.camera.test_yaws)
         return cameras * self.num_clips * (1 + self.flip)
 
@@ -47,9 +47,9 @@ class Recognition(nn.Module):
 
     Args:
         classifier: Inputs ``(N, C, T, H, W)`` to logits ``(N, K)``.
-        representation: What makes its inputs.
+        representation: Makes its inputs.
         size: Height and width of the maps, pixels.
-        views: How a sample is looked at.
+        views: The views of a sample.
 
     Raises:
         UserError: The representation or the camera has no export form.
@@ -78,7 +78,7 @@ class Recognition(nn.Module):
 
         Args:
             keypoints: Pixels of the frame, ``(N, M, T, V, 2)`` for the frames of all clips; with a
-                camera 3D coordinates, ``(N, M, T, V, 3)``. A joint that is not finite is missing.
+                camera, 3D coordinates ``(N, M, T, V, 3)``. A joint that is not finite is missing.
             scores: ``(N, M, T, V)``, 0 for missing joints.
             frame_size: Height and width of the frame, ``(N, 2)``; None with a camera.
         """
@@ -108,7 +108,7 @@ class Recognition(nn.Module):
 
 
 def drop_missing(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Keypoints and scores that are 0 where a joint is missing or not finite.
+    """Keypoints and scores, set to 0 for joints that are missing or not finite.
 
     Scores are at most 1.
     """

@@ -1,4 +1,4 @@
-"""Convolutions over time that keep the frames they have seen, in place of those of a network."""
+"""Temporal convolutions that keep the frames they have seen, to replace those of a network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ptl_skel.backbones.layers import EveryFrame, TemporalConv
 
 
 class Past:
-    """What the convolutions of a network keep of earlier frames, in the order in which they run.
+    """The frames that the convolutions of a network keep, in the order in which they run.
 
     Attributes:
-        before: Of the frames before those that come now.
-        after: The same for the frames after them.
+        before: The kept frames before the current ones are processed.
+        after: The kept frames afterwards.
         whole: Whether these are all frames that a convolution keeps. Else, `before` are the frames
-            that it sees beside a single new one, and `after` is this one.
+            that it sees besides a single new one, and `after` is this new one.
     """
 
     before: list[Tensor]
@@ -27,7 +27,7 @@ class Past:
 
 
 class StepConv(nn.Module):
-    """A causal convolution over time that starts with the frames it has kept, not with zeros.
+    """A causal convolution over time that is padded with the frames it has kept, not with zeros.
 
     Args:
         conv: The convolution.
@@ -63,8 +63,8 @@ class StepConv(nn.Module):
 class FrameConv(nn.Module):
     """The same with a dilation instead of a stride: an output at every frame.
 
-    The frames that an output is made of become channels of a 1x1 convolution; so a single frame
-    costs a matrix product.
+    The frames that an output depends on become channels of a 1x1 convolution, so a single frame
+    costs one matrix product.
 
     Args:
         conv: The convolution.
@@ -75,7 +75,7 @@ class FrameConv(nn.Module):
     Attributes:
         kept: Number of frames that it keeps.
         state: Their shape.
-        delays: How many frames ago those were that it sees, from the first on.
+        delays: How many frames ago the frames were that it sees, starting with the first one.
     """
 
     def __init__(self, conv: TemporalConv, shape: torch.Size, past: Past, dilation: int) -> None:
@@ -107,7 +107,7 @@ class FrameConv(nn.Module):
 
 def watch_convolutions(backbone: nn.Module, frames: Tensor
                        ) -> tuple[Tensor, dict[TemporalConv, torch.Size]]:
-    """Features of a clip, and the shapes that reach the convolutions over time, in their order."""
+    """Features of a clip, and the input shapes of the temporal convolutions, in their order."""
     shapes: dict[TemporalConv, torch.Size] = {}
 
     def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -124,13 +124,13 @@ def watch_convolutions(backbone: nn.Module, frames: Tensor
 
 def keep_past(backbone: nn.Module, shapes: dict[TemporalConv, torch.Size], past: Past,
               every_frame: bool) -> list[StepConv | FrameConv]:
-    """Changes a backbone in place: its layers over time keep the past, or skip no frame.
+    """Changes a backbone in place: its temporal layers keep the past, or do not skip frames.
 
     Args:
         backbone: The network.
-        shapes: What reaches its convolutions over time, in the order in which they run.
+        shapes: Input shapes of its temporal convolutions, in the order in which they run.
         past: Where kept frames come from and go to.
-        every_frame: Makes the frame form.
+        every_frame: Whether to make the frame form.
 
     Returns:
         The layers that keep frames, in the order in which they run.

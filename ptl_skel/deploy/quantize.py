@@ -14,16 +14,16 @@ from typing import Any
 from ptl_skel.deploy.export import Arrays
 
 QUANTISED = ("Conv", "Gemm", "Add", "Relu")
-"""Operators that compute in 8 bits; others read and write what surrounds them."""
+"""Operators that compute in 8 bits."""
 
 
 def quantize(path: Path, out: Path, feeds: Iterable[Arrays]) -> None:
-    """Writes the 8-bit form of a file; metadata stay.
+    """Writes the 8-bit form of a file, with its metadata.
 
     Args:
         path: ONNX file in single precision.
         out: Where to write.
-        feeds: Inputs, one after the other, that show the range of every activation.
+        feeds: Inputs to measure the range of every activation on, one after the other.
 
     Reference:
         "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -64,7 +64,7 @@ def before_network(model: Any) -> list[str]:
     """Names of the nodes before the first convolutions: box, resizing and rendering.
 
     Args:
-        model: An `onnx.ModelProto`; its nodes are in an order in which they can be computed.
+        model: An `onnx.ModelProto` with topologically sorted nodes.
     """
     after: set[str] = set()
     names = []

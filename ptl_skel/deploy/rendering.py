@@ -1,12 +1,12 @@
 """Representations as modules without loops, for export.
 
 A representation in training loops over clips and persons, and skips pixels that stay 0. An exporter
-would unroll the loops for the batch of its example. These forms compute every pixel of every
-person instead, by operations that take any number of clips, persons and frames. Their values are
+would unroll the loops for the batch of its example input. These forms compute every pixel of every
+person instead, with operations for any number of clips, persons and frames. Their values equal
 those of the training form up to rounding.
 
-A form is called with keypoints ``(N, M, T, V, 2)`` in the pixels of the map and scores
-``(N, M, T, V)``, and returns inputs of a network, ``(N, C, T, H, W)``.
+A form is called with keypoints ``(N, M, T, V, 2)`` in pixels of the heatmap and scores ``(N, M, T,
+V)``, and returns inputs of a network, ``(N, C, T, H, W)``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 def is_finite(values: Tensor) -> Tensor:
-    """Which values are neither NaN nor infinite; of operations that every runtime has."""
+    """Which values are neither NaN nor infinite, using operations that every runtime has."""
     return values.abs() <= LARGEST
 
 
@@ -42,7 +42,7 @@ def make_dense(representation: Representation, size: tuple[int, int]) -> DenseFo
         size: Height and width of the maps, pixels.
 
     Raises:
-        UserError: There is none for a class of the user's own.
+        UserError: There is none, because it is the user's own class.
     """
     if isinstance(representation, JointHeatmaps):
         return DenseJoints(representation, size)
@@ -59,7 +59,7 @@ class DenseForm(nn.Module):
 
     Args:
         size: Height and width of the maps, pixels.
-        flipped: For each channel, or joint, the one that takes its place in a horizontal flip.
+        flipped: For each channel, or joint, the one that replaces it in a horizontal flip.
     """
 
     flipped: Tensor
@@ -151,7 +151,7 @@ class DenseLimbs(DenseForm):
         return (values * strength[..., None, None] * inside).amax(3).transpose(1, 2)
 
     def _offsets(self, start: Tensor, line: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Along one axis: pixels relative to the start, and which lie in the box; ``(..., P)``."""
+        """Along one axis: pixels relative to the start, and which are in the box; ``(..., P)``."""
         reach = 3 * self.sigma
         low = (start + line.clamp(max=0) - reach).trunc()[..., None]
         high = (start + line.clamp(min=0) + reach).trunc()[..., None]
@@ -177,7 +177,7 @@ class DenseCoordinates(DenseForm):
         x, y = (torch.where(known, keypoints[..., axis] / (extent / 2) - 1, -1.0) * present
                 for axis, extent in ((0, width), (1, height)))
         values = torch.stack([x, y, torch.where(known, scores, 0.0)], 1)  # (N, 3, M, T, V)
-        # Enough absent persons to fill any number of them up, then the first ones.
+        # Padded with absent persons for any number of them, then the first ones.
         values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, self.persons))
         values = values[:, :, : self.persons].transpose(2, 3)
         if self.stream.startswith("bone"):
@@ -188,7 +188,7 @@ class DenseCoordinates(DenseForm):
         return values
 
     def flip(self, inputs: Tensor) -> Tensor:
-        """X becomes -x, left and right joints are exchanged."""
+        """X becomes -x, left and right joints are swapped."""
         flipped = inputs.index_select(-1, self.flipped)
         return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
 
@@ -196,8 +196,8 @@ class DenseCoordinates(DenseForm):
 def _persons_last(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """``(N, M, T, V, ...)`` to ``(N, T, V, M, ...)``.
 
-    The maximum over persons then reads maps that lie in the cache, and ONNX Runtime computes it
-    with vector instructions even where N and T are 1.
+    The maximum over persons then reads heatmaps from the cache, and ONNX Runtime computes it with
+    vector instructions even if N and T are 1.
     """
     return keypoints.permute(0, 2, 3, 1, 4), scores.permute(0, 2, 3, 1)
 

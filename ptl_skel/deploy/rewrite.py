@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 VIEWS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
-"""Operators that move values, but do not change them."""
+"""Operators that move values without changing them."""
 
 
 def drop_traces(model: Any) -> None:
-    """Drops where in the source each node comes from: paths of this machine, half of the file.
+    """Drops the source location of each node: local paths, which take half of the file.
 
     Args:
         model: An `onnx.ModelProto`, changed in place.
@@ -27,11 +27,11 @@ def drop_traces(model: Any) -> None:
 
 
 def join_activations(model: Any) -> None:
-    """Moves each ReLU to the convolution that it belongs to, so that runtimes join the two.
+    """Moves each ReLU next to its convolution, so that runtimes fuse the two.
 
-    A (2+1)D unit brings frames from the batch back to an axis of their own before its ReLU, which
-    then stands behind a transposition: ``Conv, Reshape, Transpose, Relu`` becomes ``Conv, Relu,
-    Reshape, Transpose``. It saves 5 % of the time in single precision and 10 % in 8 bits.
+    A (2+1)D unit moves frames from the batch back to their own axis before its ReLU, which is then
+    after a transposition: ``Conv, Reshape, Transpose, Relu`` becomes ``Conv, Relu, Reshape,
+    Transpose``. This saves 5 % of the time in single precision and 10 % in 8 bits.
 
     Args:
         model: An `onnx.ModelProto`, changed in place.
@@ -62,15 +62,16 @@ def join_activations(model: Any) -> None:
         model.graph.node.append(node)
         if node.op_type == "Conv" and node.output[0] in moved:
             model.graph.node.append(moved[node.output[0]])
-    del model.graph.value_info[:]  # names have changed places; shapes are inferred again
+    del model.graph.value_info[:]  # names now refer to other values; shapes are inferred again
 
 
 def drop_views(model: Any) -> None:
     """Drops operators that change the shape of values, but not their order.
 
-    A network that sees a single frame moves an axis of size 1 around. ReLUs and sums then compute
-    on what lies before, and a `Reshape` is left only where another operator needs the shape. So
-    runtimes can join convolutions with the sums behind them, and reorder memory less often.
+    A network that sees a single frame moves an axis of size 1 around. ReLUs and sums then use the
+    values from before such operators, and a `Reshape` is kept only if another operator needs the
+    shape. So runtimes can fuse convolutions with the sums after them, and reorder memory less
+    often.
 
     Args:
         model: An `onnx.ModelProto`, changed in place.
@@ -79,12 +80,12 @@ def drop_views(model: Any) -> None:
 
     graph = model.graph
     shapes = _float_shapes(model)
-    source: dict[str, str] = {}  # a value -> one of the same numbers in the same order
+    source: dict[str, str] = {}  # a value -> one with the same numbers in the same order
     nodes: list[Any] = []
     reshaped: set[str] = set()
 
     def materialise(name: str) -> str:
-        """A name under which the value of this shape can be read."""
+        """A name under which the value can be read in this shape."""
         root = source.get(name, name)
         if shapes.get(root) == shapes.get(name):
             return root
@@ -131,7 +132,7 @@ def drop_views(model: Any) -> None:
 
 
 def _keeps_order(node: Any, shapes: Mapping[str, Sequence[int]]) -> bool:
-    """Whether a view leaves its values in their order: transpositions move only axes of size 1."""
+    """Whether a view keeps the order of its values: transpositions move only axes of size 1."""
     if node.op_type != "Transpose":
         return node.input[0] in shapes
     order = next(each.ints for each in node.attribute if each.name == "perm")

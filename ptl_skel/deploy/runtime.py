@@ -1,4 +1,4 @@
-"""Exported networks without torch: this file, `onnxruntime` and `numpy` are all that is needed.
+"""Exported networks without torch: needs only this file, `onnxruntime` and `numpy`.
 
 It imports nothing else of its package, so it may be copied into other programs::
 
@@ -6,7 +6,7 @@ It imports nothing else of its package, so it may be copied into other programs:
     probabilities = recognizer(keypoints, scores, frame_size)
     print(recognizer.class_names[probabilities.argmax()])
 
-Keypoints are ``(M, T, V, 2)`` of a clip: persons, frames, joints, coordinates; scores are
+The keypoints of a clip are ``(M, T, V, 2)``: persons, frames, joints, coordinates; its scores are
 ``(M, T, V)``. For streams, copy `runtime_window` or, for causal networks, `runtime_stream` as well.
 """
 
@@ -22,13 +22,13 @@ import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 METADATA = "ptl_skel"
-"""Key under which a file describes its network, as JSON."""
+"""Key of the metadata that describes the network, as JSON."""
 FORMAT = 1
-"""Version of that description, and of what a file takes and gives."""
+"""Version of that description, and of the inputs and outputs of a file."""
 STREAM_FORMAT = 2
-"""The same of files for streams. Those of version 1 took other states."""
+"""The same for files for streams. Those of version 1 had other states."""
 SEED = 255
-"""Of the random frames, the seed of training (and of PYSKL's test sampler)."""
+"""Seed of the random frames, the same as at test time (and in PYSKL's test sampler)."""
 FAR = 10.0
 """Frame sizes from the centre of the frame, beyond which a joint is missing: the rule of
 `ptl_skel.data.transforms.drop_far`."""
@@ -37,7 +37,7 @@ Floats = NDArray[np.float32]
 
 
 def open_session(path: str | Path, threads: int = 1) -> tuple[Any, dict[str, Any]]:
-    """An exported file in ONNX Runtime, and what it says of its network.
+    """An exported file in ONNX Runtime, and its description of the network.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -52,7 +52,7 @@ def open_session(path: str | Path, threads: int = 1) -> tuple[Any, dict[str, Any
     try:
         session = onnxruntime.InferenceSession(str(path), options,
                                                providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has an exception of its own for each kind of damage
+    except Exception as error:  # onnxruntime has a different exception for each kind of damage
         raise ValueError(f"{path} is not an ONNX file that this version of onnxruntime reads: "
                          f"{str(error).splitlines()[0]}") from error
     described = session.get_modelmeta().custom_metadata_map.get(METADATA)
@@ -68,10 +68,10 @@ def open_session(path: str | Path, threads: int = 1) -> tuple[Any, dict[str, Any
 
 
 def as_floats(what: str, values: ArrayLike) -> Floats:
-    """Values as an array of their own.
+    """Values as a new array.
 
     Raises:
-        ValueError: They are not numbers, or form no array.
+        ValueError: They are not numbers, or do not form an array.
     """
     try:
         with np.errstate(over="ignore"):  # too large for float32: infinite, so missing
@@ -118,13 +118,13 @@ def check_positive(**numbers: float) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether something is a single number; text and truth values are not."""
+    """Whether something is a single number, and not text or a boolean."""
     number = np.asarray(value)
     return not number.shape and number.dtype.kind in "iuf"
 
 
 def drop_missing(keypoints: Floats, scores: Floats, frame_size: tuple[float, float]) -> None:
-    """Sets to 0 what is known of joints that are missing, in place; scores above 1 count as 1.
+    """Sets missing joints to 0, in place; scores above 1 count as 1.
 
     A joint is missing if its score is 0, if a number is not finite, or if it lies more than `FAR`
     frame sizes from the centre of the frame.
@@ -139,7 +139,7 @@ def drop_missing(keypoints: Floats, scores: Floats, frame_size: tuple[float, flo
 
 
 def sample_frames(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray[np.int64]:
-    """Frames that a network sees of a clip, spread over all of it, ``(num_clips * clip_len,)``.
+    """The frames of a clip that a network sees, spread over all of it, ``(num_clips * clip_len,)``.
 
     The rule of `ptl_skel.data.sampling.sample_test`, which is that of PYSKL (arXiv 2104.13586).
 
@@ -153,7 +153,7 @@ def sample_frames(num_frames: int, clip_len: int, num_clips: int = 1) -> NDArray
     starts = clips if num_frames < num_clips else clips * num_frames // num_clips
     sampled = []
     for start in starts:
-        random.random_sample()  # the reference takes a number here that it does not use
+        random.random_sample()  # the reference samples a number here that it does not use
         if num_frames < clip_len:
             frames = (start + np.arange(clip_len)) % num_frames
         elif num_frames < 2 * clip_len:
@@ -171,15 +171,15 @@ class Recognizer:
     """An exported network; takes keypoints of clips.
 
     Args:
-        path: A file of `ptl-skel export`.
+        path: A file written by `ptl-skel export`.
         threads: CPU threads.
 
     Attributes:
-        metadata: All that the file says of its network.
+        metadata: The description of the network in the file.
         class_names: K names, in the order of the probabilities.
         joint_names: V names, in the order of the keypoints.
-        coordinates: Of each joint: 2 (pixels), or 3.
-        num_frames: Frames that the network takes, `sample` chooses them.
+        coordinates: Number of coordinates of each joint: 2 (pixels) or 3.
+        num_frames: Number of frames that the network takes; `sample` chooses them.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -195,16 +195,16 @@ class Recognizer:
         self._inputs = {each.name for each in self.session.get_inputs()}
 
     def sample(self, num_frames: int) -> NDArray[np.int64]:
-        """Which of the frames of a clip the network sees, ``(self.num_frames,)``."""
+        """The frames of a clip that the network sees, ``(self.num_frames,)``."""
         return sample_frames(num_frames, self.metadata["clip_len"], self.metadata["num_clips"])
 
     def __call__(self, keypoints: ArrayLike, scores: ArrayLike, frame_size: ArrayLike) -> Floats:
         """Probabilities ``(K,)`` of a clip of any length.
 
         Args:
-            keypoints: Pixels, ``(M, T, V, 2)``; ``(T, V, 2)`` of one person. A joint that is NaN
-                is missing.
-            scores: Of the joints, ``(M, T, V)``, 0 for missing ones.
+            keypoints: Pixels, ``(M, T, V, 2)``, or ``(T, V, 2)`` for one person. A joint that is
+                NaN is missing.
+            scores: Scores of the joints, ``(M, T, V)``, 0 for missing ones.
             frame_size: Height and width of the frame, pixels.
 
         Raises:
@@ -267,7 +267,7 @@ class Recognizer:
 
     def read_people(self, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]]
                     ) -> dict[Hashable, tuple[Floats, Floats]]:
-        """Keypoints ``(V, C)`` and scores ``(V,)`` of the persons in a frame, in arrays of its own.
+        """Keypoints ``(V, C)`` and scores ``(V,)`` of the persons in a frame, as new arrays.
 
         Raises:
             ValueError: They are not those of the network.

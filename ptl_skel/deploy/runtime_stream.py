@@ -4,11 +4,11 @@ Besides `onnxruntime` and `numpy` it needs only `ptl_skel.deploy.runtime`; both 
 into other programs::
 
     stream = Stream(Recognizer("stream.onnx"))
-    stream.add(time, {track: (keypoints, scores)}, frame_size)  # of each person in a frame
+    stream.add(time, {track: (keypoints, scores)}, frame_size)  # for each person in a frame
     print(stream.recognize())                                   # {track: probabilities}
 
-Memory does not grow: of a person only the states of the network and its box are kept, and a person
-who is not seen for `patience` seconds is forgotten.
+Memory does not grow: for each person, only the states of the network and the box are kept, and a
+person who is not seen for `patience` seconds is forgotten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 try:
     from ptl_skel.deploy import runtime
-except ModuleNotFoundError:  # copies beside each other
+except ModuleNotFoundError:  # copies in the same folder
     import runtime  # type: ignore
 
 Floats = runtime.Floats
@@ -33,17 +33,18 @@ PADDING = 0.25
 MIN_BOX = 10.0
 """Persons smaller than this many pixels do not move it."""
 FOLLOWING = 0.1
-"""Share of the way to the persons that its centre goes in a frame."""
+"""Fraction of the way to the persons that its centre moves in a frame."""
 SHRINKING = 0.05
-"""Share of the way to a smaller size that it goes in a frame; it grows at once."""
+"""Fraction by which it approaches a smaller size in a frame; it grows at once."""
 COUNTED = ("new_mean", "new_seen")
-"""Outputs of a file that count answers: 0 when a stream begins."""
+"""Outputs of a file that count predictions: 0 when a stream starts."""
 
 
 class FollowBox:
-    """The square around persons that is known at each frame of a stream.
+    """The square around persons that can be computed at each frame of a stream.
 
-    The rule is that of `ptl_skel.data.transforms.follow_box`, with which networks are trained.
+    Implements the same rule as `ptl_skel.data.transforms.follow_box`, with which networks are
+    trained.
 
     Args:
         frame_size: Height and width of the frame, pixels.
@@ -83,7 +84,7 @@ class FollowBox:
 
 @dataclass
 class _Track:
-    """What is kept of a person, or of a group that is recognised together.
+    """The state of a person, or of a group that is recognised together.
 
     `past` holds the last rows of each output of the network that is an input of later frames.
     """
@@ -99,14 +100,13 @@ class Stream:
     """A stream for a causal network; takes frames as `Window` does.
 
     Args:
-        recognizer: Of a file of ``ptl-skel export --stream``.
-        stride: Takes each `stride`-th frame. None: that of the training, which is meant for about
-            30 frames a second.
+        recognizer: With a file from ``ptl-skel export --stream``.
+        stride: Use every `stride`-th frame. None: as in training, for about 30 frames per second.
         patience: Seconds after which a person who is not seen is forgotten.
-        together: Recognise one action of all persons in the scene; else one of each person.
+        together: Recognise one action for all persons in the scene instead of one for each person.
 
     Attributes:
-        chunk: Frames, of those taken, between two answers.
+        chunk: Number of used frames between two predictions.
 
     Raises:
         ValueError: The file is not one for streams, or a number is not positive.
@@ -140,12 +140,12 @@ class Stream:
 
     def add(self, time: float, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]],
             frame_size: tuple[float, float]) -> None:
-        """Adds a frame. One of another size starts anew, since pixels are others.
+        """Adds a frame. If its size differs, the stream starts again, since pixels change.
 
         Args:
-            time: Of the frame, seconds; frames come in order.
-            people: Keypoints ``(V, 2)`` in pixels and scores ``(V,)`` of each person, by the
-                number of its track. None in an empty frame. A joint that is NaN is missing.
+            time: Time of the frame, seconds; frames come in order.
+            people: Keypoints ``(V, 2)`` in pixels and scores ``(V,)`` of each person, by track id.
+                Empty for a frame without persons. A joint that is NaN is missing.
             frame_size: Height and width of the frame, pixels.
 
         Raises:
@@ -179,13 +179,13 @@ class Stream:
     def recognize(self) -> dict[Hashable, Floats]:
         """Probabilities ``(K,)`` by track; under None if persons are recognised together.
 
-        A person is missing until the network has seen `chunk` frames.
+        A person is not included until the network has seen `chunk` frames.
         """
         return {name: track.probabilities for name, track in self._tracks.items()
                 if track.probabilities is not None}
 
     def _settle(self, frames: int) -> dict[str, deque[Floats]]:
-        """What is kept of a stream that begins: what the network makes of frames without anyone."""
+        """The initial states of a stream: those after frames without persons."""
         shapes = {each.name: each.shape[1:] for each in self.recognizer.session.get_inputs()}
         track = _Track(FollowBox((1, 1)), {}, 0)
         for link in self._links:
@@ -201,7 +201,7 @@ class Stream:
         return track.past | {name: begun[name] for name in COUNTED}
 
     def _take(self, groups: Mapping[Hashable, list[tuple[Floats, Floats]]]) -> None:
-        """Gives a frame to each track, and runs those whose chunk is full."""
+        """Adds a frame to each track, and runs those whose chunk is full."""
         joints = len(self.recognizer.joint_names)
         nobody = [(np.zeros((joints, 2), np.float32), np.zeros(joints, np.float32))]
         for name, track in self._tracks.items():

@@ -4,10 +4,10 @@ Besides `numpy` it needs only `ptl_skel.deploy.runtime`; both files may be copie
 programs::
 
     window = Window(Recognizer("model.onnx"), seconds=4)
-    window.add(time, {track: (keypoints, scores)}, frame_size)  # of each person in a frame
+    window.add(time, {track: (keypoints, scores)}, frame_size)  # for each person in a frame
     print(window.recognize())                                   # {track: probabilities}
 
-Of a person in a frame, keypoints are ``(V, 2)`` and scores ``(V,)``.
+For each person in a frame, keypoints are ``(V, 2)`` and scores ``(V,)``.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from numpy.typing import ArrayLike
 
 try:
     from ptl_skel.deploy import runtime
-except ModuleNotFoundError:  # copies beside each other
+except ModuleNotFoundError:  # copies in the same folder
     import runtime  # type: ignore
 
 Floats = runtime.Floats
 
 MOST_FRAMES = 4096
-"""Frames that a window keeps at most: 34 seconds of 120 frames."""
+"""Maximum number of frames in a window: 34 seconds at 120 frames per second."""
 
 
 class Window:
     """The last seconds of a stream, for a network that sees clips.
 
-    Frames are spread over the window, from the first one in it that shows the person; where a
-    person is not seen, the joints are missing. Memory is bounded: frames leave the window, and a
+    Frames are spread over the window, from the first one in it that shows the person; in frames
+    without the person, the joints are missing. Memory is bounded: frames leave the window, and a
     person who is not seen for `patience` seconds is forgotten.
 
     Args:
         recognizer: The network.
         seconds: Length of the window.
         patience: Seconds after which a person who is not seen is forgotten.
-        together: Recognise one action of all persons in the scene; else one of each person.
+        together: Recognise one action for all persons in the scene instead of one for each person.
 
     Raises:
         ValueError: A number is not positive.
@@ -65,12 +65,12 @@ class Window:
 
     def add(self, time: float, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]],
             frame_size: tuple[float, float]) -> None:
-        """Adds a frame. One of another size starts anew, since pixels are others.
+        """Adds a frame. If its size differs, the stream starts again, since pixels change.
 
         Args:
-            time: Of the frame, seconds; frames come in order.
-            people: Keypoints ``(V, 2)`` and scores ``(V,)`` of each person, by the number of its
-                track. None in an empty frame.
+            time: Time of the frame, seconds; frames come in order.
+            people: Keypoints ``(V, 2)`` and scores ``(V,)`` of each person, by track id. Empty for
+                a frame without persons.
             frame_size: Height and width of the frame, pixels.
 
         Raises:
@@ -100,7 +100,7 @@ class Window:
     def recognize(self) -> dict[Hashable, Floats]:
         """Probabilities ``(K,)`` by track; under None if persons are recognised together.
 
-        Empty where nobody is seen.
+        Empty if nobody is seen.
         """
         tracks = self.tracks
         if not tracks:

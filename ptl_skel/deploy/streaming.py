@@ -1,19 +1,19 @@
-"""A causal network on a stream: what it computed of earlier frames is kept, not computed again.
+"""A causal network on a stream: results for earlier frames are kept, not recomputed.
 
 There are two forms of a network with the same weights. The step form takes as many frames at a time
-as its strides skip, the `period`, and gives one output; nothing is computed twice, it is the
-cheapest. The frame form gives an output at every frame: strides become dilations, so each frame is
-the last one of a period; its outputs at the ends of periods are those of the step form. It costs
-several times as much, and answers from the first frame on.
+as the product of its temporal strides, the `period`, and gives one output; nothing is computed
+twice, so it is the cheapest. The frame form gives an output at every frame: strides become
+dilations, so each frame is the last one of a period; its outputs at the ends of periods are those
+of the step form. It costs several times as much, and gives predictions from the first frame on.
 
-States are tensors of which each row belongs to one person (or one group that is recognised
-together): persons that come and go are rows added and removed. A stream begins with the states that
-an empty scene leaves behind, because in training the windows of `camera_rate` begin so; states of
-zeros are the zeros that a whole clip is padded with.
+Each row of a state tensor belongs to one person (or one group that is recognised together): rows
+are added and removed as persons come and go. A stream starts with the states after an empty scene,
+because the windows of `camera_rate` in training do so; states of zeros correspond to the zero
+padding of a whole clip.
 
 Reference:
-    Continual 3D convolutional networks, arXiv 2106.00050, for the idea of keeping what later
-    frames need. There, networks have no temporal stride and answer with a delay.
+    Continual 3D convolutional networks, arXiv 2106.00050, for the idea of keeping what later frames
+    need. There, networks have no temporal stride and predict with a delay.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
 
 TOLERANCE = 1e-4
-"""How far the features of a stream may be from those of a whole clip, relative to the largest."""
+"""Largest difference of the features of a stream from those of a clip, relative to the largest."""
 
 
 class StreamNetwork(nn.Module):
-    """Frames of streams and their states to probabilities and new states.
+    """Maps frames of streams and their states to probabilities and new states.
 
-    The probabilities are those of the mean of the outputs so far. From `memory` frames on, the mean
-    forgets: of n outputs in that time, each new one then counts 1 / n, an earlier one less and
-    less.
+    The probabilities are computed from the mean of the outputs so far. After `memory` frames, the
+    mean forgets: with n outputs in that time, each new one then has weight 1 / n, and earlier ones
+    have less and less.
 
     Args:
         classifier: A causal backbone with its head; see `ptl_skel.training.module.classifier`.
         input_shape: Channels, height and width of its inputs.
-        every_frame: Whether this is the frame form, else the step form.
-        memory: Frames that the mean is over.
+        every_frame: Whether this is the frame form instead of the step form.
+        memory: Number of frames that the mean covers.
 
     Attributes:
         period: Frames between two outputs of the network on a whole clip.
         chunk: `forward` takes multiples of this number of frames: 1 in the frame form, else
             `period`.
-        settle: Frames after which a state does not depend on what was before; whole chunks.
-        links: What `forward_chunk` takes besides inputs: the number of a state, and by how many
-            chunks what it gives of that state is delayed.
+        settle: Frames after which a state does not depend on earlier ones; a multiple of `chunk`.
+        links: What `forward_chunk` takes besides inputs: the index of a state, and by how many
+            chunks its output for that state is delayed.
 
     Raises:
-        UserError: The network is not causal, or does more over time than convolve.
+        UserError: The network is not causal, or has temporal operations other than convolutions.
     """
 
     def __init__(self, classifier: nn.Sequential, input_shape: tuple[int, int, int], *,
@@ -113,7 +113,7 @@ class StreamNetwork(nn.Module):
                                         enumerate(self._delays, 2) for delay in delays or (1,))]
 
     def start(self, streams: int) -> list[Tensor]:
-        """States of streams that begin after an empty scene; see `zeros` for their order."""
+        """States of streams that start after an empty scene; see `zeros` for their order."""
         mean, seen, *past = self.zeros(streams)
         return [mean, seen, *(self.get_buffer(f"empty{number}").expand_as(state).clone()
                               for number, state in enumerate(past))]
@@ -129,30 +129,31 @@ class StreamNetwork(nn.Module):
 
         Args:
             inputs: The next frames of N streams, ``(N, C, T, H, W)``, T a multiple of `chunk`.
-            states: Of these streams, in the order of `start`.
+            states: States of these streams, in the order of `start`.
         """
         features, past = self._run(inputs, list(states[2:]))
         return (*self._answer(features, *states[:2]), *past)
 
     def forward_chunk(self, inputs: Tensor, *delayed: Tensor) -> tuple[Tensor, ...]:
-        """The same for one chunk, without moving what the network keeps but does not see.
+        """The same for one chunk, without moving kept frames that the network does not use.
 
-        In the frame form, a layer of dilation d sees what it got d, 2 d, ... frames ago, and keeps
-        all frames between. Whoever calls this keeps them, and nothing is copied in each frame.
+        In the frame form, a layer of dilation d uses its inputs from d, 2 d, ... frames ago, and
+        all frames in between have to be kept. The caller keeps them, so nothing is copied at each
+        frame.
 
         Args:
             inputs: The next chunk of N streams, ``(N, C, chunk, H, W)``.
             delayed: One tensor for each of `links`; `select` takes them out of states.
 
         Returns:
-            Probabilities, and of each state what is new: in the step form all of it, in the frame
+            Probabilities, and the new part of each state: in the step form all of it, in the frame
             form the newest frame, ``(N, C, H, W)``.
         """
         features, new = self._run(inputs, list(delayed[2:]), whole=False)
         return (*self._answer(features, *delayed[:2]), *new)
 
     def select(self, states: Sequence[Tensor], newest: bool = False) -> list[Tensor]:
-        """What `forward_chunk` takes of the states before a chunk, or gives of those after it."""
+        """The parts of states that `forward_chunk` takes before a chunk, or returns after it."""
         found = list(states[:2])
         for state, delays in zip(states[2:], self._delays, strict=True):
             if delays:  # frames are the second axis
@@ -181,11 +182,11 @@ class StreamNetwork(nn.Module):
 
 
 class StreamFromKeypoints(nn.Module):
-    """The next chunk of streams as keypoints, to probabilities and what is new; for export.
+    """Maps the next chunk of keypoints to probabilities and new states; for export.
 
     Args:
         stream: The network.
-        representation: What makes its inputs.
+        representation: Makes its inputs.
         size: Height and width of the maps, pixels.
     """
 
@@ -199,11 +200,11 @@ class StreamFromKeypoints(nn.Module):
         self.register_buffer("extent", torch.tensor([size[1], size[0]], dtype=torch.float32))
 
     def forward(self, keypoints: Tensor, scores: Tensor, *delayed: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities ``(N, K)`` after these frames, and what is new of the states.
+        """Probabilities ``(N, K)`` after these frames, and the new part of the states.
 
         Args:
-            keypoints: Of `chunk` frames; see `render`.
-            scores: The same.
+            keypoints: Keypoints of `chunk` frames; see `render`.
+            scores: Their scores.
             delayed: See `StreamNetwork.forward_chunk`.
         """
         probabilities, *new = self.stream.forward_chunk(self.render(keypoints, scores), *delayed)

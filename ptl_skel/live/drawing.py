@@ -1,4 +1,4 @@
-"""Draws persons, labels and heatmaps over the frames of a video."""
+"""Draws persons, labels and heatmaps on the frames of a video."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _COLOURS = ((255, 176, 59), (80, 200, 255), (150, 230, 110), (255, 120, 170), (1
             (255, 235, 90))
 _SIDES = {"left": (0.18, 0.56, 0.88), "right": (0.94, 0.5, 0.12), "middle": (0.73, 0.75, 0.78)}
 _UNKNOWN = (200, 200, 200)
-_MAP = 56  # px; height and width of the maps, as networks see them
-_SIGMA = 0.9  # px of the maps; a little wider than networks see them, for the eye
+_MAP = 56  # px; height and width of the heatmaps, as networks see them
+_SIGMA = 0.9  # px of the heatmaps; a little wider than for networks, for better visibility
 _PADDING = 1.25
 
 
@@ -36,11 +36,11 @@ def draw_people(image: Image, poses: Poses, numbers: NDArray[np.int64],
     Args:
         image: RGB.
         poses: The persons, in pixels of the frame.
-        numbers: Of each person, ``(N,)``; those at -1 are not drawn.
-        labels: By number; under None for the whole scene.
+        numbers: Numbers of the persons, ``(N,)``; those with -1 are not drawn.
+        labels: Labels by number; under None for the whole scene.
         layout: Joints of the poses.
-        scale: Pixels of the image in one of the frame.
-        heatmaps: Show in the corner the joint heatmaps of the persons.
+        scale: Pixels of the image per pixel of the frame.
+        heatmaps: Show the joint heatmaps of the persons in the corner.
     """
     height, width = image.shape[:2]
     canvas = Pillow.fromarray(np.ascontiguousarray(image))
@@ -59,7 +59,7 @@ def draw_people(image: Image, poses: Poses, numbers: NDArray[np.int64],
     if heatmaps:
         _paste_heatmaps(canvas, poses, numbers, layout)
     taken: list[_Box] = []
-    for row in drawn:  # after all skeletons, so that none hides them
+    for row in drawn:  # after all skeletons, so that they do not cover labels
         number, visible = int(numbers[row]), poses.scores[row] > 0
         if number in labels and visible.any():
             points = poses.keypoints[row, visible] * scale
@@ -73,9 +73,9 @@ def draw_people(image: Image, poses: Poses, numbers: NDArray[np.int64],
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], label: Label, font: Any,
            colour: tuple[int, int, int], size: tuple[int, int], taken: list[_Box]) -> None:
-    """A label above a place, and the earlier labels above it, paler; all within the image.
+    """A label above a position, and the earlier labels above it, paler; all within the image.
 
-    It moves up where it would cover one of the labels in `taken`, to which it is added.
+    It moves up if it would cover one of the labels in `taken`, to which it is added.
     """
     name = "unknown" if label.name is None else label.name.replace("_", " ")
     lines = [f"{name} {100 * label.probability:.0f} %", *(each.replace("_", " ")
@@ -106,7 +106,7 @@ def _font(size: int) -> Any:
 
 def _paste_heatmaps(canvas: Pillow.Image, poses: Poses, numbers: NDArray[np.int64],
                     layout: SkeletonLayout) -> None:
-    """The maps of the followed persons, in the order of their numbers, at the top left."""
+    """The heatmaps of the tracked persons, in the order of their numbers, at the top left."""
     side = canvas.height // 3
     rows = [row for row in np.argsort(numbers).tolist() if numbers[row] >= 0]
     for place, row in enumerate(rows[: canvas.width // side]):

@@ -1,4 +1,4 @@
-"""From probabilities to labels: smoothing, unknown, and events where a label changes."""
+"""From probabilities to labels: smoothing, unknown labels, and events for changed labels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ptl_skel.errors import UserError
 Floats = NDArray[np.float32]
 
 MIN_PROBABILITY = 0.5
-"""From which on a label is claimed where a calibration has not found another one."""
+"""Default probability above which a label is assigned, without a calibrated one."""
 KEEP = 0.7
-"""A label is kept down to this share of the probability that it took to claim it."""
+"""A label is kept down to this fraction of the threshold."""
 _HISTORY = 3  # earlier labels that are shown
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """When a label is claimed.
+    """The threshold for assigning a label.
 
     Args:
-        probability: Of a class, from which on it is claimed. Below, the label is unknown; a label
-            that was claimed is kept until it falls below `KEEP` of this.
+        probability: Probability of a class above which it is assigned. Below, the label is unknown;
+            an assigned label is kept until it falls below `KEEP` times this.
 
     Raises:
         UserError: It is not in 0..1.
@@ -40,11 +40,11 @@ class Threshold:
             raise UserError(f"--min_probability must be in 0..1, got {self.probability}")
 
     def choose(self, probabilities: Floats, current: int | None) -> int | None:
-        """The class to claim for probabilities ``(K,)``, None for unknown.
+        """The class to assign for probabilities ``(K,)``, None for unknown.
 
         Args:
-            probabilities: Of the classes.
-            current: What is claimed so far.
+            probabilities: Probabilities of the classes.
+            current: The class assigned so far.
         """
         best = int(probabilities.argmax())
         if probabilities[best] >= self.probability:
@@ -56,12 +56,12 @@ class Threshold:
 
 @dataclass
 class Label:
-    """What a person does.
+    """The label of a person.
 
     Args:
-        name: Of the class, None for unknown.
-        probability: Of that class; for unknown of the likeliest one.
-        earlier: Names before it, the latest first.
+        name: Name of the class, None for unknown.
+        probability: Probability of that class; for unknown, that of the most likely one.
+        earlier: Earlier names, the latest first.
     """
 
     name: str | None
@@ -82,8 +82,8 @@ class Labels:
 
     Args:
         class_names: K names.
-        threshold: When a label is claimed.
-        smoothing: Seconds in which the influence of an answer falls to a third; 0: none.
+        threshold: The threshold for assigning a label.
+        smoothing: Seconds after which the influence of a prediction has fallen to a third; 0: none.
 
     Raises:
         UserError: `smoothing` is negative.
@@ -97,11 +97,11 @@ class Labels:
 
     def update(self, time: float, probabilities: Mapping[Hashable, Floats]
                ) -> list[dict[str, Any]]:
-        """Takes new answers; returns the events: who changed the label, or has left.
+        """Updates the labels; returns the events: persons whose label changed, or who have left.
 
         Args:
             time: Seconds.
-            probabilities: ``(K,)`` of each person; who is missing has left.
+            probabilities: ``(K,)`` of each person; persons not included have left.
         """
         events = [self._event(time, who, None, None)
                   for who in self._people if who not in probabilities]

@@ -1,8 +1,8 @@
-"""How well segments agree with the true ones: the usual measures of action segmentation.
+"""Scores segments against the ground truth: the usual metrics of action segmentation.
 
 Reference:
     Lea et al., "Temporal Convolutional Networks for Action Segmentation and Detection", arXiv
-    1611.05267: F1 at an overlap. Farha and Gall, "MS-TCN", arXiv 1903.01945: all three measures.
+    1611.05267: F1 at an overlap. Farha and Gall, "MS-TCN", arXiv 1903.01945: all three metrics.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 Classes = NDArray[np.integer[Any]]
 
 UNKNOWN = -1
-"""Class of frames without a label; such frames are no segments."""
+"""Class of frames without a label, which do not form segments."""
 
 
 def to_runs(classes: Classes) -> list[tuple[int, int, int]]:
-    """Segments of the classes of frames ``(T,)``: class, first frame, the one after the last."""
+    """Segments from classes of frames ``(T,)``: class, first frame, the one after the last."""
     edges = np.flatnonzero(np.diff(classes)) + 1
     starts, ends = np.r_[0, edges], np.r_[edges, len(classes)]
     return [(int(classes[start]), int(start), int(end))
@@ -29,12 +29,12 @@ def to_runs(classes: Classes) -> list[tuple[int, int, int]]:
 
 
 def frame_accuracy(predicted: Classes, true: Classes) -> float:
-    """Share of the frames with the right class, of ``(T,)`` each."""
+    """Share of frames ``(T,)`` with the right class."""
     return float((predicted == true).mean())
 
 
 def edit_score(predicted: Classes, true: Classes) -> float:
-    """How alike the orders of the segments are, in 0..1, whatever their lengths.
+    """Similarity of the orders of the segments, in 0..1, independent of their lengths.
 
     One minus the Levenshtein distance of the sequences of classes, divided by the longer length.
     """
@@ -49,11 +49,11 @@ def edit_score(predicted: Classes, true: Classes) -> float:
 
 
 def count_hits(predicted: Classes, true: Classes, overlap: float) -> tuple[int, int, int]:
-    """Hits, false segments and missed ones of a video.
+    """Numbers of hits, false segments and missed segments in a video.
 
-    In their order, each predicted segment is compared with the true one of its class that it
-    overlaps most (intersection over union). It is a hit if that is at least `overlap` and no
-    earlier one has taken it.
+    In order, each predicted segment is compared with the true one of its class that it overlaps
+    most (intersection over union). It is a hit if the overlap is at least `overlap` and the true
+    segment has not been matched before.
 
     Args:
         predicted: Classes of the frames, ``(T,)``.
@@ -75,13 +75,13 @@ def count_hits(predicted: Classes, true: Classes, overlap: float) -> tuple[int, 
 
 
 def f1_score(pairs: Sequence[tuple[Classes, Classes]], overlap: float) -> float:
-    """F1 of the segments of several videos: predicted and true classes of the frames of each."""
+    """F1 of segments for several videos: predicted and true classes of the frames of each."""
     hits, wrong, missed = np.sum([count_hits(*pair, overlap) for pair in pairs], 0)
     return float(2 * hits / max(2 * hits + wrong + missed, 1))
 
 
 def score_segments(pairs: Sequence[tuple[Classes, Classes]]) -> dict[str, float]:
-    """All measures of several videos: predicted and true classes of the frames of each."""
+    """All metrics for several videos: predicted and true classes of the frames of each."""
     predicted, true = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     return {**{f"f1_{percent}": f1_score(pairs, percent / 100) for percent in (10, 25, 50)},
             "edit": float(np.mean([edit_score(*pair) for pair in pairs])),

@@ -1,4 +1,4 @@
-"""Persons in the frames of a stream: who is who, and what each one does."""
+"""Persons in the frames of a stream: tracks them, and recognises their actions."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _LATER = 1e-3  # seconds between frames whose file gives both the same time
 
 @dataclass(frozen=True)
 class Settings:
-    """How persons are recognised.
+    """Settings for recognition.
 
     Args:
         window: Seconds that a network for whole clips sees.
-        stride: It answers at every `stride`-th frame; a causal network sees only these. None: 4,
-            or what the causal network was trained for.
+        stride: Predict at every `stride`-th frame; a causal network sees only these. None: 4, or
+            the stride that the causal network was trained with.
         patience: Seconds after which a person who is not seen is forgotten.
-        together: One answer for all persons in the scene, for actions of two.
+        together: One prediction for all persons in the scene, for two-person actions.
 
     Raises:
         UserError: A number is not positive.
@@ -52,13 +52,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known at a frame.
+    """The predictions at a frame.
 
     Args:
-        numbers: Of each person in the frame, ``(N,)``; -1 for those who are not followed (yet).
-        probabilities: ``(K,)`` of each person who is followed and was recognised by now, also of
-            those who are hidden for a moment; by number, or under None for the whole scene.
-        fresh: Whether this frame has changed them.
+        numbers: Numbers of the persons in the frame, ``(N,)``; -1 for those who are not tracked
+            (yet).
+        probabilities: ``(K,)`` of each tracked person who has been recognised, including those who
+            are hidden for a moment; by number, or under None for the whole scene.
+        fresh: Whether they are new at this frame.
     """
 
     numbers: NDArray[np.int64]
@@ -67,22 +68,22 @@ class Answers:
 
 
 class People:
-    """Follows persons through a stream and recognises what they do.
+    """Tracks persons in a stream, and recognises their actions.
 
     Args:
-        model: A file of ``ptl-skel export``, with ``--stream`` for a causal network.
+        model: A file from ``ptl-skel export``, with ``--stream`` for a causal network.
         layout: Joints of the pose estimator.
-        settings: How they are recognised.
+        settings: Settings for recognition.
 
     Attributes:
-        class_names: Of the K probabilities.
+        class_names: Names of the K classes.
         layout: Joints of the network.
-        min_probability: From which on a label is to be claimed: that of the calibration, or 0.5.
-        span: Seconds that an answer looks back at most; 0 where the network decides that.
+        min_probability: Threshold for assigning a label: that of the calibration, or 0.5.
+        span: Maximum number of seconds that a prediction looks back; 0 if the network decides it.
 
     Raises:
         UserError: The file does not exist, was not exported, or is for 3D keypoints, or the joints
-            of the pose estimator cannot become those of the network.
+            of the pose estimator cannot be mapped to those of the network.
     """
 
     def __init__(self, model: Path, layout: SkeletonLayout, settings: Settings) -> None:
@@ -113,7 +114,7 @@ class People:
         """Adds a frame.
 
         Args:
-            time: Of the frame, seconds.
+            time: Time of the frame, seconds.
             poses: The persons in it, in pixels.
             frame_size: Height and width, pixels.
         """

@@ -1,6 +1,6 @@
-"""Stages that work on frames at the same time, each in a thread of its own.
+"""Stages that process frames concurrently, each in its own thread.
 
-Decoder and networks release Python's lock, so threads are enough. Between two stages is a `Slot`.
+Decoder and networks release the GIL, so threads are enough. Two stages are connected by a `Slot`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 WAITING = 2
-"""Items that wait between two stages where none is dropped."""
+"""Maximum number of items between two stages if none are dropped."""
 REMEMBERED = 10_000
-"""Latest times that statistics are made of, so that memory does not grow."""
+"""Number of latest times for statistics, so that memory does not grow."""
 STOPPED = 10.0
 """Seconds that a stage may take to end after it was stopped."""
 
-_CHECK = 0.2  # seconds between looks at whether Ctrl-C was pressed
+_CHECK = 0.2  # seconds between checks for Ctrl-C
 
 
 class Slot:
-    """Hands items from one thread to the next.
+    """Passes items from one thread to the next.
 
     Args:
-        newest: Hold one item, which a newer one replaces. Else hold `WAITING`; `put` then waits.
+        newest: Hold one item, which a newer one replaces. Else hold up to `WAITING`; then `put`
+            waits.
 
     Attributes:
         dropped: Items that were replaced.
@@ -59,24 +60,24 @@ class Slot:
             return item
 
     def end(self) -> None:
-        """No more items will come; those in the slot are still handed on."""
+        """Signals the end of the items; those in the slot are still passed on."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Ends the waiting of both threads; items in the slot are lost."""
+        """Wakes up both threads; items in the slot are lost."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
 
 class Stage:
-    """What is done with each item, and how long it takes.
+    """A processing step for each item, with its timing.
 
     Args:
-        name: For the summary.
-        work: Takes an item of the stage before; returns that for the next.
+        name: Name in the summary.
+        work: Takes an item of the previous stage; returns that for the next.
 
     Attributes:
         seconds: CPU time of the latest items.
@@ -87,7 +88,7 @@ class Stage:
         self.seconds: deque[float] = deque(maxlen=REMEMBERED)
 
     def __call__(self, item: Any) -> Any:
-        """Works on an item, and takes the time."""
+        """Processes an item, and measures the time."""
         started = time.thread_time()
         result = self.work(item)
         self.seconds.append(time.thread_time() - started)
@@ -98,9 +99,9 @@ class Pipeline:
     """Runs stages on the items of a source until it ends, one fails, or Ctrl-C is pressed.
 
     Args:
-        source: What the first stage gets.
+        source: Items for the first stage.
         stages: In their order; the first one runs in the thread that reads the source.
-        newest: The newest item wins wherever a stage is slow. Else all items pass all stages.
+        newest: Skip to the newest item if a stage is slow. Else all items pass all stages.
         close: Called to end the source early, from another thread.
     """
 
@@ -113,16 +114,16 @@ class Pipeline:
 
     @property
     def dropped(self) -> list[int]:
-        """Items that did not reach each stage after the first."""
+        """Number of items that were dropped before each stage after the first."""
         return [slot.dropped for slot in self._slots]
 
     def run(self) -> None:
         """Runs to the end; all items that were read then have passed all stages.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C was pressed. The items that were under way are finished;
-                when it is pressed again they are not.
-            BaseException: What a stage or the source raised, after all threads have ended.
+            KeyboardInterrupt: Ctrl-C was pressed. Items in progress are finished, unless it is
+                pressed again.
+            BaseException: Raised by a stage or the source; re-raised after all threads have ended.
         """
         threads = [threading.Thread(target=self._guard, args=(place,), daemon=True)
                    for place in range(len(self.stages))]
@@ -151,7 +152,7 @@ class Pipeline:
             slot.stop()
 
     def _guard(self, place: int) -> None:
-        """Runs a stage. Its error stops all others; one of the source lets them finish."""
+        """Runs a stage. An error in it stops all others; one in the source lets them finish."""
         try:
             if place:
                 self._work(place)

@@ -1,4 +1,4 @@
-"""Long videos: from the answers over time to segments with start, end, label and probability."""
+"""Long videos: from predictions over time to segments with start, end, label and probability."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Rules:
-    """How answers become segments.
+    """Rules for turning predictions into segments.
 
     Args:
-        threshold: When a label is claimed, and kept.
-        gap: Segments of the same label with at most so many seconds between them become one.
-        shortest: Segments shorter than this are left out, seconds.
+        threshold: The threshold for assigning and keeping a label.
+        gap: Segments of the same label with at most this many seconds between them are merged.
+        shortest: Segments shorter than this are dropped, seconds.
 
     Raises:
         UserError: A number is negative.
@@ -70,12 +70,12 @@ class _Track:
 
 
 class Tracks:
-    """Collects the answers on each person of a video; some kB for each minute of a person.
+    """Collects the predictions for each person of a video; a few kB per minute of a person.
 
-    An answer on the last seconds counts for their middle.
+    A prediction for a time span counts for its middle.
 
     Args:
-        span: Seconds that an answer looks back at most.
+        span: Maximum number of seconds that a prediction looks back.
     """
 
     def __init__(self, span: float) -> None:
@@ -83,7 +83,7 @@ class Tracks:
         self._tracks: dict[Hashable, _Track] = {}
 
     def add(self, time: float, answers: Answers) -> None:
-        """Takes what is known at a frame."""
+        """Adds the predictions at a frame."""
         seen: list[int | None] = [int(number) for number in answers.numbers if number >= 0]
         if None in answers.probabilities:
             seen.append(None)
@@ -115,21 +115,21 @@ def find_segments(times: Floats, probabilities: Floats, seen: tuple[float, float
                   class_names: Sequence[str], rules: Rules) -> list[Segment]:
     """The segments of one person.
 
-    An answer holds from the middle to the answer before it to the middle to the next one.
+    A prediction is valid from halfway after the previous one to halfway before the next one.
 
     Args:
-        times: Of the answers, seconds, ascending, ``(n,)``.
+        times: Times of the predictions, seconds, ascending, ``(n,)``.
         probabilities: ``(n, K)``.
         seen: When the person came and left, seconds.
         class_names: K names.
-        rules: How answers become segments.
+        rules: Rules for turning predictions into segments.
     """
     classes: list[int | None] = []
     for row in probabilities:
         classes.append(rules.threshold.choose(row, classes[-1] if classes else None))
     middles = (times[1:] + times[:-1]) / 2
     edges = np.concatenate([[min(seen[0], times[0])], middles, [max(seen[1], times[-1])]])
-    runs: list[tuple[int, int, int]] = []  # first answer, the one after the last, class
+    runs: list[tuple[int, int, int]] = []  # first prediction, the one after the last, class
     for place, label in enumerate(classes):
         if label is None:
             continue
@@ -147,7 +147,7 @@ def find_segments(times: Floats, probabilities: Floats, seen: tuple[float, float
 
 def _merge(runs: Sequence[tuple[int, int, int]], edges: Floats, gap: float
            ) -> list[tuple[int, int, int]]:
-    """Joins runs of the same class between which a short one was left out."""
+    """Joins runs of the same class between which a short one was dropped."""
     merged: list[tuple[int, int, int]] = []
     for first, end, label in runs:
         if merged and merged[-1][2] == label and edges[first] - edges[merged[-1][1]] <= gap:
@@ -158,7 +158,7 @@ def _merge(runs: Sequence[tuple[int, int, int]], edges: Floats, gap: float
 
 
 def to_csv(segments: Sequence[Segment]) -> str:
-    """A table with a line for each segment; the person is empty for the whole scene."""
+    """A table with one line per segment; the person is empty for the whole scene."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [each.name for each in fields(Segment)], lineterminator="\n")
     writer.writeheader()

@@ -12,7 +12,7 @@ from ptl_skel.errors import UserError
 from ptl_skel.pose.video import Image, to_jpeg
 
 _BOUNDARY = "frame"
-_WAIT = 1.0  # seconds until it is looked at whether the stream is over
+_WAIT = 1.0  # seconds between checks for the end of the stream
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ptl-skel live</title>
 <link rel="icon" href="data:,">
@@ -50,14 +50,14 @@ class PageServer:
     """Serves the page; use it in a ``with`` statement.
 
     Args:
-        host: Address to listen at.
-        port: Port; 0 for any that is free.
+        host: Address to listen on.
+        port: Port; 0 for any free one.
 
     Attributes:
-        url: Of the page.
+        url: URL of the page.
 
     Raises:
-        UserError: It cannot listen there.
+        UserError: It cannot listen on this address.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -110,7 +110,7 @@ class _Feed:
             self._changed.notify_all()
 
     def after(self, number: int) -> tuple[int, bytes]:
-        """The newest image after that number as JPEG; empty if none came for a second."""
+        """The newest image after that number as a JPEG; empty if there was none for a second."""
         with self._changed:
             self._changed.wait_for(lambda: self.over or self._number > number, _WAIT)
             if self._image is None or self._number <= number:
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
     feed: ClassVar[_Feed]
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Writes nothing."""
+        """Does nothing."""
 
     def do_GET(self) -> None:  # the name that the base class calls
         """Answers a browser."""
@@ -156,8 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(boundary)
             while not self.feed.over:
                 number, jpeg = self.feed.after(number)
-                if jpeg:  # browsers show an image when the boundary after it has come
+                if jpeg:  # browsers show an image when they receive the boundary after it
                     self.wfile.write(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
                                      b"%s\r\n%s" % (len(jpeg), jpeg, boundary))
-        except ConnectionError:  # the browser has gone
+        except ConnectionError:  # the browser disconnected
             return

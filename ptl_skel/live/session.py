@@ -1,4 +1,4 @@
-"""Live recognition from a source to its outputs, and what it took."""
+"""Live recognition from a source to its outputs, and a summary of it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from ptl_skel.pose import PoseEstimator, Poses, find_poses
 from ptl_skel.pose.camera import Camera, is_camera
 from ptl_skel.pose.video import Frame, FrameSource, Image, Video
 
-_RATE = 30  # frames over which the rate on the page is taken
+_RATE = 30  # frames over which the rate on the page is computed
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is made of the answers.
+    """The outputs of a session.
 
     Args:
         video: Annotated video; None for none.
         events: Events as lines of JSON; None for none.
         page: Shows the stream; None for none.
-        side: Longer side of what is drawn, px; smaller frames keep their size.
+        side: Longer side of drawn frames, px; smaller frames keep their size.
         heatmaps: Show the joint heatmaps of the persons in the corner.
     """
 
@@ -56,9 +56,9 @@ class Work:
     Attributes:
         frame: The frame.
         arrived: When it was decoded, seconds of `time.perf_counter`.
-        image: As the pose estimator wants it.
+        image: Input of the pose estimator.
         poses: The persons in it.
-        answers: What is known of them.
+        answers: Predictions for them.
         labels: By number of the person; under None for the scene.
     """
 
@@ -72,17 +72,17 @@ class Work:
 
 @dataclass
 class Summary:
-    """What a session took.
+    """Statistics of a session.
 
     Attributes:
-        frames: Frames that were recognised.
-        inhabited: Frames among them in which somebody was found.
-        seconds: Of the clock.
+        frames: Number of frames that were recognised.
+        inhabited: Number of these frames in which somebody was found.
+        seconds: Wall-clock time.
         cpu: Milliseconds of CPU time per frame, of the whole process.
         dropped: Frames of a camera that were replaced by newer ones before they were recognised.
-        not_drawn: Frames that were recognised, but neither drawn nor written.
+        not_drawn: Frames that were recognised, but not drawn and written.
         damaged: Packets of the source that could not be decoded.
-        returns: How often the camera vanished and returned.
+        returns: How often the camera was lost and reconnected.
         latency: Milliseconds from the decoded frame to its labels: median and 95th percentile.
         stages: Milliseconds of CPU time of each stage: median and 95th percentile.
     """
@@ -114,11 +114,11 @@ class Session:
     """Recognises the persons of a source, frame by frame.
 
     Args:
-        source: Where the frames come from; it is closed at the end.
+        source: Source of the frames; it is closed at the end.
         estimator: Finds persons.
-        people: Follows and recognises them.
-        labels: Makes labels and events of that.
-        outputs: What is made of it.
+        people: Tracks and recognises them.
+        labels: Turns predictions into labels and events.
+        outputs: The outputs.
     """
 
     def __init__(self, source: FrameSource, estimator: PoseEstimator, people: People,
@@ -162,7 +162,7 @@ class Session:
                 self._cpu = time.process_time() - cpu
 
     def summarise(self) -> Summary:
-        """What it took so far, or until its end."""
+        """The statistics so far, or of the whole session."""
         dropped = self._pipeline.dropped
         return Summary(
             frames=self._frames, inhabited=self._inhabited, seconds=self._seconds,
@@ -209,7 +209,7 @@ class Session:
             self._outputs.page.show(drawn, self._state(work))
 
     def _state(self, work: Work) -> dict[str, Any]:
-        """What the page shows besides the image."""
+        """The text on the page besides the image."""
         recent = list(self._recent)
         rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
         times = ", ".join(f"{stage.name} {1000 * stage.seconds[-1]:.0f} ms"
@@ -221,7 +221,7 @@ class Session:
 
 
 def _spread(seconds: deque[float]) -> tuple[float, float]:
-    """Median and 95th percentile in milliseconds; 0 where there is nothing."""
+    """Median and 95th percentile in milliseconds; 0 if there are no values."""
     if not seconds:
         return 0.0, 0.0
     low, high = np.percentile(list(seconds), (50, 95))

@@ -1,4 +1,4 @@
-"""Picture of the segments of a video: a row for each person."""
+"""Picture of the segments of a video, with a row for each person."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from matplotlib.ticker import FuncFormatter
 
 from ptl_skel.live.segments import Segment
 
-_MOST = 40  # rows; of more persons, those with the longest segments are shown
+_MOST = 40  # rows; if there are more persons, those with the longest segments are shown
 _MINUTE = 60
 
 
 def draw_timeline(segments: Sequence[Segment], seconds: float, title: str) -> Figure:
-    """Bars from start to end, a colour for each label, pale where the network is unsure.
+    """Bars from start to end, a colour for each label, paler at low probabilities.
 
     Args:
-        segments: Of all persons.
+        segments: Segments of all persons.
         seconds: Length of the video.
-        title: Above the picture.
+        title: Title of the picture.
     """
     total: dict[int | None, float] = {}
     for each in segments:
@@ -60,7 +60,7 @@ def draw_timeline(segments: Sequence[Segment], seconds: float, title: str) -> Fi
 
 
 def format_time(seconds: float, longest: float) -> str:
-    """A time as seconds, or as minutes and hours where a video is longer."""
+    """A time in seconds, or in minutes and hours for longer videos."""
     if longest < _MINUTE:
         return f"{seconds:g} s"
     minutes, rest = divmod(round(seconds), _MINUTE)

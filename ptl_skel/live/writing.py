@@ -1,4 +1,4 @@
-"""Writes annotated videos and events; a sudden end leaves an MP4 and events that can be read."""
+"""Writes annotated videos and events; both remain readable after a sudden end."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from PIL import Image as Pillow
 from ptl_skel.errors import UserError
 from ptl_skel.pose.video import Image
 
-_CLOCK = 90_000  # ticks a second
-_GIF_RATE = 10  # images a second
-_KEY = 15  # frames between those at which the file is cut into fragments
+_CLOCK = 90_000  # ticks per second
+_GIF_RATE = 10  # images per second
+_KEY = 15  # frames per fragment of the file
 
 
 class VideoWriter:
     """An MP4 file in H.264; use it in a ``with`` statement.
 
-    The file consists of fragments, each playable when the next one is missing.
+    The file consists of fragments, each playable without the next one.
 
     Args:
         path: Where to write; must end in .mp4.
-        fps: Frames a second, about; each frame has a time of its own.
+        fps: Approximate frames per second; each frame has its own time stamp.
 
     Raises:
         UserError: PyAV is missing, or the file cannot be written.
@@ -45,7 +45,7 @@ class VideoWriter:
         self._broken = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Python writes, since FFmpeg reports a full disk late or not at all.
+            # Python writes the file, since FFmpeg reports a full disk late or not at all.
             self._file = path.open("wb", buffering=0)
         except OSError as error:
             raise self._failed(error) from error
@@ -61,11 +61,11 @@ class VideoWriter:
         self.close(quietly=error is not None)
 
     def write(self, image: Image, time: float) -> None:
-        """Adds an image ``(H, W, 3)``; one of another size than the first is scaled.
+        """Adds an image ``(H, W, 3)``, scaled to the size of the first one.
 
         Args:
             image: RGB.
-            time: Seconds; an image that is not later than the last one is moved behind it.
+            time: Seconds; an image that is not later than the last one is moved after it.
 
         Raises:
             UserError: The disk is full, or fails.
@@ -80,10 +80,10 @@ class VideoWriter:
         self._mux(self._stream.encode(frame))
 
     def close(self, *, quietly: bool = False) -> None:
-        """Writes what is left and closes the file.
+        """Writes the rest and closes the file.
 
         Args:
-            quietly: Ignore that this fails, because another error is on its way.
+            quietly: Ignore errors, because another one is being raised.
 
         Raises:
             UserError: The disk is full, or fails.
@@ -104,7 +104,7 @@ class VideoWriter:
 
     def _start(self, image: Image) -> Any:
         stream: Any = self._container.add_stream("libx264", rate=self._fps)
-        stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])  # as H.264 wants
+        stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])  # even
         stream.pix_fmt = "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "24", "g": str(_KEY)}
         stream.codec_context.time_base = Fraction(1, _CLOCK)
@@ -116,7 +116,7 @@ class VideoWriter:
             for packet in packets:
                 self._container.mux(packet)
         except OSError as error:
-            self._broken = True  # FFmpeg raises another error at each further call
+            self._broken = True  # FFmpeg raises another error at every further call
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> UserError:
@@ -145,7 +145,7 @@ class GifWriter:
                  trace: TracebackType | None) -> None:
         if not self._images:
             return
-        # One palette for all images, so that what stays the same takes no bytes.
+        # One palette for all images, so that unchanged areas take no bytes.
         some = [np.asarray(each) for each in self._images[:: max(1, len(self._images) // 8)]]
         palette = Pillow.fromarray(np.concatenate(some)).quantize(128)
         first, *others = (each.quantize(palette=palette, dither=Pillow.Dither.NONE)
@@ -158,7 +158,7 @@ class GifWriter:
             raise UserError(_not_written("--out", self._path, failed)) from failed
 
     def write(self, image: Image, time: float) -> None:
-        """Adds an image ``(H, W, 3)``; of each tenth of a second the first is kept."""
+        """Adds an image ``(H, W, 3)``; only the first in each tenth of a second is kept."""
         if time * _GIF_RATE < len(self._images):
             return
         whole = Pillow.fromarray(image)

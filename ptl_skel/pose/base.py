@@ -1,4 +1,4 @@
-"""What a pose estimator offers, and what it finds in an image."""
+"""The interface of a pose estimator, and the poses in an image."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Poses:
-    """The persons in an image; N = 0 where there is nobody.
+    """The persons in an image; N = 0 if there is nobody.
 
     Args:
         keypoints: ``(N, V, 2)``: x and y in pixels of the image.
         scores: Confidence of each joint in 0..1, ``(N, V)``; 0 for a joint that was not found.
         boxes: Left, top, right and bottom in pixels of the image, ``(N, 4)``.
-        confidence: Of each person in 0..1, ``(N,)``.
+        confidence: Confidence of each person in 0..1, ``(N,)``.
     """
 
     keypoints: Floats
@@ -37,9 +37,9 @@ class Poses:
 
     @classmethod
     def from_joints(cls, keypoints: Floats, scores: Floats) -> Poses:
-        """Persons of an estimator that gives joints only.
+        """Persons from an estimator that gives only joints.
 
-        The box is that around all joints of a person, the confidence the mean of their scores.
+        The box surrounds all joints of a person; the confidence is the mean of their scores.
         """
         corners = np.concatenate([keypoints.min(1), keypoints.max(1)], 1)
         return cls(keypoints, scores, corners, scores.mean(1))
@@ -56,13 +56,13 @@ class PoseEstimator(Protocol):
 
     @property
     def layout(self) -> SkeletonLayout:
-        """Which joints it finds, in their order."""
+        """The joints that it finds, in their order."""
 
     @property
     def preferred_side(self) -> int | None:
-        """Longer side of the images that it is given, px; None for the size of the video.
+        """Longer side of its input images, px; None for the size of the video.
 
-        Frames are scaled where they are decoded, which is cheaper than to do it here.
+        Frames are scaled when they are decoded, which is cheaper than scaling them here.
         """
 
     def __call__(self, image: NDArray[np.uint8]) -> Poses:
@@ -72,15 +72,15 @@ class PoseEstimator(Protocol):
 def find_poses(estimator: PoseEstimator, frame: Frame, image: Image | None = None) -> Poses:
     """The persons in a frame of a video, in pixels of the frame.
 
-    Scores are cut off at 0 and 1; joints at places that are not finite get score 0.
+    Scores are clipped to 0..1; joints at positions that are not finite get score 0.
 
     Args:
         estimator: Finds them.
         frame: The frame.
-        image: The frame as an image for the estimator, where it was made before.
+        image: The frame as an image for the estimator, if it already exists.
 
     Raises:
-        UserError: The estimator returns arrays of other shapes than its layout promises.
+        UserError: The estimator returns arrays with other shapes than those of its layout.
     """
     if image is None:
         image = frame.to_image(estimator.preferred_side)

@@ -1,4 +1,4 @@
-"""Where models that were fetched are kept."""
+"""The cache of downloaded models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOVENET = "movenet_multipose.onnx"
 
 
 def cache_folder() -> Path:
-    """The folder of ptl_skel among the caches of this user, as the system names it."""
+    """The folder of ptl_skel in the user's cache directory."""
     named = os.environ.get("XDG_CACHE_HOME")
     if named:
         base = Path(named)

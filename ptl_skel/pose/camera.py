@@ -1,4 +1,4 @@
-"""Cameras: a device, or a stream over the network, opened again when it vanishes."""
+"""Cameras: a device, or a stream over the network, reopened when it is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LIVE = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://", "srt://")
 _OPEN, _READ = 5.0, 3.0  # seconds that opening and reading may take
-_WAIT, _LONGEST = 0.5, 8.0  # seconds between the attempts to open it again, doubled each time
+_WAIT, _LONGEST = 0.5, 8.0  # seconds between attempts to reopen it, doubled each time
 
 
 class Address(NamedTuple):
@@ -27,12 +27,12 @@ class Address(NamedTuple):
     Args:
         name: Its file or address.
         format: Name of the input format; None to detect it.
-        options: Of the format.
+        options: Options of the format.
     """
 
     name: str
     format: str | None = None
-    options: dict[str, str] = {}  # noqa: RUF012  # never changed
+    options: dict[str, str] = {}  # noqa: RUF012  # never modified
 
 
 def is_camera(source: str) -> bool:
@@ -45,7 +45,7 @@ def find_address(source: str, platform: str = sys.platform) -> Address:
 
     Args:
         source: The number of a camera, from 0; its device; or an address.
-        platform: As `sys.platform`.
+        platform: The value of `sys.platform`.
 
     Raises:
         UserError: There is no camera with that number (on Windows, where cameras have names).
@@ -75,25 +75,25 @@ def _windows_name(number: int) -> str:
 
 
 class CameraLostError(UserError):
-    """A camera vanished and did not return in time."""
+    """A camera was lost and did not return in time."""
 
 
 class Camera(FrameSource):
     """The frames of a camera as they come; use it in a ``with`` statement.
 
-    If the camera vanishes it is opened again and again, after waits that grow from 0.5 to 8
-    seconds. Damaged packets are skipped and counted. The size of the frames may change.
+    If the camera is lost, it is reopened repeatedly, after waits that grow from 0.5 to 8 seconds.
+    Damaged packets are skipped and counted. The size of the frames may change.
 
     Args:
         source: See `find_address`.
-        patience: Seconds without a frame after which it is given up.
-        report: Called with a sentence when the camera vanishes and when it is back.
+        patience: Seconds without a frame before giving up.
+        report: Called with a sentence when the camera is lost and when it is back.
         options: Options for FFmpeg in addition to the usual ones, e.g. ``video_size``.
 
     Attributes:
         fps: Frames per second that the camera announces, 0 if it does not.
         num_damaged: Packets that were skipped so far.
-        num_returns: How often it vanished and returned.
+        num_returns: How often it was lost and reconnected.
 
     Raises:
         UserError: The camera cannot be opened the first time; PyAV is missing.
@@ -111,7 +111,7 @@ class Camera(FrameSource):
         self._opened = time.monotonic()
 
     def close(self) -> None:
-        """Ends the frames, also from another thread; at the latest when reading times out."""
+        """Ends the frames, possibly from another thread; at the latest when reading times out."""
         self._closed.set()
 
     def __iter__(self) -> Iterator[Frame]:

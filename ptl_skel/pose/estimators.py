@@ -1,4 +1,4 @@
-"""Makes the pose estimator that a command names."""
+"""Creates the pose estimator for a command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_estimator(name: str = "movenet", model: Path | str | None = None) -> Po
 
     Args:
         name: One of `ESTIMATORS`, or a class path such as ``my_package.poses.MyEstimator``.
-        model: Its model, e.g. an ONNX file; passed on as ``model`` where it is given.
+        model: Its model, e.g. an ONNX file; passed on as ``model`` if given.
 
     Raises:
         UserError: There is no such estimator, or the class lacks a member of `PoseEstimator`.
@@ -38,7 +38,7 @@ def make_estimator(name: str = "movenet", model: Path | str | None = None) -> Po
 
 
 def _find_class(path: str) -> Any:
-    """What a class path names; errors in the module itself keep their traceback."""
+    """The class of a class path; errors in the module itself keep their traceback."""
     module, _, name = path.rpartition(".")
     if not module:
         raise UserError(f"--estimator must be {', '.join(ESTIMATORS)} or the class path of your "

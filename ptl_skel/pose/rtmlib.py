@@ -14,9 +14,9 @@ from ptl_skel.skeletons import LAYOUTS
 
 
 class RtmPose:
-    """RTMPose behind the detector YOLOX, or RTMO, which needs none; joints of COCO.
+    """RTMPose after the detector YOLOX, or RTMO, which does not need one; joints of COCO.
 
-    rtmlib downloads the weights when they are needed for the first time.
+    rtmlib downloads the weights on first use.
 
     Reference:
         Jiang et al., "RTMPose", arXiv 2303.07399; Lu et al., "RTMO", arXiv 2312.07526.
@@ -28,7 +28,7 @@ class RtmPose:
         device: ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        UserError: rtmlib is not installed, or an argument is none of these.
+        UserError: rtmlib is not installed, or an argument is not one of these.
     """
 
     layout = LAYOUTS["coco17"]
@@ -54,15 +54,15 @@ class RtmPose:
         image = np.ascontiguousarray(image[..., ::-1])  # rtmlib reads BGR, as OpenCV does
         if self._body.one_stage:
             keypoints, scores = self._body.pose_model(image)
-            found = np.asarray(scores).any(1)  # nobody is one person with scores of 0
+            found = np.asarray(scores).any(1)  # without persons it returns one with scores of 0
             keypoints, scores, boxes = keypoints[found], scores[found], None
         else:
             boxes = np.asarray(self._body.det_model(image)).reshape(-1, 4)
-            if not len(boxes):  # without a box the whole image would be taken for a person
+            if not len(boxes):  # without boxes it would take the whole image as a person
                 return Poses.nobody(self.layout.num_joints)
             keypoints, scores = self._body.pose_model(image, bboxes=boxes)
         if not len(keypoints):
             return Poses.nobody(self.layout.num_joints)
-        scores = np.clip(scores, 0, 1)  # of RTMPose: maxima of a response, which can exceed 1
+        scores = np.clip(scores, 0, 1)  # in RTMPose, maxima of a response, which can exceed 1
         poses = Poses.from_joints(np.asarray(keypoints), scores)
         return poses if boxes is None else Poses(poses.keypoints, scores, boxes, poses.confidence)

@@ -1,7 +1,7 @@
 """Turns a graph model of TensorFlow.js into an ONNX model, without TensorFlow.
 
-It knows the operations of MoveNet. Integers become int64, as ONNX wants them for shapes and
-indices. Weights that are stored as float16 stay so; ONNX Runtime casts them once, at loading.
+It supports the operations of MoveNet. Integers become int64, as ONNX requires for shapes and
+indices. Weights that are stored as float16 remain so; ONNX Runtime casts them once, at loading.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ptl_skel.errors import UserError
 
 _OPSET, _IR = 18, 9
-_END = 2**31  # of a slice without an end
+_END = 2**31  # end of an open-ended slice
 _FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # channels first, as ONNX has them, and last
 
 _SAME_MEANING = {
@@ -36,14 +36,14 @@ _PADDING = {"SAME": "SAME_UPPER", "VALID": "VALID"}
 def convert_model(model: Mapping[str, Any], blob: bytes) -> onnx.ModelProto:
     """The ONNX model of a graph model.
 
-    The sizes of the input are free where the model says so, or where they are those of an image.
+    The sizes of the input are dynamic if the model declares this, or if they are those of an image.
 
     Args:
         model: Content of its JSON file.
         blob: Content of its binary files, one after the other.
 
     Raises:
-        UserError: It has an operation that is not known here, or the weights do not fit.
+        UserError: It has an unsupported operation, or the weights do not fit.
     """
     graph = _Graph(read_weights(model, blob))
     for node in model["modelTopology"]["node"]:
@@ -55,11 +55,11 @@ def convert_model(model: Mapping[str, Any], blob: bytes) -> onnx.ModelProto:
 
 
 def read_weights(model: Mapping[str, Any], blob: bytes) -> dict[str, NDArray[Any]]:
-    """The weights of a graph model by name: float32, float16 where they are stored so, or int64.
+    """The weights of a graph model by name: float32, float16 if they are stored so, or int64.
 
     Raises:
-        UserError: The blob is longer or shorter than the model says, or a weight is stored in
-            another way.
+        UserError: The blob is longer or shorter than the model declares, or a weight is stored in
+            another format.
     """
     weights: dict[str, NDArray[Any]] = {}
     offset = 0
@@ -89,7 +89,7 @@ class _Node:
         self._attributes = node.get("attr", {})
 
     def __call__(self, name: str, default: Any = None) -> Any:
-        """An attribute, or `default` where the node has none of that name."""
+        """An attribute, or `default` if the node does not have it."""
         value = self._attributes.get(name)
         if not value:
             return default
@@ -111,7 +111,7 @@ def _decode(kind: str, content: Any) -> Any:
 
 
 class _Graph:
-    """The ONNX graph as far as it is made."""
+    """The ONNX graph under construction."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
         self._weights = weights
@@ -124,7 +124,7 @@ class _Graph:
         """Adds a node of the graph model; its outputs keep their names.
 
         Raises:
-            UserError: The operation is not known here.
+            UserError: The operation is not supported.
         """
         one = _Node(node)
         if one.op in _SAME_MEANING:
@@ -135,7 +135,7 @@ class _Graph:
             raise UserError(f"the model has the operation {one.op}, which cannot be converted")
 
     def finish(self, outputs: Sequence[tuple[str, Sequence[int]]]) -> onnx.ModelProto:
-        """The model with these outputs, of these shapes."""
+        """The model with outputs of these names and shapes."""
         used = {name for node in self._nodes for name in node.input}
         casts, stored = [], []
         for name, value in self._values.items():
@@ -307,7 +307,7 @@ class _Graph:
 
 
 def _outputs(node: _Node, count: int) -> list[str]:
-    """What the outputs of a node with several are called by others."""
+    """The names by which other nodes refer to the outputs of a node with several outputs."""
     return [node.name, *(f"{node.name}:{i}" for i in range(1, count))]
 
 

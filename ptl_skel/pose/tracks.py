@@ -1,11 +1,11 @@
-"""Follows persons from frame to frame: one tracker for files and for cameras.
+"""Tracks persons from frame to frame: one tracker for files and for cameras.
 
 Each track is extrapolated with its speed and compared to the persons of the new frame by the
-similarity of their joints (`similarities`). Persons and tracks are matched so that the sum of
-similarities is largest, in two rounds: first those that the estimator is sure of, then the others
-with the tracks that are left. So a person half hidden keeps the track, and a shadow starts none.
-Who was seen in the last frame goes before who was not, so that nobody takes over the track of
-another who stands in front.
+similarity of their joints (`similarities`). Persons and tracks are matched to maximise the sum of
+similarities, in two rounds: first persons with high confidence, then the others with the remaining
+tracks. Thus a half-hidden person keeps the track, and a shadow does not start one. Tracks that were
+seen in the last frame have priority, so that a hidden person does not take over the track of
+somebody in front.
 
 Reference:
     Zhang et al., "ByteTrack", arXiv 2110.06864: the two rounds. The similarity has the form of
@@ -27,21 +27,21 @@ from ptl_skel.errors import UserError
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 
-_COAST = 5  # frames for which a person who is not seen is assumed to keep moving
-_TRIAL = 2  # frames that a track which is not confirmed outlives the person
-_WIDTH = 0.28  # of the size of the body: at half of the size the similarity is 0.2
+_COAST = 5  # frames for which a hidden person is assumed to keep moving
+_TRIAL = 2  # frames without the person after which an unconfirmed track is dropped
+_WIDTH = 0.28  # relative to the size of the body: at half the size the similarity is 0.2
 _MATCH = 0.2  # similarity below which nothing is matched
-_HIDDEN = 0.5  # of the similarity counts for who was not seen in the last frame: others go first
-_CROWD = 50  # persons in a frame; of more, those with the lowest scores are left out
+_HIDDEN = 0.5  # factor on the similarity of tracks that were not seen in the last frame
+_CROWD = 50  # persons in a frame; beyond, those with the lowest scores are dropped
 
 
 @dataclass
 class _Track:
-    """A person who is followed.
+    """A tracked person.
 
     Args:
         id: Number of the track, -1 until it is confirmed.
-        frame: The frame in which the person was seen last.
+        frame: The last frame in which the person was seen.
         keypoints: The joints there, ``(V, C)``.
         scores: ``(V,)``.
         speed: Mean movement of the joints per frame, ``(C,)``.
@@ -56,7 +56,7 @@ class _Track:
     hits: int = 1
 
     def expected(self, frame: int) -> Floats:
-        """Where the joints should be in a frame, ``(V, C)``."""
+        """The expected positions of the joints in a frame, ``(V, C)``."""
         return self.keypoints + self.speed * min(frame - self.frame, _COAST)
 
     def see(self, frame: int, keypoints: Floats, scores: Floats) -> None:
@@ -98,7 +98,7 @@ class PersonTracker:
 
     @property
     def live(self) -> set[int]:
-        """Numbers of the persons who are seen, or may return."""
+        """Numbers of the persons who are visible or may return."""
         return {track.id for track in self._tracks if track.id >= 0}
 
     def update(self, keypoints: Floats, scores: Floats, confidence: Floats, *,
@@ -110,8 +110,8 @@ class PersonTracker:
             scores: ``(N, V)``; 0 for a missing joint.
             confidence: ``(N,)``.
             frame: Number of the frame, higher than that of the last; by default the next one.
-            numbers: What a pose tool has numbered the persons, ``(N,)``, -1 for none; persons of
-                the same number are always the same track.
+            numbers: Track ids from a pose tool, ``(N,)``, -1 for none; persons with the same id
+                always belong to the same track.
         """
         now = self._frame = self._frame + 1 if frame is None else frame
         self._tracks = [track for track in self._tracks if now - track.frame <= (
@@ -142,7 +142,7 @@ class PersonTracker:
 
     def _claim(self, now: int, rows: list[int], numbers: Integers, keypoints: Floats,
                scores: Floats, owner: dict[int, _Track]) -> None:
-        """Gives persons that a pose tool has numbered their tracks; a number counts once."""
+        """Assigns tracks to persons with ids from a pose tool; each id is used once."""
         tracks = {track.id: track for track in self._tracks}
         for row in rows:
             number = int(numbers[row])
@@ -161,7 +161,7 @@ class PersonTracker:
 
     def _match(self, now: int, rows: list[int], keypoints: Floats, scores: Floats,
                owner: dict[int, _Track]) -> None:
-        """Continues the tracks that are not taken with the persons in these rows."""
+        """Continues the unmatched tracks with the persons in these rows."""
         free = [track for track in self._tracks if track.frame < now]
         if not free or not rows:
             return
@@ -178,7 +178,7 @@ class PersonTracker:
 
 def similarities(keypoints: Floats, scores: Floats, others: Floats, other_scores: Floats
                  ) -> Floats:
-    """How alike the poses of persons are, in 0..1, ``(P, Q)``.
+    """Similarity of the poses of persons, in 0..1, ``(P, Q)``.
 
     The mean over the joints seen in both of ``exp(-d^2 / (2 (w s)^2))``, weighted by the lower of
     the two scores: d is the distance of a joint, s the size of the larger body (diagonal of the box
@@ -193,7 +193,7 @@ def similarities(keypoints: Floats, scores: Floats, others: Floats, other_scores
     weights = np.minimum(scores[:, None], other_scores)  # (P, Q, V)
     squares = ((keypoints[:, None] - others) ** 2).sum(-1)
     sizes = np.maximum(_sizes(keypoints, scores)[:, None], _sizes(others, other_scores))
-    with np.errstate(divide="ignore", invalid="ignore"):  # no joint in both, or bodies of no size
+    with np.errstate(divide="ignore", invalid="ignore"):  # no common joint, or bodies of size 0
         near = np.exp(-squares / (2 * (_WIDTH * sizes[..., None]) ** 2))
         similar = (near * weights).sum(-1) / weights.sum(-1)
     return np.asarray(np.nan_to_num(similar))

@@ -1,4 +1,4 @@
-"""Reads videos frame by frame with PyAV: bounded memory, frames scaled where they are decoded."""
+"""Reads videos frame by frame with PyAV: bounded memory, frames are scaled when decoded."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class VideoError(UserError):
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame of a video; it becomes an image when it is asked for.
+    """A frame of a video; it is converted to an image on demand.
 
     Args:
-        number: Which frame it is, from 0.
+        number: Index of the frame, from 0.
         time: Seconds since the first frame of a video, or since a camera was opened.
         decoded: The frame as FFmpeg decoded it.
     """
@@ -47,30 +47,30 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels, as the frame is to be shown: phones store it turned."""
+        """Height and width in pixels of the upright frame: phones store it rotated."""
         height, width = self.decoded.height, self.decoded.width
         return (width, height) if self._quarters % 2 else (height, width)
 
     @property
     def _quarters(self) -> int:
-        """How many quarters the frame has to be turned to the left to be shown."""
+        """How many quarter turns to the left make the frame upright."""
         return round(self.decoded.rotation / _QUARTER) % 4
 
     def to_image(self, side: int | None = None) -> Image:
         """The frame as an RGB image ``(H, W, 3)``.
 
         Args:
-            side: Longer side of the image, px; None for the size of the frame. Frames are made
-                smaller, by averaging over areas, never larger.
+            side: Longer side of the image, px; None for the size of the frame. Frames are only
+                scaled down, by averaging over areas.
         """
         return np.rot90(_to_image(self.decoded, side), self._quarters)
 
 
 class FrameSource(AbstractContextManager["FrameSource"]):
-    """Where frames come from: a video or a camera; a ``with`` statement closes it.
+    """A source of frames: a video or a camera; a ``with`` statement closes it.
 
     Attributes:
-        fps: Frames a second; 0 if it is not known.
+        fps: Frames per second; 0 if not known.
         num_damaged: Damaged packets that were skipped so far.
     """
 
@@ -90,7 +90,7 @@ class FrameSource(AbstractContextManager["FrameSource"]):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        """The frames that follow."""
+        """The following frames."""
 
 
 class Video(FrameSource):
@@ -102,13 +102,13 @@ class Video(FrameSource):
         path: The file.
 
     Attributes:
-        fps: Frames per second, 0 if the file does not say.
-        num_frames: How many frames the file should have, 0 if it does not say.
+        fps: Frames per second, 0 if the file does not specify it.
+        num_frames: Number of frames that the file declares, 0 if it does not.
         num_damaged: Packets that were skipped so far.
 
     Raises:
         MissingFileError: There is no such file.
-        VideoError: The file is not a video, is cut off, or holds no pictures.
+        VideoError: The file is not a video, is truncated, or contains no frames.
         UserError: PyAV is missing.
     """
 
@@ -124,7 +124,7 @@ class Video(FrameSource):
         except UserError:
             self._container.close()
             raise
-        self._stream.codec_context.thread_count = 1  # a second one would add nothing
+        self._stream.codec_context.thread_count = 1  # a second thread would not help
         self.fps = float(self._stream.average_rate or 0)
         self.num_frames = self._stream.frames
         self.num_damaged = 0
@@ -134,10 +134,10 @@ class Video(FrameSource):
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames that follow, in the order in which they are shown.
+        """The following frames, in display order.
 
         Raises:
-            VideoError: The file cannot be read on, e.g. because the disk fails.
+            VideoError: The file cannot be read any further, e.g. because of a disk failure.
         """
         import av
 
@@ -159,7 +159,7 @@ class Video(FrameSource):
 
 
 def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Any]:
-    """The packets of a stream; an unreadable rest ends them."""
+    """The packets of a stream, up to an unreadable rest."""
     import av
 
     packets = container.demux(stream)
@@ -168,7 +168,7 @@ def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iter
             packet = next(packets)
         except (StopIteration, av.error.EOFError):
             return
-        except av.error.InvalidDataError:  # the file is cut off
+        except av.error.InvalidDataError:  # the file is truncated
             return
         except av.error.FFmpegError as error:
             raise VideoError(f"{path} cannot be read on: {error.strerror}") from error
@@ -189,10 +189,10 @@ def _open_file(path: Path) -> InputContainer:
 
 
 def find_pictures(container: InputContainer, name: str) -> VideoStream:
-    """The first stream of pictures in a container.
+    """The first video stream in a container.
 
     Raises:
-        VideoError: There is none, or no decoder for it.
+        VideoError: There is no video stream, or no decoder for it.
     """
     if not container.streams.video:
         kinds = sorted({stream.type for stream in container.streams})
@@ -205,7 +205,7 @@ def find_pictures(container: InputContainer, name: str) -> VideoStream:
 
 
 def scale_image(image: Image, side: int | None) -> Image:
-    """An RGB image ``(H, W, 3)`` made smaller, so that its longer side is `side`; as `Frame`s."""
+    """An RGB image ``(H, W, 3)`` scaled down so that its longer side is `side`, as in `Frame`."""
     if side is None or max(image.shape[:2]) <= side:
         return image
     import av

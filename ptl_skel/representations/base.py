@@ -21,18 +21,18 @@ import torch
 from torch import Tensor
 
 MIN_SCORE = 1e-3
-"""Joints of a lower score are not rendered (PYSKL)."""
+"""Joints with a lower score are not rendered (PYSKL)."""
 
 
 class Representation(ABC):
-    """Turns keypoints into inputs of a network; made for one skeleton layout.
+    """Turns keypoints of one skeleton layout into the inputs of a network.
 
     Attributes:
-        cropped: Whether it shows the box around the persons; else the whole frame.
-        mixed: Whether mixed precision may make the inputs in half precision. The first convolution
-            of a network reads them in it anyway; other first layers do not.
+        cropped: Whether it shows the box around the persons instead of the whole frame.
+        mixed: Whether the inputs may be in half precision with mixed precision. A first convolution
+            casts them to it anyway; other first layers do not.
         spatial: Whether it also takes 3D coordinates, in the unit of the file; it is then called
-            with keypoints ``(N, M, T, V, 3)``, and `size` has no meaning.
+            with keypoints ``(N, M, T, V, 3)``, and `size` has no effect.
     """
 
     cropped = True
@@ -42,7 +42,7 @@ class Representation(ABC):
     @property
     @abstractmethod
     def num_channels(self) -> int:
-        """Channels C of the inputs, made of pixels."""
+        """Channels C of the inputs for 2D keypoints."""
 
     @abstractmethod
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
@@ -67,11 +67,11 @@ class Representation(ABC):
 
 @functools.cache
 def has_kernel(device: torch.device) -> bool:
-    """Whether `ptl_skel.representations.kernel` runs there, and renders what it should.
+    """Whether `ptl_skel.representations.kernel` runs on a device and renders correctly.
 
-    On a GPU that Triton supports, where Triton finds what it builds its launcher with: a C
-    compiler and the headers of Python. The kernel is tried once on each device. Elsewhere heatmaps
-    are rendered by tensor operations.
+    This needs a GPU that Triton supports, and a C compiler and Python's headers, with which Triton
+    builds its launcher. The kernel is tried once on each device. Elsewhere heatmaps are rendered
+    with tensor operations.
     """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False

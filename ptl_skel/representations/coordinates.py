@@ -17,32 +17,31 @@ from ptl_skel.skeletons import SkeletonLayout
 class Coordinates(Representation):
     """Coordinates of joints, bones or their motion.
 
-    Of pixels: x, y and score; x and y run from -1 to 1 over the frame. Of 3D coordinates: x, y and
-    z, relative to the root of the first person in the first frame that shows it. The root is the
-    joint without a bone: the hip centre of Kinect and Human3.6M skeletons. Streams:
+    For pixels: x, y and score; x and y run from -1 to 1 over the frame. For 3D coordinates: x, y
+    and z, relative to the root of the first person in the first frame that shows it. The root is
+    the joint without a bone: the hip centre of Kinect and Human3.6M skeletons. Streams:
 
     - ``joint``: each joint;
     - ``bone``: each joint minus the next one towards the root, with the mean of their scores;
     - ``joint_motion``, ``bone_motion``: the next frame of the clip minus this one, with the mean
       of their scores; 0 in the last frame.
 
-    Motion is the difference of sampled frames; PYSKL takes neighbours in the video. A missing joint
-    is at the corner (-1, -1) with score 0, or at the origin in 3D, as in PYSKL. Skeletons in 3D are
-    not rotated upright or to the front, which PYSKL does in addition.
+    Motion is the difference of sampled frames; PYSKL uses neighbouring frames of the video. A
+    missing joint is at the corner (-1, -1) with score 0, or at the origin in 3D, as in PYSKL.
+    Unlike in PYSKL, 3D skeletons are not rotated to be upright and face the front.
 
     Args:
         layout: The joints.
         stream: One of those above.
-        persons: Number of persons: the first ones stored. Missing ones are 0.
-        bones: (joint, the next joint towards the root); a joint that is not listed has the bone 0.
-            None: those of the layout. PYSKL links the hips of COCO to the nose.
+        persons: Number of persons: the first ones in the file. Absent ones are 0.
+        bones: (joint, the next joint towards the root); the bone of a joint that is not listed is
+            0. None: those of the layout. PYSKL links the hips of COCO to the nose.
 
     Raises:
         UserError: An argument is out of range.
 
     Reference:
-        PYSKL, arXiv 2205.09443, section 3.1; streams, and the origin in 3D, of 2s-AGCN, arXiv
-        1805.07694.
+        PYSKL, arXiv 2205.09443, section 3.1; streams and 3D origin from 2s-AGCN, arXiv 1805.07694.
     """
 
     cropped = False
@@ -98,13 +97,12 @@ class Coordinates(Representation):
 
 
 class NormalizedCoordinates(Representation):
-    """Coordinates that do not depend on where persons are and how large, and what is missing.
+    """Coordinates independent of the position and size of persons, and which joints are known.
 
-    Of pixels: x and y, from -1 to 1 over the box around all persons in all frames. Of 3D
-    coordinates: x, y and z relative to the root, as `Coordinates` has them. The last channel is 1
-    for a joint that is known; all channels of a missing joint are 0. All persons of a batch are
-    kept: a network that does not depend on their number reads them, e.g.
-    `ptl_skel.backbones.Conv1D`.
+    For pixels: x and y, from -1 to 1 over the box around all persons in all frames. For 3D
+    coordinates: x, y and z relative to the root, as in `Coordinates`. The last channel is 1 for a
+    known joint; all channels of a missing joint are 0. All persons of a batch are kept, which
+    requires a network that does not depend on their number, e.g. `ptl_skel.backbones.Conv1D`.
 
     Args:
         layout: The joints.
@@ -118,12 +116,12 @@ class NormalizedCoordinates(Representation):
 
     @property
     def num_channels(self) -> int:
-        """x, y and known; of 3D coordinates one more."""
+        """x, y and known; one more for 3D coordinates."""
         return 3
 
     def __call__(self, keypoints: Tensor, scores: Tensor, size: tuple[int, int],
                  dtype: torch.dtype = torch.float32) -> Tensor:
-        """``(N, 3, T, M, V)``, of 3D coordinates ``(N, 4, T, M, V)``; see the class."""
+        """``(N, 3, T, M, V)``, or ``(N, 4, T, M, V)`` for 3D coordinates; see the class."""
         known = scores > 0
         if keypoints.shape[-1] == 3:
             values = relative_to_root(keypoints, scores, root_of(self.layout, self.layout.tree))
@@ -142,10 +140,10 @@ def root_of(layout: SkeletonLayout, bones: Sequence[tuple[int, int]]) -> int:
 
 
 def relative_to_root(keypoints: Tensor, scores: Tensor, root: int) -> Tensor:
-    """x, y and z of 3D joints ``(N, 3, M, T, V)``; 0 where a joint is missing.
+    """x, y and z of 3D joints ``(N, 3, M, T, V)``; 0 for missing joints.
 
-    The origin is the root of the first person in the first frame that shows it; the mean of all
-    joints where none does.
+    The origin is the root of the first person in the first frame that shows it, or the mean of all
+    joints if none does.
     """
     known = scores > 0
     seen = known[:, 0, :, root]  # (N, T)
@@ -158,9 +156,9 @@ def relative_to_root(keypoints: Tensor, scores: Tensor, root: int) -> Tensor:
 
 
 def flip_coordinates(inputs: Tensor, layout: SkeletonLayout) -> Tensor:
-    """Flips ``(N, C, T, M, V)``: x becomes -x, left and right joints are exchanged.
+    """Flips ``(N, C, T, M, V)``: x becomes -x, left and right joints are swapped.
 
-    In 3D the mirror stands in the origin, since coordinates are relative to it.
+    In 3D the mirror plane goes through the origin, since coordinates are relative to it.
     """
     flipped = reorder(inputs, layout.mirrored_joints, -1)
     return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)

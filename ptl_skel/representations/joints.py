@@ -17,8 +17,8 @@ class JointHeatmaps(Representation):
     """A Gaussian around each joint: a channel for each joint, an image for each frame.
 
     Only the pixels of a window around each joint are written, so the cost is that of filling the
-    volume with zeros. The memory is channels-last, for which convolutions are fastest. Where
-    persons overlap, the larger value counts. A joint that is not finite is not rendered.
+    volume with zeros. The memory format is channels-last, in which convolutions are fastest. Where
+    persons overlap, the maximum is taken. Joints that are not finite are not rendered.
 
     Args:
         layout: The joints.
@@ -77,7 +77,7 @@ class JointHeatmaps(Representation):
         index = (corner[:, :, None, None] + pixel[..., None]).flatten(2)
 
         volumes = torch.empty(clips, frames * height * width * joints, dtype=dtype, device=device)
-        # On a CPU clip by clip: the zeros just written are still in the cache.
+        # On a CPU, clip by clip: the zeros just written are still in the cache.
         together = 1 if device.type == "cpu" else clips
         for volume, places, values in zip(
                 *(torch.split(each, together) for each in (volumes, index, patches)), strict=True):
@@ -90,7 +90,7 @@ class JointHeatmaps(Representation):
         """Values along one axis around each of ``(N, M, I)`` centres, and the first pixel of each.
 
         Values are ``(N, M, P, I)``, 0 outside the window. The P pixels always lie inside the image:
-        near a border they are shifted, not cut, so that no pixel occurs twice.
+        near a border they are shifted, not clamped, so that no pixel occurs twice.
         """
         reach = 3 * self.sigma
         pixels = min(math.floor(2 * reach) + 2, size)
@@ -103,5 +103,5 @@ class JointHeatmaps(Representation):
         return torch.where(inside, values, 0.0), first.long()
 
     def flip(self, inputs: Tensor) -> Tensor:
-        """Column x becomes W - 1 - x, left and right channels are exchanged."""
+        """Column x becomes W - 1 - x, left and right channels are swapped."""
         return reorder(inputs.flip(-1), self.layout.mirrored_joints, 1)

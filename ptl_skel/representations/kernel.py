@@ -1,10 +1,10 @@
-"""Heatmaps on a GPU in one kernel: every byte of the volume crosses memory once.
+"""Heatmaps on a GPU in one kernel, which writes every byte of the volume to memory once.
 
-A program of the kernel owns one frame of one clip. It fills the frame with zeros, then writes the
-pixels near each limb, person by person, while the frame still lies in the cache. A joint is a limb
-that ends where it starts. Only imported where `has_kernel` finds Triton, which comes with PyTorch's
-CUDA build. The tensor code in `joints` and `limbs` serves all other devices, and defines what is
-right.
+Each program of the kernel handles one frame of one clip. It fills the frame with zeros, then writes
+the pixels near each limb, person by person, while the frame is still in the cache. A joint is a
+limb that ends where it starts. This module is only imported if `has_kernel` finds Triton, which
+comes with PyTorch's CUDA build. The tensor code in `joints` and `limbs` is used on all other
+devices, and is the reference.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from torch import Tensor
 from ptl_skel.representations.base import MIN_SCORE
 
 REACH = math.sqrt(2 * math.log(1e6)) * math.sqrt(2)
-"""So many sigma above and below a limb are looked at; farther off its value is below 1e-6."""
+"""Range above and below a limb, in sigma, that is rendered; beyond, values are below 1e-6."""
 FARTHEST = 1e5
-"""Joints are moved to within so many pixels: farther away, single precision loses a limb's line."""
+"""Joints are clamped to this many pixels: beyond, single precision loses the line of a limb."""
 TOLERANCE = 1e-4
-"""How far values of the kernel may lie from those of the tensor code."""
+"""Largest allowed difference between values of the kernel and of the tensor code."""
 FILL, ITEMS = 1024, 512
-"""Numbers that a program writes, and pixels that it looks at, at a time."""
+"""Numbers that a program writes, and pixels that it computes, at a time."""
 
 
 def render(keypoints: Tensor, scores: Tensor, limbs: Sequence[tuple[int, int]], sigma: float,
@@ -38,7 +38,7 @@ def render(keypoints: Tensor, scores: Tensor, limbs: Sequence[tuple[int, int]], 
     Args:
         keypoints: ``(N, M, T, V, 2)``.
         scores: ``(N, M, T, V)``.
-        limbs: Pairs of joints; a pair of the same joint twice is that joint.
+        limbs: Pairs of joints; a pair of the same joint renders that joint.
         sigma: Width of the Gaussian in pixels.
         size: Height and width.
         dtype: Of the heatmaps.
@@ -61,7 +61,7 @@ def render(keypoints: Tensor, scores: Tensor, limbs: Sequence[tuple[int, int]], 
 
 
 def find_fault(device: torch.device) -> str | None:
-    """Why the kernel cannot be used on a device: it does not run, or renders something else."""
+    """Why the kernel cannot be used on a device: it does not run, or its values are wrong."""
     from ptl_skel.representations.limbs import LimbHeatmaps
     from ptl_skel.skeletons import LAYOUTS
 
@@ -106,10 +106,10 @@ def _trunc(values):
 
 @triton.jit
 def _limb(points, scores, first, starts, ends, limb, mask, sigma, HEIGHT, WIDTH, LEAST, FAR):
-    """What is known of limbs; u is the longer axis of each, x or y, and v the other one.
+    """The geometry of limbs; u is the longer axis of each, x or y, and v the other one.
 
-    Their start and line along u and v, their strength, the first pixel and the number of columns
-    along u, the first and the last pixel along v.
+    Returns their start and line along u and v, their strength, the first pixel and the number of
+    columns along u, and the first and the last pixel along v.
     """
     start_x, start_y, start_score = _joint(
         points, scores, first + tl.load(starts + limb, mask=mask, other=0), mask, LEAST, FAR)

@@ -16,7 +16,7 @@ from ptl_skel.skeletons import SkeletonLayout
 REACH = math.sqrt(2 * math.log(1e6))
 """Distance in sigma at which the value of a limb falls to 1e-6; smaller values stay 0."""
 FARTHEST = 1e5
-"""Joints are moved to within this many pixels: beyond, single precision loses a limb's line."""
+"""Joints are clamped to this many pixels: beyond, single precision loses the line of a limb."""
 
 
 class LimbHeatmaps(Representation):
@@ -24,10 +24,9 @@ class LimbHeatmaps(Representation):
 
     It is rendered within the limb's bounding box widened by three sigma, scaled by the lower score
     of its two joints; a limb shorter than a pixel is the Gaussian of its first joint. Where persons
-    overlap, the larger value counts. A limb with a missing or not finite joint is not rendered.
-
-    The pixels of all boxes are one ragged list. A GPU would have to be waited for to know its
-    length: there `scatter` looks at all columns there may be, the kernel at those there are.
+    overlap, the maximum is taken. A limb with a missing or non-finite joint is not rendered. The
+    pixels of all boxes form one ragged list. Knowing its length would require synchronising a GPU:
+    there, `scatter` computes the maximum number of columns, and the kernel only the existing ones.
 
     Args:
         layout: The joints.
@@ -39,7 +38,7 @@ class LimbHeatmaps(Representation):
             is not a limb.
 
     Reference:
-        PoseConv3D, arXiv 2104.13586, section 3.2, exact to PYSKL's GeneratePoseTarget.
+        PoseConv3D, arXiv 2104.13586, section 3.2, exactly as PYSKL's GeneratePoseTarget.
     """
 
     def __init__(self, layout: SkeletonLayout, sigma: float = 0.6,
@@ -134,8 +133,8 @@ class LimbHeatmaps(Representation):
         steps = torch.where(wide, channels, width * channels), torch.where(
             wide, width * channels, channels)
 
-        # From limbs to their columns: the values of a limb are repeated for each of them. A GPU
-        # would have to be synchronised to count them: there, the most there may be are computed.
+        # From limbs to their columns: the values of a limb are repeated for each of them. Counting
+        # them would synchronise a GPU: there, the maximum number of columns is computed.
         limb, column = _columns(number, max(size), exactly=device.type == "cpu")
         start_u, start_v, line_u, line_v, low_u, high_u, low_v, high_v, strength, scale = (
             torch.stack([*start, *line, low_u, high_u, low_v, high_v, strength,
@@ -144,7 +143,7 @@ class LimbHeatmaps(Representation):
         u = (low_u + column).minimum(high_u)
         corner = corner + u.long() * step_u
         u = u - start_u
-        slope = line_u.sign() / line_u.abs().clamp(min=0.5)  # of a long limb at least 0.7
+        slope = line_u.sign() / line_u.abs().clamp(min=0.5)  # at least 0.7 for a long limb
         middle = start_v + (u * slope).clamp(0, 1) * line_v
 
         # From columns to pixels.
@@ -170,7 +169,7 @@ class LimbHeatmaps(Representation):
         return low, high
 
     def flip(self, inputs: Tensor) -> Tensor:
-        """Column x becomes W - 1 - x, left and right channels are exchanged."""
+        """Column x becomes W - 1 - x, left and right channels are swapped."""
         return reorder(inputs.flip(-1), self.flipped_limbs, 1)
 
 
@@ -180,7 +179,7 @@ def _columns(number: Tensor, most: int, *, exactly: bool) -> tuple[Tensor, Tenso
     Args:
         number: Columns of each limb.
         most: Most columns of any limb.
-        exactly: List the columns each limb has; else `most` for each.
+        exactly: List the actual columns of each limb instead of `most` for each.
     """
     limbs = torch.arange(len(number), device=number.device)
     if not exactly:

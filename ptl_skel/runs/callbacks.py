@@ -1,4 +1,4 @@
-"""Keeps the record of a run true, from its first moment to its end, whatever that is."""
+"""Keeps the record of a run up to date, from its start to its end, however it ends."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ TRAIN_LOSS = f"train/{LOSS}"
 
 
 class RunRecord(Callback):
-    """Writes ``result.json``, ``config.yaml`` and, where a run fails, ``error.txt``.
+    """Writes ``result.json``, ``config.yaml`` and, if the run fails, ``error.txt``.
 
     Args:
         facts: What is known before the run: command, seed, data.
 
     Attributes:
         result: Content of ``result.json``.
-        training_seconds: Time spent in training steps, also before the run was resumed.
+        training_seconds: Time spent in training steps, including those before the run was resumed.
     """
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
@@ -48,12 +48,12 @@ class RunRecord(Callback):
         self._interrupted = False
 
     def start(self, run_dir: Path, config: str, rank: int) -> None:
-        """Writes what is known; from here on the folder has a record.
+        """Writes what is known; from now on the folder has a record.
 
         Args:
             run_dir: Folder of the run.
             config: Text of ``config.yaml``.
-            rank: Of this process; only rank 0 writes.
+            rank: Rank of this process; only rank 0 writes.
         """
         self._run_dir, self._rank = run_dir, rank
         if rank == 0:
@@ -64,7 +64,7 @@ class RunRecord(Callback):
         self._write()
 
     def _take_up(self, run_dir: Path) -> None:
-        """Keeps what the record of a continued run has of its epochs; its test comes again."""
+        """Keeps the epochs in the record of a resumed run; it will be tested again."""
         with contextlib.suppress(UserError):  # a new run, or a record that cannot be used
             earlier = read_result(run_dir)
             self.result["metrics"] = {name: value for name, value in earlier["metrics"].items()
@@ -73,7 +73,7 @@ class RunRecord(Callback):
                             if name in earlier}
 
     def update(self, **facts: Any) -> None:
-        """Adds what has become known."""
+        """Adds facts to the record."""
         self.result.update(facts)
         self._write()
 
@@ -83,15 +83,15 @@ class RunRecord(Callback):
         self._write()
 
     def finish(self, **facts: Any) -> None:
-        """Marks the run as finished, with what else is known by now."""
+        """Marks the run as finished, and adds facts."""
         self.update(**facts, status="finished")
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Records how the block ends: interrupted, or failed and why; raises the exception again.
+        """Records whether the block is interrupted or fails, and why; re-raises the exception.
 
         Raises:
-            KeyboardInterrupt: After Ctrl-C, which Lightning turns into an exit.
+            KeyboardInterrupt: After Ctrl-C, which Lightning would turn into an exit.
         """
         try:
             yield
@@ -107,7 +107,7 @@ class RunRecord(Callback):
 
     def _record_interruption(self) -> None:
         if self._rank or self._first_failure():
-            return  # it ended because another process has failed, which is recorded
+            return  # it ended because another process failed, which is already recorded
         self.update(status="interrupted", error=None)
         last = self._run_dir / "checkpoints" / "last.ckpt"
         if last.exists():
@@ -118,14 +118,14 @@ class RunRecord(Callback):
         why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         name = ERROR if self._rank == 0 else f"error-rank{self._rank}.txt"
         write_text(self._run_dir / name, traceback.format_exc())
-        if self._rank == 0:  # that another process has failed shows here as a lost connection
+        if self._rank == 0:  # the failure of another process appears here as a lost connection
             self.update(status="failed", error=self._first_failure() or why)
         else:  # rank 0 may be killed before it can write
             write_result(self._run_dir, {**read_result(self._run_dir), "status": "failed",
                                          "error": self._first_failure()})
 
     def _first_failure(self) -> str | None:
-        """Which process other than rank 0 has failed first, and why."""
+        """Which process other than rank 0 failed first, and why."""
         files = sorted(self._run_dir.glob("error-rank*.txt"), key=lambda file: file.stat().st_mtime)
         if not files:
             return None
@@ -138,7 +138,7 @@ class RunRecord(Callback):
         self._interrupted = isinstance(exception, KeyboardInterrupt)
 
     def state_dict(self) -> dict[str, Any]:
-        """The time spent so far: a resumed run continues to count."""
+        """The time spent so far, from which a resumed run continues."""
         return {"training_seconds": self.training_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -158,20 +158,20 @@ class RunRecord(Callback):
         self._step_started = now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes the last values of the learning curve."""
+        """Records the last values of the learning curve."""
         self.result["epochs"] = trainer.current_epoch + 1
         if not math.isfinite(float(trainer.callback_metrics.get(TRAIN_LOSS, 0.0))):
             self.result.setdefault("diverged", trainer.current_epoch + 1)
         self._take_metrics(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes the metrics of the validation."""
+        """Records the metrics of the validation."""
         self._step_started = time.perf_counter()
         if not trainer.sanity_checking:
             self._take_metrics(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes the metrics of the test."""
+        """Records the metrics of the test."""
         self._take_metrics(trainer)
 
     def _take_metrics(self, trainer: Trainer) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints that hold what is needed to use them."""
+"""Checkpoints that contain what is needed to use them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.skeletons import SkeletonLayout
 
 RECORD = "ptl_skel"
-"""Key of a checkpoint under which its config, layout and classes lie."""
+"""Key of a checkpoint that holds its config, layout and classes."""
 CALIBRATION = "calibration"
-"""Key of that record under which the facts of a calibration lie, where there was one."""
+"""Key of that record that holds the facts of a calibration, if there was one."""
 
 
 class Describe(Callback):
@@ -41,7 +41,7 @@ class Describe(Callback):
 
 
 def keep_checkpoints(has_validation: bool) -> list[ModelCheckpoint]:
-    """Callbacks that keep the best epoch where there is validation, and always the last.
+    """Callbacks that save the best epoch if there is validation, and always the last one.
 
     Two callbacks, since Lightning's ``save_last`` ignores epochs that are not the best. Their
     folder is set when the folder of the run is known.
@@ -59,7 +59,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: It is damaged or of another program.
+        UserError: It is damaged or from another program.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; a checkpoint is a file, such as "
@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                                "checkpoints/")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # whatever a damaged file makes of the reader
+    except Exception as error:  # a damaged file can raise anything
         raise UserError(f"{path} is not a checkpoint: it is damaged, or a file of another kind"
                         ) from error
     record = checkpoint.get(RECORD) if isinstance(checkpoint, dict) else None
@@ -80,7 +80,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Config, layout and classes in a file of weights; None where it is not a run of our own."""
+    """Config, layout and classes in a file of weights; None if it is not from ptl_skel."""
     try:
         return dict(read_checkpoint(path)[RECORD])
     except UserError:

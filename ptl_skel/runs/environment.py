@@ -1,4 +1,4 @@
-"""Where a run takes place: versions, machine, commit of the code."""
+"""The environment of a run: versions, machine, commit of the code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what the numbers depend on."""
+    """Versions of Python and of the packages that results depend on."""
     packages = ("ptl_skel", "torch", "lightning", "torchmetrics", "numpy", "h5py")
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
@@ -24,7 +24,7 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"  # run from a checkout; the commit says which
+        return "not installed"  # run from a checkout, which the commit identifies
 
 
 def machine() -> dict[str, Any]:
@@ -44,9 +44,9 @@ def _cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """Commit of the source tree, with ``+`` where it has changes.
+    """Commit of the source tree, with ``+`` if it has changes.
 
-    None where this file is not under version control: an installed package may lie inside the
+    None if this file is not under version control: an installed package may be inside the
     repository of another project.
     """
     here = Path(__file__)
@@ -56,7 +56,7 @@ def git_commit() -> str | None:
 
 
 def _git(file: Path, *arguments: str) -> str | None:
-    """What a git command prints in the folder of a file; None where it fails."""
+    """The output of a git command in the folder of a file; None if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=file.parent, capture_output=True, text=True,
                               check=True, timeout=10)
@@ -68,8 +68,8 @@ def _git(file: Path, *arguments: str) -> str | None:
 def keep_freed_memory() -> None:
     """Lets glibc reuse the large blocks of a training step instead of returning them.
 
-    Otherwise the kernel maps and clears fresh pages in every step, which on CPU takes longer than
-    to render heatmaps into them. Does nothing on other systems.
+    Otherwise the kernel maps and clears new pages in every step, which on a CPU takes longer than
+    rendering heatmaps into them. Does nothing on other systems.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,8 +1,8 @@
-"""The folder of a run: reserved for it at once, and known to all of its processes.
+"""The folder of a run: reserved at the start, and known to all processes of the run.
 
 The processes of a run are started in two ways. Lightning starts the others from the first one,
-which hands its decisions on in the environment. torchrun and Slurm start all of them at once;
-then they meet in their process group first, and rank 0 sends its decisions to the others.
+which passes its decisions on in the environment. torchrun and Slurm start all of them at once; then
+they first join their process group, and rank 0 sends its decisions to the others.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from ptl_skel.locks import lock_file
 from ptl_skel.runs.process import die_with
 
 DECISIONS = "PTL_SKEL_DECISIONS"
-"""Environment variable in which processes that Lightning starts find the decisions of rank 0."""
+"""Environment variable that holds rank 0's decisions for processes that Lightning starts."""
 LAG = 60.0
 """Seconds after which a file that rank 0 has seen must have appeared on a shared disk."""
 
 
 def reserve_folder(wanted: Path) -> Path:
-    """Makes a folder that no other run has: `wanted`, or its name with the first free number.
+    """Makes a new folder: `wanted`, or its name with the first free number.
 
     Raises:
-        UserError: The folder cannot be made.
+        UserError: The folder cannot be created.
     """
     if wanted.exists() and not wanted.is_dir():
         raise UserError(f"--run_dir {wanted} is a file; give the name of a folder")
@@ -56,13 +56,13 @@ def reserve_folder(wanted: Path) -> Path:
 def lock_folder(folder: Path) -> IO[str]:
     """Keeps other processes from working in the same folder, until the file is closed.
 
-    Does nothing where the system or the disk has no such locks.
+    Does nothing if the system or the disk does not support such locks.
 
     Returns:
-        The open lock file; it closes with this process, however that ends.
+        The open lock file; it is closed when this process ends, however that happens.
 
     Raises:
-        UserError: Another process works there, or the folder cannot be written.
+        UserError: Another process is working there, or the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,14 +79,14 @@ def lock_folder(folder: Path) -> IO[str]:
 
 
 class Ranks:
-    """The processes of a run, of which rank 0 decides for all.
+    """The processes of a run; rank 0 decides for all of them.
 
     Args:
-        trainer: Knows how many there are and how they were started.
+        trainer: Knows their number and how they were started.
 
     Raises:
-        UserError: Several nodes without anything that starts their processes, or another number
-            of processes than the trainer expects.
+        UserError: There are several nodes without a launcher, or not as many processes as the
+            trainer expects.
     """
 
     def __init__(self, trainer: Trainer) -> None:
@@ -115,7 +115,7 @@ class Ranks:
         return self.trainer.global_rank == 0
 
     def meet(self) -> None:
-        """Waits for the other processes, where torchrun or Slurm starts all of them at once.
+        """Waits for the other processes, if torchrun or Slurm starts all of them at once.
 
         To be called before anything is decided.
         """
@@ -123,14 +123,14 @@ class Ranks:
             self.trainer.strategy.setup_environment()
 
     def decide(self, decision: Callable[[], Any]) -> Any:
-        """What rank 0 decides, in every process.
+        """The decision of rank 0, in every process.
 
         Args:
-            decision: Called in rank 0 only; returns what JSON can hold, before training starts,
-                or anything that can be pickled, afterwards.
+            decision: Called in rank 0 only; returns a JSON value before training starts, or
+                anything that can be pickled afterwards.
 
         Raises:
-            UserError: `decision` has raised it; in every process.
+            UserError: Raised by `decision`; in every process.
         """
         if self.trainer.world_size == 1:
             return decision()
@@ -155,7 +155,7 @@ class Ranks:
 
     @contextmanager
     def handing_on(self) -> Iterator[None]:
-        """Processes that Lightning starts in this block find the decisions taken so far."""
+        """Passes the decisions so far to processes that Lightning starts in this block."""
         if not self.decisions:
             yield
             return
@@ -168,10 +168,10 @@ class Ranks:
 
 
     def _leave_interrupts_to_rank_0(self) -> None:
-        """Lets Lightning start the other processes such that they ignore Ctrl-C.
+        """Makes the other processes that Lightning starts ignore Ctrl-C.
 
-        A terminal sends it to all of them. One that ends while it still starts would make Lightning
-        kill rank 0, before that can record the interruption; rank 0 ends the others itself.
+        A terminal sends it to all processes. If one ended during its start, Lightning would kill
+        rank 0 before that can record the interruption; rank 0 terminates the others itself.
         """
         launcher = self.trainer.strategy.launcher
         if not isinstance(launcher, _SubprocessScriptLauncher):
@@ -189,10 +189,10 @@ class Ranks:
 
 
 def _take_decisions() -> Iterator[Any] | None:
-    """What rank 0 has decided, in a process that Lightning has started from it; else None.
+    """The decisions of rank 0, in a process that Lightning started from it; else None.
 
-    Such a process ends with rank 0. If that is killed while they look for each other, it would
-    wait for it for half an hour.
+    Such a process ends with rank 0. Otherwise, if rank 0 is killed during the rendezvous, it would
+    wait for half an hour.
     """
     inherited = os.environ.get(DECISIONS)
     if inherited is None:
@@ -206,7 +206,7 @@ def _take_decisions() -> Iterator[Any] | None:
 
 
 def wait_for_file(path: Path) -> None:
-    """Waits for a file that rank 0 has seen and that a shared disk may show later to others.
+    """Waits for a file that rank 0 has seen, but that may appear later for others on a shared disk.
 
     Raises:
         UserError: It has not appeared.

@@ -1,4 +1,4 @@
-"""How long a training takes where nobody said it."""
+"""The length of a training without ``trainer.max_epochs``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ptl_skel.errors import UserError
 
 @dataclass
 class Length:
-    """A training without ``trainer.max_epochs``: as long as both of these ask for.
+    """The length of a training without ``trainer.max_epochs``: the longer of the two.
 
-    A network learns in steps, so a small data set needs more epochs than a large one.
+    What counts is the number of steps, so a small data set needs more epochs than a large one.
 
     Args:
-        passes: At least so many passes over the training clips.
-        clips: At least so many clips, repeated ones counted.
+        passes: Minimum number of passes over the training clips.
+        clips: Minimum number of clips, including repetitions.
 
     Raises:
         UserError: One of them is not positive.
@@ -31,5 +31,5 @@ class Length:
                             f"and {self.clips}")
 
     def epochs(self, training_clips: int) -> int:
-        """Passes over so many training clips."""
+        """Number of passes over that many training clips."""
         return max(self.passes, math.ceil(self.clips / max(1, training_clips)))

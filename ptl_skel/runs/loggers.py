@@ -1,4 +1,4 @@
-"""Where metrics go while a run lasts: its ``metrics.csv``, and Weights & Biases."""
+"""Loggers for metrics during a run: ``metrics.csv``, and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ptl_skel.runs.record import read_metrics
 
 
 class MetricsLogger(CSVLogger):
-    """Writes ``metrics.csv`` into the folder of the run; a resumed run continues it.
+    """Writes ``metrics.csv`` to the folder of the run; a resumed run appends to it.
 
     Args:
         run_dir: Folder of the run.
@@ -31,7 +31,7 @@ class MetricsLogger(CSVLogger):
 
     @property
     def experiment(self) -> Any:
-        """Lightning's writer, which forgets the rows of an earlier run, with these rows."""
+        """Lightning's writer, with the rows of an earlier run, which it would drop."""
         fresh = self._experiment is None
         writer = super().experiment
         if fresh and self._earlier:
@@ -40,16 +40,16 @@ class MetricsLogger(CSVLogger):
 
 
 COST = ("params", "gmacs", "latency_ms")
-"""What a run logs of the cost of its network."""
+"""Costs of the network that a run logs."""
 
 
 def _wandb_mode(mode: str) -> str:
-    """A run that an agent of ``wandb sweep`` has started is always online."""
+    """The W&B mode; always online for a run that an agent of ``wandb sweep`` started."""
     return "online" if "WANDB_SWEEP_ID" in os.environ else mode
 
 
 def check_wandb(mode: str) -> None:
-    """Logs in where a run is to be mirrored online; at a terminal, W&B asks for a missing key.
+    """Logs in if the mode is online; at a terminal, W&B asks for a missing key.
 
     Raises:
         UserError: There is no key.
@@ -67,13 +67,13 @@ def check_wandb(mode: str) -> None:
 
 def wandb_loggers(run_dir: Path, mode: str, config: Mapping[str, Any], cost: Mapping[str, Any],
                   ) -> list[WandbLogger]:
-    """Mirrors a run in Weights & Biases; no logger where that is off.
+    """The logger for Weights & Biases; empty if the mode is off.
 
     Args:
         run_dir: Folder of the run, which exists.
-        mode: ``off``, ``offline``, which writes only into the folder of the run, or ``online``.
+        mode: ``off``, ``offline``, which writes only to the folder of the run, or ``online``.
         config: Settings of the run.
-        cost: Of its network; `COST` becomes the summary.
+        cost: Cost of its network; `COST` becomes the summary.
     """
     mode = _wandb_mode(mode)
     if mode == "off":
@@ -90,7 +90,7 @@ def wandb_loggers(run_dir: Path, mode: str, config: Mapping[str, Any], cost: Map
 
 
 def finish_wandb() -> None:
-    """Ends the mirrored run, else another fit in this process would be logged into it."""
+    """Ends the W&B run; otherwise another fit in this process would be logged to it."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.finish()

@@ -1,4 +1,4 @@
-"""Class probabilities of clips: written by a run, read and matched by what compares runs."""
+"""Class probabilities of clips: written by a run, read and matched for comparisons of runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ptl_skel.errors import MissingFileError, UserError
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run predicts for each clip of its test.
+    """The predictions of a run for each clip of its test.
 
     Attributes:
         clip: Ids of the clips, ``(N,)``.
-        label: True classes, ``(N,)``; -1 where they are not known.
-        probabilities: ``(N, K)``; of several views, their mean.
+        label: True classes, ``(N,)``; -1 if not known.
+        probabilities: ``(N, K)``; the mean over several views.
         class_names: K names.
     """
 
@@ -42,7 +42,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def write_table(path: Path, predictions: Predictions) -> None:
-    """Writes ``predictions.csv``: a line for each clip with its most probable class."""
+    """Writes ``predictions.csv``: one line per clip with its most probable class."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("clip", "class", "probability"))
@@ -51,7 +51,7 @@ def write_table(path: Path, predictions: Predictions) -> None:
 
 
 def answers(predictions: Predictions) -> list[tuple[str, str, float]]:
-    """Of each clip its id, its most probable class, and the probability of that."""
+    """The id of each clip, its most probable class, and the probability of that class."""
     best = predictions.probabilities.argmax(1)
     return [(clip, predictions.class_names[number], float(probabilities[number]))
             for clip, number, probabilities
@@ -96,8 +96,8 @@ def in_the_order_of(first: Predictions, file: Predictions, names: tuple[object, 
 
     Args:
         first: Gives the order.
-        file: What is put into it.
-        names: Of the two, for messages.
+        file: Predictions to reorder.
+        names: Names of the two, for messages.
 
     Raises:
         UserError: They are not of the same clips, or do not agree on labels or classes.

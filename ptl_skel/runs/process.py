@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them; light to import."""
+"""Child processes that end with their parent; quick to import."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Callable
 
 
 def die_with(parent: int) -> Callable[[], None] | None:
-    """What a child process calls to be killed as soon as its parent ends, however that ends.
+    """A function that makes a child process die when its parent ends, however that happens.
 
     Args:
         parent: Id of the parent process.
 
     Returns:
-        The call, safe between fork and exec; None where the system is not Linux.
+        The function, safe between fork and exec; None if the system is not Linux.
     """
     if sys.platform != "linux":
-        return None  # as Popen(preexec_fn=...) takes it; Windows has no such argument
+        return None  # a valid value of Popen(preexec_fn=...); Windows does not support others
     pr_set_pdeathsig, libc = 1, ctypes.CDLL(None)
 
     def ask() -> None:
         libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before it was asked
+        if os.getppid() != parent:  # the parent died before the call above
             os._exit(1)
 
     return ask

@@ -1,18 +1,18 @@
-"""What a run leaves in its folder, and reading it back; needs neither torch nor matplotlib.
+"""The files in the folder of a run, and reading them; needs neither torch nor matplotlib.
 
 ::
 
     config.yaml       every setting; `ptl-skel fit --config` repeats the run
     metrics.csv       the learning curve
-    checkpoints/      last.ckpt, and best.ckpt where there is validation
-    result.json       what ran where, what it cost, how it ended, its metrics, scores of classes
+    checkpoints/      last.ckpt, and best.ckpt if there is validation
+    result.json       command, machine, cost, status, metrics, scores of each class
     predictions.npz   class probabilities of each clip of the test
-    predictions.csv   of `ptl-skel predict`: the most probable class of each clip
+    predictions.csv   from `ptl-skel predict`: the most probable class of each clip
     error.txt         the traceback of a run that failed
 
-A run whose training loss stopped being a number has the epoch of that, counted from 1, as
-``diverged`` in ``result.json``. It still finishes: what is tested is the best checkpoint, which may
-be an earlier one.
+If the training loss of a run became NaN or infinite, ``diverged`` in ``result.json`` is the first
+such epoch, counted from 1. The run still finishes and tests the best checkpoint, which may be an
+earlier one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EXPORTED = "exported.json"
 
 
 def write_result(run_dir: Path, result: Mapping[str, Any]) -> None:
-    """Writes ``result.json``. Numbers that are not finite, which JSON lacks, become null."""
+    """Writes ``result.json``. Non-finite numbers, which JSON cannot represent, become null."""
     text = json.dumps(_finite({"schema_version": SCHEMA_VERSION, **result}), indent=1,
                       allow_nan=False)
     write_text(run_dir / RESULT, text)
@@ -54,7 +54,7 @@ def read_result(run_dir: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: The run has none.
-        UserError: It is damaged or of another version.
+        UserError: It is damaged or from another version.
     """
     path = run_dir / RESULT
     if not path.is_file():
@@ -73,7 +73,7 @@ def read_result(run_dir: Path) -> dict[str, Any]:
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, float]]:
-    """Rows of the ``metrics.csv`` of a run; empty where there is no such file."""
+    """Rows of the ``metrics.csv`` of a run; empty if there is no such file."""
     path = run_dir / "metrics.csv"
     if not path.is_file():
         return []

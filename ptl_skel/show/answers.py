@@ -1,4 +1,4 @@
-"""Moving picture of what a network answers while a clip goes on."""
+"""Animation of a network's predictions as a clip goes on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ptl_skel.show.clip import FRAMES_PER_SECOND, View, draw_heatmap, draw_skeletons
 
 _SHOWN = 4  # classes
-_HELD = 8  # pictures at the end that show the last answer
+_HELD = 8  # pictures at the end that show the last prediction
 _RIGHT, _OTHER, _QUIET = "#2a8a4e", "#c3c8d0", "#555c66"
 
 
@@ -37,7 +37,7 @@ class Answers:
 
     @property
     def title(self) -> str:
-        """Clip, its true class, and the answer at the end."""
+        """Clip, its true class, and the prediction at the end."""
         last = self.probabilities[-1]
         answer = f"{self.class_names[last.argmax()]} ({100 * last.max():.0f} %)"
         true = "class not known" if self.true is None else f"truly {self.true}"
@@ -45,13 +45,13 @@ class Answers:
 
 
 def save_answers(answers: Answers, path: Path) -> None:
-    """Skeleton, heatmaps and the most probable classes, frame after frame, as an animated GIF."""
+    """Skeleton, heatmaps and the most probable classes, frame by frame, as an animated GIF."""
     view = answers.view
     figure = Figure((8.4, 3.5), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1, 0.9])
     true = "class not known" if answers.true is None else _plain(answers.true)
     figure.suptitle(f"{view.title} · {true}", fontsize=11, parse_math=False)
-    # Those that were the most probable at some moment, and stay in their places.
+    # Those that were the most probable at some moment; their positions are fixed.
     shown = np.argsort(-answers.probabilities.max(0), kind="stable")[:_SHOWN]
     writer = PillowWriter(FRAMES_PER_SECOND)
     with writer.saving(figure, str(path), 100):

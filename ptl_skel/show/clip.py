@@ -27,7 +27,7 @@ from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import KeypointFile
 
 _SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#b9bec6"}
-# Far from the colours of the sides; further persons begin again.
+# Distinct from the colours of the sides; repeated for further persons.
 _PERSONS = ("#3a4352", "#a3328f", "#2a8a4e", "#b0303a", "#6a5acd", "#8a6d1f")
 FRAMES_PER_SECOND = 8
 """Of animations."""
@@ -35,14 +35,14 @@ FRAMES_PER_SECOND = 8
 
 @dataclass(frozen=True)
 class View:
-    """What one clip looks like to a network.
+    """A clip as a network sees it.
 
     Attributes:
         title: Which clip it is.
-        facts: Its length and its persons.
+        facts: Its length and number of persons.
         layout: The joints.
-        frames: Which of its frames the network sees, counted from 1, ``(T,)``.
-        keypoints: In pixels of the maps, ``(M, T, V, 2)``.
+        frames: The frames that the network sees, counted from 1, ``(T,)``.
+        keypoints: In pixels of the heatmaps, ``(M, T, V, 2)``.
         scores: ``(M, T, V)``.
         heatmaps: ``(V, T, H, W)``.
     """
@@ -57,7 +57,7 @@ class View:
 
 
 def find_clip(file: KeypointFile, named: str) -> int:
-    """Index of the clip with that id; else of the one at that place, counted from 1.
+    """Index of the clip with that id, or else with that number, counted from 1.
 
     Raises:
         KeypointFileError: There is no such clip.
@@ -68,7 +68,7 @@ def find_clip(file: KeypointFile, named: str) -> int:
 
 
 def read_camera(name: str) -> Camera:
-    """A camera from a YAML file of its arguments, or a shipped one, e.g. ``camera/side.yaml``.
+    """A camera from a YAML file with its arguments, or a shipped one, e.g. ``camera/side.yaml``.
 
     Raises:
         MissingFileError: There is no such file.
@@ -90,15 +90,15 @@ def read_camera(name: str) -> Camera:
 
 def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: float,
               camera: Camera | None = None) -> View:
-    """Samples, projects, crops and renders a clip by the same steps as a test does.
+    """Samples, projects, crops and renders a clip in the same steps as a test.
 
     Args:
-        file: Where it lies.
+        file: The file that contains it.
         clip: Its index.
         clip_len: Frames that are sampled.
         size: Height and width of the heatmaps, pixels.
         sigma: Width of the Gaussian around a joint, pixels.
-        camera: Projects 3D coordinates; None: from the front. Pixels need none.
+        camera: Projects 3D coordinates; None: from the front. Not needed for pixels.
 
     Raises:
         UserError: `sigma` is not positive, or the camera does not fit the file.
@@ -134,7 +134,7 @@ def _number(count: int, what: str) -> str:
 
 
 def draw_row(view: View, num_frames: int) -> Figure:
-    """Some frames of a clip, evenly spread: skeletons above, heatmaps below."""
+    """Some evenly spaced frames of a clip: skeletons above, heatmaps below."""
     figure = Figure((max(1.5 * num_frames, 4.5) + 0.3, 4.1),
                     layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.04))
     axes = figure.subplots(2, num_frames, squeeze=False)
@@ -167,7 +167,7 @@ def save_animation(view: View, path: Path) -> None:
 
 
 def draw_skeletons(axes: Axes, view: View, frame: int) -> None:
-    """Limbs in the colour of the person, joints in that of their side; unsure joints paler."""
+    """Limbs in the colour of the person, joints in that of their side; low scores are paler."""
     height, width = view.heatmaps.shape[2:]
     _frame(axes, "#f7f8fa")
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")

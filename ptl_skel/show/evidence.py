@@ -1,4 +1,4 @@
-"""Picture of what a network saw in a clip: evidence over joints and time."""
+"""Picture of the evidence for a prediction, over joints and time."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _QUIET = "#555c66"
 
 @dataclass(frozen=True)
 class Evidence:
-    """By how much the log-odds of the predicted class fall when something is hidden.
+    """How much the log-odds of the predicted class fall when something is hidden.
 
-    Positive values speak for the class, negative ones against it.
+    Positive values support the class, negative ones speak against it.
 
     Attributes:
         view: The clip.
         predicted: Name of the predicted class.
-        probability: Of it.
+        probability: Its probability.
         true: Name of the true class; None if it is not known.
         spans: First frame of each span, and the one after its last, S of them.
         cells: A joint hidden in a span, ``(V, S)``.
@@ -117,7 +117,7 @@ def _draw_skeleton(axes: Axes, view: View, frame: int, colours: Floats) -> None:
 
 
 def _draw_heatmap(axes: Axes, view: View, frame: int, colours: Floats) -> None:
-    """The maps of the joints in their colours, on white; the strongest is in front."""
+    """The heatmaps of the joints in their colours, on white; the strongest is in front."""
     maps = view.heatmaps[:, frame]  # (V, H, W)
     front = maps.argmax(0)
     strength = (maps.max(0) / max(float(maps.max()), 1e-6))[..., None] ** 0.6

@@ -1,4 +1,4 @@
-"""A joint layout as a picture, to check its limbs and pairs by eye."""
+"""A joint layout as a picture, to check its limbs and pairs visually."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from ptl_skel.skeletons import SkeletonLayout
 SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#7a828e"}
 _LEGS = ("knee", "ankle", "foot")
 _STEPS = 500
-_MANY = 40  # joints; more names than that cover each other
+_MANY = 40  # joints; the names of more would overlap
 
 
 def draw_layout(layout: SkeletonLayout) -> Figure:
     """Joints with their indices, limbs as lines, and pairs as dotted lines.
 
-    A layout does not say where joints lie, so the lengths of limbs mean nothing: joints are placed
-    by how many limbs are between them, left ones on the right as of somebody who is facing us.
+    A layout does not define positions, so the lengths of limbs have no meaning: joints are placed
+    by the number of limbs between them, with left joints on the right, as for a person facing the
+    viewer.
     """
     places = _place(layout)
     side = 8 if layout.num_joints <= _MANY else 16
@@ -40,7 +41,7 @@ def draw_layout(layout: SkeletonLayout) -> Figure:
 
 
 def _place(layout: SkeletonLayout) -> NDArray[np.float64]:
-    """Places ``(V, 2)`` whose distances are near the numbers of limbs between the joints.
+    """Positions ``(V, 2)`` whose distances are close to the numbers of limbs between the joints.
 
     By majorisation of the stress; after each step, joints of a pair are opposite each other.
 
@@ -70,7 +71,7 @@ def _place(layout: SkeletonLayout) -> NDArray[np.float64]:
 
 
 def _count_limbs(layout: SkeletonLayout) -> NDArray[np.float64]:
-    """Limbs between each two joints, ``(V, V)``; a few more than the most where nothing leads."""
+    """Limbs between any two joints, ``(V, V)``; a few more than the maximum if not connected."""
     count = layout.num_joints
     steps = np.full((count, count), np.inf)
     np.fill_diagonal(steps, 0)

@@ -1,4 +1,4 @@
-"""Opens HDF5 files, and reports their locks for what they are."""
+"""Opens HDF5 files, and reports locked files as such."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ptl_skel.storage.schema import KeypointFileError
 
 
 def open_hdf5(path: Path, mode: Literal["r", "r+", "w"] = "r", **options: Any) -> h5py.File:
-    """An HDF5 file; HDF5 locks it as long as it is open.
+    """An open HDF5 file, which HDF5 locks until it is closed.
 
     Args:
         path: The file.
-        mode: ``r`` to read it, ``r+`` to change it, ``w`` to write it anew.
-        **options: Of `h5py.File`.
+        mode: ``r`` to read it, ``r+`` to change it, ``w`` to write a new file.
+        **options: Options of `h5py.File`.
 
     Raises:
         KeypointFileError: The file cannot be locked.

@@ -29,22 +29,22 @@ from ptl_skel.storage.schema import (
 
 
 class KeypointFile:
-    """Reads a keypoint file; safe to pickle, and to use in the workers of a loader.
+    """Reads a keypoint file; can be pickled, and used in the workers of a loader.
 
     The index is read and checked at once, the frames on demand: through a handle that each process
-    opens itself, or from memory. Unpickling opens the file again; frames that were in memory are
-    then memory-mapped, so that processes share them.
+    opens itself, or from memory. Unpickling reopens the file; frames that were in memory are then
+    memory-mapped, so that processes share them.
 
     Args:
         path: The HDF5 file.
         in_memory: Keep all frames in RAM (NTU-60: about 0.6 GB).
 
     Attributes:
-        header: What holds for all clips.
+        header: What applies to all clips.
         splits: Clip indices by protocol and part.
         how_split: How each protocol was made; empty for those that came with the data.
         job: Fingerprint of the job that made the file; empty if it is not known.
-        num_inputs: Number of inputs that should have given clips.
+        num_inputs: Number of inputs that should have resulted in clips.
         num_lost: How many of them did not.
         ids: Names of the clips.
         label: Class of each clip. `num_frames`, `num_persons`, `height`, `width`, `subject`,
@@ -154,7 +154,7 @@ class KeypointFile:
         self._check_stored(scores)
 
     def _check_stored(self, stored: h5py.Dataset) -> None:
-        """Rejects an array that is not completely in this file, before memory is allocated."""
+        """Rejects an array that is not completely in the file, before memory is allocated."""
         offset = stored.id.get_offset()
         if offset is None or offset + stored.nbytes > self.path.stat().st_size:
             raise self._refusal(f"does not hold all of {stored.name}")
@@ -181,7 +181,7 @@ class KeypointFile:
         return len(self.ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles only the path: a worker that is not forked would be sent hundreds of MB."""
+        """Pickles only the path: otherwise a spawned worker would be sent hundreds of MB."""
         return _reopen, (self.path.absolute(), self._memory is not None)
 
     def _frames(self) -> tuple[Any, Any]:
@@ -219,7 +219,7 @@ class KeypointFile:
         return keypoints[first:last], scores[first:last]
 
     def clip(self, clip: int) -> Clip:
-        """A clip with everything the file holds about it."""
+        """A clip with all of its data in the file."""
         keypoints, scores = self.frames(clip)
         return Clip(self.ids[clip], keypoints, scores,
                     (int(self.height[clip]), int(self.width[clip])), int(self.label[clip]),

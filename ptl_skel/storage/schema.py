@@ -1,4 +1,4 @@
-"""The contents of a keypoint file, and the checks that a clip has to pass."""
+"""The contents of a keypoint file, and the checks of a clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SIDE = 100_000  # pixels of a frame; more is a mistake
 NUMBERS = ("label", "start", "num_frames", "num_persons", "height", "width",
            "subject", "camera", "setup", "replication")
 MOMENTS = {"fps": np.float32, "first_frame": np.int32}
-"""Numbers that a file can lack, as those of older versions do; 0 then."""
+"""Numbers that may be absent from a file, e.g. of an older version; they are 0 then."""
 
 Floats = NDArray[np.floating[Any]]
 Splits = dict[str, dict[str, NDArray[np.int64]]]
@@ -33,10 +33,10 @@ class Clip:
         keypoints: ``(M, T, V, 2)`` pixels of the frame, or ``(M, T, V, 3)`` metres.
         scores: Confidence of each joint in 0..1, ``(M, T, V)``; 0 for a missing joint.
         frame_size: Height and width of the frame in pixels.
-        label: Index of the class, -1 if it is not known.
+        label: Index of the class, -1 if not known.
         subject: Number of the performer, -1 if not known; likewise camera, setup and replication.
         fps: Frames per second, 0 if not known.
-        first_frame: Which frame of the video the first one of the clip is, from 0.
+        first_frame: Index in the video of the first frame of the clip, from 0.
         repairs: What was repaired in the input; for the report, not stored in the file.
     """
 
@@ -56,7 +56,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Header:
-    """What holds for all clips of a keypoint file.
+    """What applies to all clips of a keypoint file.
 
     Args:
         dataset: Name of the data set.
@@ -76,7 +76,7 @@ class Header:
 
 
 class KeypointFileError(UserError):
-    """A keypoint file cannot be used; the message says why and what to do about it."""
+    """A keypoint file cannot be used; the message says why and how to fix it."""
 
 
 class FileTakenError(KeypointFileError, FileExistsError):

@@ -19,13 +19,13 @@ from ptl_skel.storage.schema import PARTS
 
 
 def add_split(path: Path, name: str, parts: Mapping[str, NDArray[np.int64]], how: str) -> None:
-    """Adds a protocol; the file is replaced whole, by a copy that has it, or not at all.
+    """Adds a protocol; the file is atomically replaced by a copy that has it.
 
     Args:
         path: The keypoint file.
-        name: Of the protocol.
+        name: Name of the protocol.
         parts: Clip indices of its parts.
-        how: How it was made; stored with it.
+        how: How the split was made; stored with it.
 
     Raises:
         UserError: The file has a protocol of that name, the name or a part is not allowed, a clip
@@ -41,7 +41,7 @@ def add_split(path: Path, name: str, parts: Mapping[str, NDArray[np.int64]], how
     if not set(parts) <= set(PARTS) or len(np.unique(used)) < len(used):
         raise UserError(f"the parts of a split must be of {', '.join(PARTS)}, and must not share "
                         "a clip")
-    path = path.resolve()  # a link stays one
+    path = path.resolve()  # keeps a symbolic link
     try:
         with replacing(path) as copy:
             shutil.copy(path, copy)

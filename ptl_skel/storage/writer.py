@@ -47,14 +47,14 @@ class ClipWriter:
 
     The clips of one input (e.g. one ``.skeleton`` file) are added under its key. Until `finish`,
     everything is in the folder ``<path>.partial``; after an interruption, a writer with the same
-    header and job continues from there, and `done` lists the inputs that it can skip. The finished
-    file appears under its name in one step, and is the same as without interruption.
+    header and job resumes from there, and `done` lists the inputs that it can skip. The finished
+    file appears under its name atomically, and is the same as without interruption.
 
     Args:
         path: The HDF5 file to write.
-        header: What holds for all clips.
-        job: What else determines the content (input, options); the work of another job is not
-            continued. Its fingerprint is stored in the finished file.
+        header: What applies to all clips.
+        job: What else determines the content (input, options); unfinished work of another job is
+            not resumed. Its fingerprint is stored in the finished file.
         overwrite: Replace an existing file or an unfinished one of another job.
 
     Raises:
@@ -84,7 +84,7 @@ class ClipWriter:
         self._job = hashlib.sha256(fingerprint.encode()).hexdigest() if job is not None else ""
         if self.path.exists() and not overwrite:
             if self._job and _job_of(self.path) == self._job:
-                self.discard()  # left over if the process was killed while it tidied up
+                self.discard()  # left over if the process was killed during cleanup
                 raise UpToDate(f"{self.path} is complete, and made from the same input with the "
                                "same options: nothing to do; --overwrite makes it again")
             raise FileTakenError(f"{self.path} exists; give another --out, or --overwrite")
@@ -114,12 +114,12 @@ class ClipWriter:
                                  "another --out") from error
 
     def discard(self) -> None:
-        """Removes the unfinished work; the job first, so that a rest is not taken for work."""
+        """Removes the unfinished work; the job first, so that leftovers are not taken for work."""
         (self._partial / "job.json").unlink(missing_ok=True)
         shutil.rmtree(self._partial, ignore_errors=True)
 
     def _resume(self) -> None:
-        """Keeps what the journal confirms and cuts off the rest."""
+        """Keeps what the journal confirms and truncates the rest."""
         confirmed = 0
         for line in self._journal:
             if not line.endswith(b"\n"):
@@ -180,11 +180,11 @@ class ClipWriter:
         self._write_journal(entry)
 
     def skip(self, key: str, reason: str, *, is_loss: bool = True) -> None:
-        """Records that an input gave no clip, and why; `finish` lists these beside the file.
+        """Records that an input gave no clip, and why; `finish` lists these next to the file.
 
         Args:
             key: The input.
-            reason: Why.
+            reason: The reason.
             is_loss: Whether it should have given one.
         """
         self._write_journal({"key": key, "skipped": reason, "loss": is_loss})
@@ -226,7 +226,7 @@ class ClipWriter:
         resolved = self._resolve(splits)
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
-            # v110: metadata has checksums; without them a wrong byte could crash the reader.
+            # v110: metadata has checksums; without them a corrupt byte could crash the reader.
             with open_hdf5(temporary, "w", libver="v110") as file:
                 self._write_header(file)
                 self._write_index(file, resolved)
@@ -276,7 +276,7 @@ class ClipWriter:
             ("class_names", json.dumps(self.header.class_names)),
             ("created_by", f"ptl_skel {_version()}"), ("job", self._job),
         ):
-            # Of fixed length: texts of variable length are in a heap, which has no checksums.
+            # Of fixed length: strings of variable length are in a heap, which has no checksums.
             raw = text.encode()
             file.attrs.create(name, raw, dtype=h5py.string_dtype("utf-8", max(1, len(raw))))
         file.attrs.update({"num_inputs": self.num_inputs, "num_lost": self.num_lost})
@@ -291,7 +291,7 @@ class ClipWriter:
             values = np.array([clip.get(name, 0) for clip in self.index], dtype)
             if values.any():
                 clips[name] = values
-        # Groups are made one by one: those that HDF5 makes implicitly store the time.
+        # Groups are created one by one: those that HDF5 creates implicitly store the time.
         stored = file.create_group("splits")
         for protocol, parts in splits.items():
             stored.create_group(protocol)

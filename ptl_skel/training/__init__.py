@@ -1,1 +1,1 @@
-"""The LightningModule, and weights of others."""
+"""The LightningModule, and loading of published weights."""

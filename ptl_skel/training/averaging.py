@@ -1,4 +1,4 @@
-"""Averaged weights: what a run validates, tests and keeps."""
+"""Averaged weights, which a run validates, tests and saves."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 
 
 class AveragedWeights(WeightAveraging):
-    """An exponential moving average of the weights over the last part of a training.
+    """An exponential moving average of the weights over the last part of the training.
 
-    It looks back over a share of the steps rather than over a fixed number, so the same setting
-    suits short and long trainings. The average begins with the first step and looks back over less
-    at the start, since the initial weights say nothing. Buffers, such as the statistics of batch
-    norms, are averaged as well.
+    Its span is a fraction of the steps rather than a fixed number, so the same setting suits short
+    and long trainings. The average starts with the first step and has a shorter span at the start,
+    since the initial weights are not useful. Buffers, such as the statistics of batch norms, are
+    averaged as well.
 
     Args:
-        share: Share of all steps that it looks back over, in 0..1.
+        share: Span of the average as a fraction of all steps, in 0..1.
     """
 
     def __init__(self, share: float) -> None:
@@ -26,7 +26,7 @@ class AveragedWeights(WeightAveraging):
         self.span = 1.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Copies the model; the updates are counted on the CPU, as a GPU would be waited for."""
+        """Copies the model; the updates are counted on the CPU, to avoid GPU synchronisation."""
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None:
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
@@ -37,8 +37,8 @@ class AveragedWeights(WeightAveraging):
 
     @torch.no_grad()
     def _mix(self, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-        """Moves the average towards the weights of this step."""
-        if not averaged[0].is_floating_point():  # the batches that a batch norm has counted
+        """Updates the average with the weights of this step."""
+        if not averaged[0].is_floating_point():  # the batch counter of a batch norm
             for kept, new in zip(averaged, current, strict=True):
                 kept.copy_(new)
             return
@@ -48,5 +48,5 @@ class AveragedWeights(WeightAveraging):
 
 
 def newest_weight(updates: int, span: float) -> float:
-    """Weight of the newest value in an average over `span` values, after so many updates."""
+    """Weight of the newest value in an average over `span` values, after that many updates."""
     return 1 / min(span, (10 + updates) / 9)

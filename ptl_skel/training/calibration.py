@@ -1,4 +1,4 @@
-"""Calibration: a probability of 0.8 should be right in 80 of 100 cases.
+"""Calibration: predictions with a probability of 0.8 should be right in 80 of 100 cases.
 
 Reference:
     Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599.
@@ -18,19 +18,19 @@ from ptl_skel.errors import UserError
 from ptl_skel.training.module import ActionRecognizer
 
 BINS = 15
-"""Of the calibration error, as in the paper."""
-_LARGEST = 20.0  # temperature that is tried; its inverse is the smallest one
+"""Bins of the calibration error, as in the paper."""
+_LARGEST = 20.0  # temperature to try; its inverse is the smallest one
 
 
 def fit_temperature(logits: Tensor, label: Tensor) -> float:
-    """The temperature that logits are to be divided by: the likelihood of the labels is highest.
+    """The temperature to divide logits by, which maximises the likelihood of the labels.
 
     Args:
-        logits: ``(N, K)``; log-probabilities do as well.
+        logits: ``(N, K)``; log-probabilities work as well.
         label: ``(N,)``.
 
     Raises:
-        UserError: All answers are right, so that the best temperature would be 0.
+        UserError: All predictions are right, so the best temperature would be 0.
     """
     if bool((logits.argmax(1) == label).all()):
         raise UserError(f"all {len(label)} answers are right, which does not show how sure the "
@@ -43,7 +43,7 @@ def fit_temperature(logits: Tensor, label: Tensor) -> float:
 
 
 def calibration_error(probabilities: Tensor, label: Tensor) -> float:
-    """Expected calibration error: mean difference of probability and accuracy, in 0..1.
+    """Expected calibration error: mean difference between probability and accuracy, in 0..1.
 
     Args:
         probabilities: ``(N, K)``.
@@ -54,7 +54,7 @@ def calibration_error(probabilities: Tensor, label: Tensor) -> float:
 
 
 def error_on_other_half(logits: Tensor, label: Tensor, half: Tensor) -> float:
-    """The calibration error of each half by the temperature that the other half gives.
+    """The calibration error of each half, with the temperature fitted on the other half.
 
     Args:
         logits: ``(N, K)``.
@@ -62,7 +62,7 @@ def error_on_other_half(logits: Tensor, label: Tensor, half: Tensor) -> float:
         half: Which half each belongs to, ``(N,)``, boolean.
 
     Raises:
-        UserError: All answers of a half are right.
+        UserError: All predictions of a half are right.
     """
     calibrated = torch.empty_like(logits)
     for side in (half, ~half):
@@ -72,16 +72,16 @@ def error_on_other_half(logits: Tensor, label: Tensor, half: Tensor) -> float:
 
 def choose_threshold(probability: Tensor, right: Tensor, precision: float
                      ) -> tuple[float, float] | None:
-    """The smallest probability from which on the answers are right in the share `precision`.
+    """The smallest threshold above which the accuracy of predictions is at least `precision`.
 
     Args:
-        probability: Of each answer, ``(N,)``.
+        probability: Probability of each prediction, ``(N,)``.
         right: Whether it is right, ``(N,)``.
         precision: In 0..1.
 
     Returns:
-        The probability, and the share of the answers that have at least this one; None where no
-        probability reaches that precision.
+        The threshold, and the share of predictions at or above it; None if no threshold reaches
+        that precision.
     """
     ordered, order = probability.sort(descending=True)
     answers = torch.arange(1, len(order) + 1)

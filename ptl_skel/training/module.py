@@ -30,13 +30,13 @@ from ptl_skel.training.device import use_fast_kernels
 
 
 class Batch(TypedDict):
-    """What a network is trained and tested on.
+    """A batch that a network is trained or tested on.
 
     Attributes:
-        inputs: ``(N * views, C, T, H, W)``; the views of a clip follow each other.
-        label: ``(N,)``; -1 where it is not known.
+        inputs: ``(N * views, C, T, H, W)``; the views of a clip are consecutive.
+        label: ``(N,)``; -1 if it is not known.
         clip: Index of each clip in its file, ``(N,)``.
-        views: How many inputs there are of each clip.
+        views: Number of inputs per clip.
     """
 
     inputs: Tensor
@@ -48,7 +48,7 @@ class Batch(TypedDict):
 class ClipPredictions(Metric):
     """Class probabilities per clip, from any number of views and processes.
 
-    A clip that arrives more than once (as padding of the last batch of a process) counts once.
+    A clip that is added more than once (as padding of a process's last batch) counts once.
     """
 
     full_state_update = False
@@ -62,10 +62,10 @@ class ClipPredictions(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, clip: Tensor, label: Tensor, logits: Tensor, views: int = 1) -> None:
-        """Adds clips ``(N,)`` with the logits ``(N * views, K)`` of all views of each.
+        """Adds clips ``(N,)`` with the logits ``(N * views, K)`` of all their views.
 
         Raises:
-            ValueError: There are not as many logits.
+            ValueError: The number of logits does not fit.
         """
         if len(logits) != len(clip) * views:
             raise ValueError(f"{len(clip)} clips of {views} views have {len(clip) * views} logits, "
@@ -76,7 +76,7 @@ class ClipPredictions(Metric):
         self.probabilities.append(probabilities)
 
     def gather(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Clips ``(N,)`` in rising order, labels ``(N,)`` and probabilities ``(N, K)``."""
+        """Clips ``(N,)`` in ascending order, labels ``(N,)`` and probabilities ``(N, K)``."""
         # The wrapper that torchmetrics puts around `compute` squeezes tensors of one element.
         clip, label, probabilities = self.compute()
         return clip.view(-1), label.view(-1), probabilities.view(clip.numel(), -1)
@@ -95,7 +95,7 @@ class ClipPredictions(Metric):
 def accuracies(probabilities: Tensor, label: Tensor) -> dict[str, Tensor]:
     """Top-1, top-5 and mean-class accuracy, and the macro mean of F1 scores, in 0..1.
 
-    Classes without a clip do not count, but in F1 those do that are predicted for one.
+    Classes without clips do not count, except in F1 if they are predicted for some clip.
     """
     classes = probabilities.shape[1]
     present = torch.unique(label)
@@ -110,9 +110,9 @@ def accuracies(probabilities: Tensor, label: Tensor) -> dict[str, Tensor]:
 
 
 def class_scores(confusion: Tensor) -> list[dict[str, float]]:
-    """Clips, precision, recall and F1 score of each class, of counts ``(K, K)``.
+    """Clips, precision, recall and F1 score of each class, from counts ``(K, K)``.
 
-    Rows are the true classes. A score without a clip to compute it from is 0.
+    Rows are the true classes. A score that cannot be computed for lack of clips is 0.
     """
     right, of_class, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
     columns = {
@@ -124,7 +124,7 @@ def class_scores(confusion: Tensor) -> list[dict[str, float]]:
 
 
 def balance_weights(counts: Sequence[int]) -> Tensor:
-    """Weight of each class in the loss: inversely proportional to its clips, 0 without any.
+    """Weight of each class in the loss: inversely proportional to its clips, 0 without clips.
 
     The mean over all clips is 1.
 
@@ -143,7 +143,7 @@ def classifier(backbone: Backbone, num_classes: int, dropout: float = 0.0) -> nn
     nn.init.zeros_(linear.bias)
     head = nn.Sequential(GlobalAvgPool(), nn.Flatten(), nn.Dropout(dropout), linear)
     for parameter in backbone.parameters():
-        if parameter.ndim == 5:  # copied: `contiguous` would leave the strides of 1x1x1 alone
+        if parameter.ndim == 5:  # a copy: `contiguous` would not change the strides of 1x1x1
             parameter.data = torch.empty_like(
                 parameter, memory_format=torch.channels_last_3d).copy_(parameter.data)
     return nn.Sequential(OrderedDict(backbone=backbone, head=head))
@@ -153,24 +153,24 @@ class ActionRecognizer(LightningModule):
     """Recognises the action of a clip.
 
     Args:
-        backbone: Makes features, which are averaged over time and space for a linear layer.
+        backbone: Computes features, which are averaged over time and space for a linear layer.
         num_classes: Number of classes K.
         optimizer: Takes the parameters, e.g. ``torch.optim.SGD`` with its arguments.
-        dropout: Before the linear layer.
-        label_smoothing: Of the cross entropy.
-        class_weights: ``balanced`` weighs each training clip inversely to the frequency of its
-            class: for rare classes, where sampling them more often (`data.balanced`) would repeat
-            few clips too often. Use one of the two. None: all clips weigh the same.
+        dropout: Dropout probability before the linear layer.
+        label_smoothing: Label smoothing of the cross entropy.
+        class_weights: ``balanced`` weights each training clip inversely to the frequency of its
+            class: for classes so rare that sampling them more often (`data.balanced`) would repeat
+            few clips too often. Use one of the two. None: equal weights.
         loss_at: ``end``: the loss is that of the whole clip. ``every_output``: the loss of a causal
-            network is taken at each of its outputs over time, on the mean of the outputs so far,
-            and weighs the more the later the output is; so the network learns to answer early.
-        warmup: Share of the steps in which the learning rate rises linearly; then it falls to 0
+            network is computed at each of its outputs over time, on the mean of the outputs so far,
+            with more weight on later outputs; so the network learns to predict early.
+        warmup: Fraction of the steps in which the learning rate rises linearly; then it falls to 0
             along half a cosine.
-        average: Share of all steps over which the weights that are validated, tested and kept are
-            averaged, e.g. 0.03. 0: the weights of the last step.
-        batch_size: Clips in a batch of each device.
-        lr_batch_size: Batch size (over all devices and accumulated steps) that the learning rate
-            is meant for; with another one it is scaled linearly (arXiv 1706.02677). None: not
+        average: Fraction of all steps over which the weights that are validated, tested and saved
+            are averaged, e.g. 0.03. 0: the weights of the last step.
+        batch_size: Clips in a batch per device.
+        lr_batch_size: Batch size (over all devices and accumulated steps) that the learning rate is
+            meant for; for other batch sizes it is scaled linearly (arXiv 1706.02677). None: not
             scaled.
         compile: Whether the network runs through ``torch.compile``; the first steps take minutes.
 
@@ -207,7 +207,7 @@ class ActionRecognizer(LightningModule):
         self.loss_at = loss_at
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
-        # Made for the training part at hand. Not a buffer: those are saved, and averaged by EMA.
+        # Depends on the training part. Not a buffer, since buffers are saved, and averaged by EMA.
         self._weight: Tensor | None = None
         self.make_optimizer = optimizer
         self.warmup = warmup
@@ -218,7 +218,7 @@ class ActionRecognizer(LightningModule):
         self.predictions = ClipPredictions()
 
     def setup(self, stage: str) -> None:
-        """Prepares the device; compiles the network, in place: names and weights stay.
+        """Prepares the device; compiles the network in place, which keeps names and weights.
 
         Raises:
             UserError: There are class weights without a data module that counts clips.
@@ -234,7 +234,7 @@ class ActionRecognizer(LightningModule):
             (self.classifier if self.loss_at == "end" else self.classifier[0]).compile()
 
     def configure_callbacks(self) -> list[Callback]:
-        """Averages the weights while training, if that is asked for."""
+        """Averages the weights in training, if `average` is set."""
         averages = self.average and self.trainer.state.fn == "fit"
         return [AveragedWeights(self.average)] if averages else []
 
@@ -243,12 +243,12 @@ class ActionRecognizer(LightningModule):
         return cast(Tensor, self.classifier(inputs))
 
     def losses(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Cross entropy of logits ``(N, K)`` while training, with smoothing and class weights.
+        """Cross entropy of logits ``(N, K)`` in training, with smoothing and class weights.
 
-        The weight of a clip is that of its class. PyTorch would also multiply the part that
-        smoothing gives to each other class by the weight of that class: where one is rare, the
-        best answer to every clip would then be the rare class. It would divide by the weights of
-        the batch as well, in which rare clips then lose what they gained.
+        The weight of a clip is that of its class. PyTorch would also multiply the smoothing term of
+        every other class by the weight of that class, so that a rare class would be the best
+        prediction for every clip. It would also divide by the weights in the batch, which takes
+        from rare clips what they gained.
 
         Returns:
             The loss of each clip, ``(N,)``.
@@ -310,12 +310,12 @@ class ActionRecognizer(LightningModule):
                       prog_bar=part == "val", sync_dist=True)
 
     def confusion_matrix(self) -> Tensor:
-        """Counts ``(K, K)`` of the last validation or test: rows are the true classes."""
+        """Confusion matrix ``(K, K)`` of the last validation or test: rows are the true classes."""
         _, label, probabilities = self.predictions.gather()
         return multiclass_confusion_matrix(probabilities, label, probabilities.shape[1])
 
     def configure_optimizers(self) -> Any:
-        """The optimiser with a cosine schedule, a step at a time."""
+        """The optimiser with a cosine schedule that is updated at every step."""
         optimizer = self.make_optimizer(self.parameters())
         if self.lr_batch_size is not None:
             batch = (self.batch_size * self.trainer.world_size
@@ -328,21 +328,21 @@ class ActionRecognizer(LightningModule):
 
 
 def means_so_far(features: Tensor, begun: Tensor) -> Tensor:
-    """Means over space, and over the outputs since the clip has begun, up to each output.
+    """Means over space, and over all outputs from the start of the clip up to each output.
 
     Args:
         features: ``(N, C, T, H, W)``.
         begun: See `begun_outputs`, ``(N, T)``.
 
     Returns:
-        ``(N, T, C)``; 0 where nothing has begun.
+        ``(N, T, C)``; 0 before the start of the clip.
     """
     each = features.movedim(1, -1).float().mean((2, 3)) * begun[..., None]
     return each.cumsum(1) / begun.cumsum(1).clamp(min=1)[..., None]
 
 
 def begun_outputs(inputs: Tensor, outputs: int) -> Tensor:
-    """Which outputs over time come after the clip has begun, 1 or 0, ``(N, outputs)``.
+    """Which outputs over time come after the start of the clip, 1 or 0, ``(N, outputs)``.
 
     Before that, its inputs ``(N, C, T, H, W)`` are 0. The last output always counts.
     """
@@ -354,7 +354,7 @@ def begun_outputs(inputs: Tensor, outputs: int) -> Tensor:
 
 
 def cosine(progress: float, warmup: float) -> float:
-    """Factor of the learning rate after the share `progress` of all steps."""
+    """Factor of the learning rate after the fraction `progress` of all steps."""
     if progress < warmup:
         return progress / warmup
     return (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup)))) / 2

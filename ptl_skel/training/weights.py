@@ -1,6 +1,6 @@
-"""Weights from files of PYSKL, MMAction2, torchvision and of our own runs.
+"""Weights from files of PYSKL, MMAction2, torchvision and ptl_skel's own runs.
 
-Nothing in a file is executed: tensors are read, everything else in it is ignored.
+No code in a file is executed: tensors are read, everything else is ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ptl_skel.errors import MissingFileError, UserError
 
 RGB = 3
-"""Channels of the inputs of networks for videos."""
+"""Input channels of networks for RGB videos."""
 
 HEAD = "head.3."
 """Name of the linear layer in a classifier."""
@@ -25,26 +25,26 @@ HEAD = "head.3."
 
 def load_weights(classifier: nn.Module, path: Path, *, adapt: bool, class_names: Sequence[str] = (),
                  trained_on: Sequence[str] | None = None) -> list[str]:
-    """Loads the weights of a published or own checkpoint into a classifier.
+    """Loads the weights of a published checkpoint, or of a run, into a classifier.
 
-    Tensors and parameters must match one to one. With `adapt`, two kinds may
-    differ: a head for other classes is left out, and a first convolution trained on RGB is fitted
-    to other channels. Each of C channels gets the mean of the three, times 3 / C, so that grey
-    inputs give the same outputs. A head for the same classes in another order is reordered.
+    Tensors and parameters must match one to one. With `adapt`, two of them may differ: a head for
+    other classes is ignored, and a first convolution trained on RGB is adapted to other channels.
+    Each of C channels gets the mean of the three, times 3 / C, so that grey inputs give the same
+    outputs. A head for the same classes in another order is reordered.
 
     Args:
-        classifier: As `ptl_skel.training.module.classifier` makes it.
+        classifier: As returned by `ptl_skel.training.module.classifier`.
         path: A checkpoint of PYSKL, MMAction2, torchvision or ``ptl-skel fit``.
         adapt: Whether the network will be trained further.
         class_names: Classes of the classifier.
-        trained_on: Classes of the checkpoint; None where it does not name them.
+        trained_on: Classes of the checkpoint; None if it does not name them.
 
     Returns:
-        What was adapted, a sentence each.
+        What was adapted, one sentence each.
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: It holds no weights, or not those of this network.
+        UserError: It does not contain weights, or those of another network.
     """
     found = ours(read_tensors(path))
     wanted = classifier.state_dict()
@@ -73,9 +73,9 @@ def load_weights(classifier: nn.Module, path: Path, *, adapt: bool, class_names:
 
 
 def ours(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the names of our classifier: ``backbone.`` and the head."""
+    """Tensors under the names of the classifier here: ``backbone.`` and the head."""
     names = [name.removeprefix("module.") for name in published]  # of DataParallel
-    if any(name.startswith("classifier.") for name in names):  # a run of our own
+    if any(name.startswith("classifier.") for name in names):  # a run of ptl_skel
         prefixes = {"classifier.": ""}
     elif any(name.startswith("backbone.") for name in names):  # PYSKL, MMAction2
         prefixes = {"cls_head.fc_cls.": HEAD, "cls_head.fc.": HEAD, "": ""}
@@ -92,11 +92,11 @@ def ours(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, by the names it has there.
+    """The state dict in a file, with its original names.
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: It is damaged, or holds no state dict.
+        UserError: It is damaged, or does not contain a state dict.
     """
     if not path.is_file():
         raise MissingFileError(f"weights {path} do not exist")
@@ -121,7 +121,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _adapt(found: dict[str, Tensor], wanted: Mapping[str, Tensor], same_classes: bool) -> list[str]:
-    """Fits tensors to a network that is trained further, in place; returns what was adapted."""
+    """Adapts tensors to a network for fine-tuning, in place; returns what was adapted."""
     adapted = []
     head, place = found.get(f"{HEAD}weight"), wanted[f"{HEAD}weight"]
     if head is not None and (len(head) != len(place) or not same_classes):
@@ -165,7 +165,7 @@ class _Placeholder:
         pass
 
     def append(self, value: object) -> None:
-        """Forgets the value."""
+        """Ignores the value."""
 
     add = extend = append
 

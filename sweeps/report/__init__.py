@@ -1,17 +1,17 @@
 """``ptl-skel report``: run records summarised for the terminal, a paper, a browser and the docs.
 
-From the records on disk to what is written::
+From the records on disk to the outputs::
 
     folders      folders of runs
-    names        what the runs of an arm share, and what an arm is called
+    names        common settings of the runs of an arm, and names of arms
     study        runs, arms, and the study of all arms
     reading      records read, checked and grouped into arms
-    statistics   what a difference between arms is worth
+    statistics   intervals and tests for differences between arms
     summary      the numbers of each arm
     conclusions  whether an arm is not inferior
     tables       terminal, LaTeX, CSV
-    plots        specified once for page and pictures; `style` has their looks
-    markdown     the parts of a page of Markdown
+    plots        defined once for page and pictures; `style` has their appearance
+    markdown     the parts of a Markdown page
     pooled       several data sets
     page         HTML
     pictures     PNG
@@ -44,13 +44,13 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
     """Prints the table of some runs, and writes it with plots, CSV files and a page.
 
     Args:
-        paths: Folders of runs, or folders that hold some.
-        out: Folder to write to; None for ``report`` in the folder that holds all of them. A name
+        paths: Folders of runs, or folders that contain some.
+        out: Folder to write to; None for ``report`` in the folder that contains all of them. A name
             that ends with ``.md`` is a page for the docs instead, with its pictures in a folder
-            beside it.
+            next to it.
         baseline: Name of the arm that the others are compared with.
-        folds: Average over protocols, which are folds or splits that overlap.
-        margin: By how much less accurate than the baseline an arm counts as not inferior, 0..1.
+        folds: Average over protocols, which are folds or overlapping splits.
+        margin: Margin of accuracy below the baseline within which an arm is not inferior, 0..1.
 
     Raises:
         UserError: The runs cannot be compared, or `out` cannot be written.
@@ -91,7 +91,7 @@ def write_pooled(paths: Sequence[Path], out: Path, baseline: str | None, margin:
 
     Args:
         paths: Folders of runs, or folders that hold some.
-        out: The page; its pictures get a folder beside it.
+        out: The page; its pictures get a folder next to it.
         baseline: Name of the arm that the others are compared with.
         margin: See `write_report`.
 
@@ -120,7 +120,7 @@ def write_pooled(paths: Sequence[Path], out: Path, baseline: str | None, margin:
 
 
 def _write_page(out: Path, parts: Sequence[str], plots: Sequence[Plot]) -> None:
-    """A page of Markdown, and its pictures in the folder of its name."""
+    """Writes a Markdown page, and its pictures to the folder of the same name."""
     folder = out.with_suffix("")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,13 +8,13 @@ from .statistics import Difference
 from .tables import p_text
 
 ALPHA = 0.025
-"""Below it, an inferiority by the margin or more is rejected: the side of a 95 % interval."""
+"""Level below which inferiority by the margin or more is rejected: one side of a 95 % interval."""
 
 METHOD = (
     "Not inferior within a margin: a one-sided test rejects, at 2.5 %, that the arm is worse than "
     "the baseline by the margin or more; p with Holm's correction over the arms. Without the "
     "correction, that is a 95 % interval that ends above minus the margin")
-"""What the sentences mean."""
+"""Explanation of the sentences."""
 
 
 def conclude(arms: Iterable[tuple[str, Difference, float]], baseline: str, margin: float
@@ -23,7 +23,7 @@ def conclude(arms: Iterable[tuple[str, Difference, float]], baseline: str, margi
 
     Args:
         arms: Name, difference to the baseline, and corrected p of an inferiority by the margin.
-        baseline: Its name.
+        baseline: Name of the baseline.
         margin: In 0..1.
     """
     points = f"{100 * margin:g} point{'s' * (margin != 0.01)}"

@@ -1,4 +1,4 @@
-"""Folders of runs, and what a sweep left besides."""
+"""Folders of runs, and further records of sweeps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     Raises:
         UserError: No folder has one.
     """
-    found: dict[Path, Path] = {}  # by the real path, so that each counts once
+    found: dict[Path, Path] = {}  # by resolved path, so that each counts once
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path} is a file; give the folder of a run, or one that holds runs"
@@ -37,12 +37,12 @@ def _below(path: Path) -> Iterator[Path]:
     for folder, inner, files in os.walk(path):
         inner.sort(key=natural_order)
         if "result.json" in files:
-            inner.clear()  # what lies in the folder of a run belongs to it
+            inner.clear()  # everything in the folder of a run belongs to it
             yield Path(folder)
 
 
 def unrecorded_cells(path: Path) -> Iterator[str]:
-    """Cells of the sweep in a folder that never came so far as to leave a record."""
+    """Cells of the sweep in a folder that have no record."""
     file = path / "sweep.json"
     if not file.is_file():
         return
@@ -67,7 +67,7 @@ def _read_state(file: Path) -> dict[str, Any]:
 
 
 def descriptions(paths: Sequence[Path]) -> list[str]:
-    """What the files of the sweeps in some folders say about them, each once."""
+    """Descriptions in the files of the sweeps in some folders, each once."""
     texts = [_read_state(path / "sweep.json").get("description") for path in paths
              if (path / "sweep.json").is_file()]
     return list(dict.fromkeys(text.strip() for text in texts if text))
@@ -86,7 +86,7 @@ def read_corrupted(run: Path) -> dict[tuple[str, float], float]:
 
 
 def read_exported(run: Path) -> list[dict[str, str]]:
-    """What exported forms of a run cost: rows of a table; see `ptl-skel profile --exported`.
+    """Costs of exported forms of a run, as rows of a table; see `ptl-skel profile --exported`.
 
     Raises:
         UserError: The record is damaged.
@@ -117,6 +117,6 @@ def _accuracy_cells(accuracy: Mapping[str, float] | None) -> dict[str, str]:
 
 
 def natural_order(value: object) -> list[tuple[int, str]]:
-    """A key that sorts ``fold10`` behind ``fold2``."""
+    """A key that sorts ``fold10`` after ``fold2``."""
     return [(int(part), "") if part.isdigit() else (-1, part)
             for part in re.split(r"(\d+)", str(value))]

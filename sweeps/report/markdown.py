@@ -1,4 +1,4 @@
-"""Markdown of a report: its sections, by themselves or among those of other data sets."""
+"""Markdown of a report: its sections, separately or with those of other data sets."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .tables import (
 )
 
 MAX_CLASSES = 20
-"""Classes that the Markdown lists."""
+"""Number of classes that the Markdown lists."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is reported of the arms on one data set.
+    """The report on the arms for one data set.
 
     Attributes:
         study: The arms.
-        margin: Of non-inferiority, 0..1.
+        margin: Margin of non-inferiority, 0..1.
         summaries: The arms in numbers.
         rows: Their table.
-        notes: What holds for it.
+        notes: Notes on the table.
         conclusions: A sentence for each arm that is compared with the baseline.
         groups: Plots.
     """
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def compare_arms(study: Study, margin: float) -> Comparison:
-    """Everything that is reported of the arms of a study; `margin` in 0..1."""
+    """The comparison of the arms of a study; `margin` in 0..1."""
     summaries = summarise(study, margin)
     baseline = study.baseline.name if study.baseline else ""
     conclusions = conclude(
@@ -69,8 +69,8 @@ def section(comparison: Comparison, pictures: str | None, level: str = "##") -> 
 
     Args:
         comparison: See `compare_arms`.
-        pictures: What the name of a picture follows in a link; None without pictures.
-        level: Of the headings.
+        pictures: Prefix of picture names in links; None without pictures.
+        level: Level of the headings.
     """
     study = comparison.study
     parts = [bullets(comparison.conclusions)] if comparison.conclusions else []
@@ -108,12 +108,12 @@ def commands(study: Study) -> list[str]:
 
 
 def bullets(lines: Sequence[str]) -> str:
-    """A list, in which a line that begins with a star is shown as it is."""
+    """A list, in which a line that begins with a star is escaped."""
     return "\n".join("- " + line.replace("* ", "\\* ", 1) for line in lines)
 
 
 def join(parts: Sequence[str]) -> str:
-    """Parts of a page, with an empty line between them."""
+    """Joins parts of a page, with an empty line between them."""
     return "\n\n".join(parts) + "\n"
 
 

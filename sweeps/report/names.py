@@ -1,4 +1,4 @@
-"""What the runs of one arm share, and what an arm is called: by what differs between arms."""
+"""Common settings of the runs of an arm, and names of arms by the settings that differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Settings = dict[str, Any]
 
 IGNORED = frozenset({
     "seed_everything", "run_dir", "wandb", "test_after_fit",
-    "data.protocol",  # see `sweeps.report.reading`: a fold, or refused
+    "data.protocol",  # see `sweeps.report.reading`: a fold, or rejected
     "data.class_names", "data.num_workers", "data.in_memory", "data.on_device",
     "data.live_score", *(f"data.live_score.{name}" for name in ("frame_rate", "stride", "memory")),
     *(f"trainer.{name}" for name in (
@@ -30,7 +30,7 @@ IGNORED = frozenset({
 
 BACKBONE, CAMERA = "model.backbone", "data.camera"
 SHIPPED = {BACKBONE: "backbone", "data.representation": "representation", CAMERA: "camera"}
-"""Keys whose values have a name of their own, and the folder of configs that gives it."""
+"""Keys whose values have their own name, and the folder of configs that defines it."""
 
 
 def settings_of(config: Mapping[str, Any]) -> Settings:
@@ -43,14 +43,14 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 
 def name_arms(arms: Sequence[Settings], files: Sequence[str | None] = (),
               ) -> list[tuple[str, str]]:
-    """Name of each arm, and what else differs between them in words.
+    """Name of each arm, and further differences between them in words.
 
-    The name is the backbone if that is unique for each arm, else all that differs. A backbone that
-    is not shipped is called by its file.
+    The name is the backbone if that is unique for each arm, else all differing settings. A backbone
+    that is not shipped is named after its file.
 
     Args:
         arms: Settings of each arm.
-        files: Of each arm the file of its backbone, None where that is not known.
+        files: File of the backbone of each arm, None if not known.
     """
     named, differing = _differing(_with_files(arms, files) if files else arms)
     backbone = [key for key in differing if key.startswith(BACKBONE)]
@@ -64,7 +64,7 @@ def name_arms(arms: Sequence[Settings], files: Sequence[str | None] = (),
 
 
 def _with_files(arms: Sequence[Settings], files: Sequence[str | None]) -> list[Settings]:
-    """The arms, with own backbones by the names of their files where these are unambiguous."""
+    """The arms, with custom backbones by the names of their files if these are unambiguous."""
     shipped = {name for name, _ in _shipped(SHIPPED[BACKBONE], BACKBONE)}
     stems = [None if file is None else PurePath(file).stem.replace(".", "_") for file in files]
     parts = [_part(arm, BACKBONE) for arm in arms]
@@ -85,13 +85,13 @@ def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
              if not _departures(_part(arm, key), shipped)}
     named = [_named(arm, exact) for arm in arms]
     keys = list(dict.fromkeys(key for arm in named for key in arm))
-    columns: dict[str, str] = {}  # by its values in the arms, so that nothing is named twice
+    columns: dict[str, str] = {}  # by its values in the arms, so that no difference is named twice
     for key in keys:
         values = [json.dumps(arm.get(key)) for arm in named if _concerns(key, arm)]
         if len(set(values)) > 1:
             columns.setdefault(json.dumps([arm.get(key) for arm in named]), key)
     differing = list(columns.values())
-    for key in SHIPPED:  # what departs from a shipped config is named together with it
+    for key in SHIPPED:  # differences from a shipped config are named together with it
         if key not in differing and any(one.startswith(f"{key}.") for one in differing):
             differing.insert(0, key)
     return named, differing or [key for key in keys if key.startswith(BACKBONE)]
@@ -102,12 +102,12 @@ def _words(arm: Settings, keys: Sequence[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as floats, tuples as lists: what was written in two ways is the same."""
+    """Numbers as floats, tuples as lists, so that different notations are equal."""
     return json.loads(json.dumps(value, default=str), parse_int=float)
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if key == CAMERA and isinstance(value, dict):  # has no class to choose: only arguments
+    if key == CAMERA and isinstance(value, dict):  # it has only arguments, no class
         value = {"class_path": "Camera", "init_args": value}
     if isinstance(value, dict) and "class_path" in value:
         name = value["class_path"]
@@ -128,7 +128,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _concerns(key: str, arm: Settings) -> bool:
-    """Whether an arm could have the key: arguments of a class do not concern another one."""
+    """Whether an arm could have the key: arguments of a class do not apply to another one."""
     owner, bracket, _ = key.rpartition(")")
     if not bracket:
         return True
@@ -144,10 +144,10 @@ def _part(arm: Settings, key: str) -> Settings:
 
 
 def _named(arm: Settings, exact: Collection[str]) -> Settings:
-    """The settings with names of shipped configs, and how the arm departs from them, first.
+    """The settings with names of shipped configs, preceded by the differences from them.
 
-    The nearest one gives its name. Those in `exact`, which are arms themselves, count as nearer by
-    one departure, so that a grid around an arm is named after that arm.
+    The closest one gives its name. Those in `exact`, which are arms themselves, count as closer by
+    one difference, so that a grid around an arm is named after that arm.
     """
     named: Settings = {}
     for key, kind in SHIPPED.items():
@@ -171,14 +171,14 @@ def _shipped(kind: str, key: str) -> list[tuple[str, Settings]]:
 
 
 def _relevant(key: str, own: Settings, shipped: Settings) -> Settings:
-    """Without the arguments of a camera that a shipped one leaves out, as it does not need them."""
+    """Without the arguments of a camera that a shipped one omits, as it does not need them."""
     return own if key != CAMERA else {name: own[name] for name in own if name in shipped}
 
 
 def _departures(own: Settings, shipped: Settings) -> Settings:
-    """What differs from a shipped config.
+    """The differences from a shipped config.
 
-    A switch that the arm lacks is newer than its record, and was off.
+    A switch that the arm lacks was added after its record, and was off.
     """
     keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own)
                                   and not (key not in own and shipped[key] is False))])

@@ -90,7 +90,7 @@ def page(comparison: Comparison) -> str:
         gaps=f'<section class="gaps"><h2>Failed and missing</h2><ul>{_items(gaps)}</ul></section>'
         if gaps else "",
         plots="".join(map(_section, comparison.groups)), commands=_commands(study),
-        figures=figures.replace("<", "\\u003c"))  # a name like </script> must not end the script
+        figures=figures.replace("<", "\\u003c"))  # a name like </script> must not close the script
 
 
 def _table(rows: Sequence[Row]) -> str:

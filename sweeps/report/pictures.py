@@ -1,4 +1,4 @@
-"""The plots of a report as PNG files, rendered by the Chrome or Chromium of the machine."""
+"""The plots of a report as PNG files, rendered by the installed Chrome or Chromium."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_pictures(plots: Sequence[Plot], out: Path) -> bool:
     """Writes ``<name>.png`` for each plot, all in one session of the browser.
 
     Returns:
-        Whether there is a browser that starts; without one nothing is written.
+        Whether there is a working browser; without one nothing is written.
     """
-    # Next to the pictures, since a file can be moved at once within a file system only.
+    # Next to the pictures, since moving a file is atomic only within a file system.
     with tempfile.TemporaryDirectory(dir=out, prefix=".pictures") as folder:
         orders = [{"fig": plot.figure, "path": Path(folder) / f"{plot.name}.png",
                    "opts": {"format": "png", "width": plot.width, "scale": 1.5}} for plot in plots]

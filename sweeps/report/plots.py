@@ -1,6 +1,6 @@
-"""The plots of a report, each specified once: the page and the pictures show the same figures.
+"""The plots of a report, each defined once: the page and the pictures show the same figures.
 
-Plotly reads the text of a figure as a kind of HTML; names pass through `escape` before they get in.
+Plotly interprets text in figures as a kind of HTML; names are passed through `escape` first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .summary import (
 from .tables import p_text
 
 MAX_NUMBERS = 25
-"""Classes up to which the cells of a confusion matrix show their number."""
+"""Maximum number of classes for which the cells of a confusion matrix show their number."""
 BLUES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c",
          "#08306b")
 
@@ -37,10 +37,10 @@ class Plot:
     """A plot.
 
     Attributes:
-        name: Of its picture, without the ending.
-        label: What a reader chooses it by within its group.
+        name: Name of its picture, without the extension.
+        label: Label to select it in its group.
         figure: Its specification; as wide as the page allows.
-        width: Of the picture, px.
+        width: Width of the picture, px.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Plot:
 
 @dataclass(frozen=True)
 class Group:
-    """Plots that take turns in one place of the page.
+    """Plots that share one place of the page.
 
     Attributes:
-        title: Heading of the place.
+        title: Heading.
         caption: How to read the plots.
         plots: One or more.
-        min_width: Narrower screens scroll, px.
-        in_text: Shown in Markdown as well.
+        min_width: Minimum width, px; narrower screens scroll.
+        in_text: Whether they are shown in Markdown as well.
     """
 
     title: str
@@ -118,7 +118,7 @@ def _classes(study: Study) -> Group:
 
 
 def accuracy_plot(summaries: Sequence[Summary], costs: Sequence[float], cost: str) -> go.Figure:
-    """Accuracy of the arms against one of `COST_UNITS`, with the front of the best."""
+    """Accuracy of the arms against one of `COST_UNITS`, with the Pareto front."""
     figure = new_figure(f"top-1 accuracy against {cost}", 430)
     points = sorted(zip(costs, summaries, range(len(costs)), strict=True),
                     key=lambda point: (point[0], point[1].top1.mean))
@@ -131,7 +131,7 @@ def accuracy_plot(summaries: Sequence[Summary], costs: Sequence[float], cost: st
     for place, (value, summary, number) in enumerate(points):
         name, deviation = escape(summary.arm.name), summary.top1.deviation
         spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
-        side = "left" if value > middle else "right"  # else names leave the plot
+        side = "left" if value > middle else "right"  # else names would leave the plot
         figure.add_scatter(
             x=[value], y=[100 * summary.top1.mean], name=name, text=[shorten(summary.arm.name)],
             mode="markers+text", textposition=f"{('top', 'bottom')[place % 2]} {side}",
@@ -172,7 +172,7 @@ def differences_plot(summaries: Sequence[Summary], baseline: str) -> go.Figure:
 
 
 def classes_plot(study: Study) -> go.Figure:
-    """Accuracy of each class in each arm, or how much it differs from that of the baseline."""
+    """Accuracy of each class in each arm, or its difference from the baseline."""
     recalls = 100 * np.stack([class_recalls(study, arm) for arm in study.arms], 1)
     arms, title, points = study.arms, "accuracy of classes, %", "%{z:.0f}"
     style: dict[str, object] = {"zmin": 0, "zmax": 100, "colorscale": "Blues"}
@@ -200,7 +200,7 @@ def classes_plot(study: Study) -> go.Figure:
 
 
 def confusion_plot(study: Study, summary: Summary) -> go.Figure:
-    """The confusion matrix of an arm; classes without a clip stay grey."""
+    """The confusion matrix of an arm; classes without clips are grey."""
     shares = 100 * arm_confusion(study, summary.arm)
     names = [escape(name) for name in study.class_names]
     top1, mean_class = 100 * summary.top1.mean, 100 * summary.mean_class.mean
@@ -244,7 +244,7 @@ def curves_plot(study: Study, metric: str) -> go.Figure:
 
 
 def robustness_plot(study: Study, kind: str) -> go.Figure:
-    """Accuracy of the arms against how much of one kind their keypoints are corrupted."""
+    """Accuracy of the arms against the level of one kind of corruption."""
     figure = new_figure(f"top-1 accuracy, keypoints corrupted by {kind}", 400)
     for number, arm in enumerate(study.arms):
         points = [(level, accuracy) for (one, level), accuracy in corrupted_of(arm).items()
@@ -263,7 +263,7 @@ def robustness_plot(study: Study, kind: str) -> go.Figure:
 
 
 def file_name(arm: str) -> str:
-    """The name of an arm as a part of a file's name."""
+    """The name of an arm as a part of a file name."""
     return "".join(letter if letter.isalnum() or letter in "._=-" else "-" for letter in arm)
 
 
@@ -277,7 +277,7 @@ def _cell(study: Study) -> int:
 
 
 def _rare_shown() -> list[tuple[float, str]]:
-    """Blues that grow with a power below one: a few confused clips show, too."""
+    """Blues that scale with a power below one, so that a few confused clips are visible, too."""
     return [((number / (len(BLUES) - 1)) ** (1 / 0.6), colour)
             for number, colour in enumerate(BLUES)]
 

@@ -1,4 +1,4 @@
-"""Several data sets in one report: each as it is reported by itself, and arms pooled over all."""
+"""Several data sets in one report: a separate report of each, and arms pooled over all."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Pooled:
     """Arms over several data sets.
 
     Attributes:
-        comparisons: By data set and protocol; numbered protocols, such as folds, are one.
+        comparisons: By data set and protocol; numbered protocols, such as folds, count as one.
         baseline: Name of the arm that the others are compared with.
-        differences: By arm, for those that every data set has.
+        differences: By arm, for arms that are in every data set.
         rows: A table with a column for each data set.
-        notes: What holds for it.
+        notes: Notes on the table.
         conclusions: A sentence for each arm.
     """
 
@@ -56,9 +56,9 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -
     """Arms pooled over all data sets among the runs in some folders.
 
     Args:
-        paths: Folders of runs, or folders that hold some.
+        paths: Folders of runs, or folders that contain some.
         baseline: Name of the arm that the others are compared with.
-        margin: Of non-inferiority, 0..1.
+        margin: Margin of non-inferiority, 0..1.
 
     Raises:
         UserError: There is no baseline or only one data set, or runs cannot be compared.
@@ -143,7 +143,7 @@ def pooled_plot(pooled: Pooled, margin: float) -> go.Figure:
         last = number == len(differences) - 1
         value, low, high = (np.array([100 * getattr(one, part) for one in found.values()])
                             for part in ("value", "low", "high"))
-        # A little below each other within the place of the arm.
+        # Slightly offset vertically within the row of the arm.
         shift = 0.7 * (number + 0.5) / len(differences) - 0.35
         figure.add_scatter(
             x=value, y=[arms.index(arm) + shift for arm in found], mode="markers",

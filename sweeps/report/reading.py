@@ -1,4 +1,4 @@
-"""Run records read into arms that can be compared, or a sentence on why they cannot."""
+"""Reads run records into comparable arms, or reports why they cannot be compared."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     """Arms from run records.
 
     Args:
-        paths: Folders of runs, or folders that hold some.
-        baseline: Name of the arm that the others are compared with, or its beginning.
-        folds: The runs may be of several protocols: folds of the data set, or splits that overlap.
+        paths: Folders of runs, or folders that contain some.
+        baseline: Name of the arm that the others are compared with, or a prefix of it.
+        folds: Whether runs may have several protocols: folds of the data set, or overlapping
+            splits.
 
     Raises:
         UserError: A record is missing or damaged, runs cannot be compared or are the same cell, or
-            no arm is called `baseline`.
+            no arm is named `baseline`.
     """
     reader = _Reader(folds)
     runs = [reader.read(folder) for folder in find_runs(paths) if not _only_predicts(folder)]
@@ -72,7 +73,7 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
 
 
 class _Reader:
-    """Reads runs, and keeps what those of a protocol share."""
+    """Reads runs, and keeps the common data of a protocol."""
 
     def __init__(self, folds: bool) -> None:
         self.several = folds
@@ -94,7 +95,7 @@ class _Reader:
         return self._with_predictions(run) if run.status == "tested" else run
 
     def _with_predictions(self, run: Run) -> Run:
-        """The run with what its predictions and its learning curve add to the record."""
+        """The run, with data from its predictions and its learning curve."""
         label, predicted, classes = self._predictions(run.folder, run.protocol)
         found = {"top1": float((predicted == label).mean()),
                  "mean_class": float(np.nanmean(recalls(label, predicted, classes)))}
@@ -108,7 +109,7 @@ class _Reader:
                        top1=found["top1"], mean_class=found["mean_class"])
 
     def _check_data(self, folder: Path, dataset: str, protocol: str) -> None:
-        """Refuses a run on other data than the first."""
+        """Rejects a run on other data than the first."""
         self._data = self._data or (folder, dataset, protocol)
         first_folder, first_dataset, first_protocol = self._data
         if dataset == first_dataset and (protocol == first_protocol or self.several):
@@ -120,7 +121,7 @@ class _Reader:
 
     def _predictions(self, folder: Path, protocol: str,
                      ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-        """Labels and predicted classes of the clips, as the first run of the protocol has them."""
+        """Labels and predicted classes of the clips, in the order of the protocol's first run."""
         file = _read(read_predictions, folder)
         if (file.label < 0).any() or not len(file.label):
             raise UserError(f"{folder} was tested on clips without a label, or on none")
@@ -142,7 +143,7 @@ class _Reader:
 
 
 def _read(read: Callable[[Path], T], folder: Path) -> T:
-    """A file of a run; one that is missing or damaged ends in a sentence."""
+    """A file of a run; a missing or damaged one raises a `UserError`."""
     try:
         return read(folder)
     except (ValueError, OSError) as error:
@@ -168,7 +169,7 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
 
 
 def _only_predicts(folder: Path) -> bool:
-    """Whether a record is of ``ptl-skel predict``, which follows no protocol."""
+    """Whether a record is from ``ptl-skel predict``, which has no protocol."""
     data = _read(read_result, folder).get("data")
     return isinstance(data, dict) and data.get("protocol", "") is None
 

@@ -1,10 +1,10 @@
-"""What the difference between two arms is worth; pure functions of numbers.
+"""Intervals and tests for the difference between two arms; pure functions of numbers.
 
-Two things are left to chance in a comparison: which clips are in the test part, and which seeds
-the runs began with. The 95 % interval of a difference covers both where both arms have two seeds or
-more, else only the clips; `Difference.covers_seeds` records which. `compare` defines it for one
-test and for folds, `compare_splits` for splits that overlap, `average_protocols` over protocols of
-a data set, `pool` over data sets.
+A comparison has two sources of variation: the clips of the test part, and the seeds of the runs.
+The 95 % interval of a difference covers both if both arms have two seeds or more, else only the
+clips; `Difference.covers_seeds` records which. `compare` defines it for one test and for folds,
+`compare_splits` for overlapping splits, `average_protocols` over protocols of a data set, `pool`
+over data sets.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Correct = Sequence[NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one arm is than another.
+    """The difference between two arms.
 
     Attributes:
         value: Difference of the accuracies, -1..1.
         low: Lower end of its 95 % interval.
         high: Upper end.
-        p: Of the test that there is no difference; two-sided, not corrected for the number of arms.
-        covers_seeds: The interval and the test cover seeds and clips; else clips only.
+        p: p-value of the test of no difference; two-sided, not corrected for the number of arms.
+        covers_seeds: Whether the interval and the test cover seeds and clips, or only clips.
         error: Standard error.
-        freedom: Degrees of freedom of Student's t, of which the interval is made.
+        freedom: Degrees of freedom of Student's t for the interval.
     """
 
     value: float
@@ -53,21 +53,21 @@ class Difference:
 def compare(arm: Correct, baseline: Correct) -> Difference:
     """Accuracy of one arm minus that of another, on the same clips.
 
-    Seeds of an arm are averaged for each clip, clips of each fold, then folds. The squared standard
-    error is the sum of the variances that come from
+    Seeds of an arm are averaged for each clip, then clips of each fold, then folds. The squared
+    standard error is the sum of the variances from
 
-    - clips: that of the paired differences of the clips. As Bonett and Price do, two more clips
-      are assumed in all, one won by each arm, else arms that agree everywhere would have an
-      interval without width;
-    - seeds: that of the accuracies of the runs of each arm and fold, where all have two or more.
+    - clips: that of the paired differences of the clips. As in Bonett and Price, two more clips are
+      assumed in total, one won by each arm; otherwise the interval of arms that always agree would
+      have no width;
+    - seeds: that of the accuracies of the runs of each arm and fold, if all have two or more.
 
-    Both hold the chance of a single answer, so their sum is on average a little too large.
-    The interval is that of Student's t, its degrees of freedom Welch and Satterthwaite's, and the
-    test asks whether 0 lies outside. If an arm has a single seed, the test is `swap_test`.
+    Both include the variation of a single prediction, so their sum is on average a little too
+    large. The interval uses Student's t with Welch-Satterthwaite degrees of freedom, and the test
+    checks whether 0 is outside. If an arm has a single seed, the test is `swap_test`.
 
     Args:
-        arm: Of each fold ``(S, N)``.
-        baseline: Of the same folds and clips, ``(S', N)``; its seeds may be others.
+        arm: Right or wrong, ``(S, N)`` for each fold.
+        baseline: The same for the same folds and clips, ``(S', N)``; its seeds may differ.
 
     Reference:
         Bonett and Price, Adjusted Wald confidence interval for a difference of binomial
@@ -97,16 +97,16 @@ def compare(arm: Correct, baseline: Correct) -> Difference:
 def compare_splits(arm: Correct, baseline: Correct, train_clips: Sequence[int]) -> Difference:
     """Accuracy of one arm minus that of another, over repeated splits of the same clips.
 
-    Clips are tested, and trained on, in several splits, so these are not independent: the variance
-    of the mean is that between splits times ``1 / J + n_test / n_train``, the degrees of freedom
-    are ``J - 1``. The differences of splits, each the mean over seeds, hold the chance of clips,
-    training sets and seeds. Their spread counts as at least that of rounding to one answer, else
-    equal differences would have an interval without width.
+    Clips are used for test and training in several splits, so these are not independent: the
+    variance of the mean is that between splits times ``1 / J + n_test / n_train``, with ``J - 1``
+    degrees of freedom. The differences of splits, each the mean over seeds, include the variation
+    of clips, training sets and seeds. Their spread is at least that of rounding to one prediction;
+    otherwise the interval of equal differences would have no width.
 
     Args:
-        arm: Of each split ``(S, N)``.
-        baseline: Of the same splits and clips, ``(S', N)``.
-        train_clips: Clips that each split trains on.
+        arm: Right or wrong, ``(S, N)`` for each split.
+        baseline: The same for the same splits and clips, ``(S', N)``.
+        train_clips: Number of training clips in each split.
 
     Reference:
         Nadeau and Bengio, Inference for the generalization error, 2003, section 4, the corrected
@@ -123,10 +123,10 @@ def compare_splits(arm: Correct, baseline: Correct, train_clips: Sequence[int]) 
 
 
 def pool(differences: Sequence[Difference]) -> Difference:
-    """The mean of differences on several data sets, each of which counts alike.
+    """The mean of differences on several data sets, with equal weights.
 
-    Data sets are independent: the squared standard errors add up, the degrees of freedom are those
-    of Welch and Satterthwaite. It says how the arms differ on these data sets, not on others.
+    Data sets are independent: the squared standard errors add up, with Welch-Satterthwaite degrees
+    of freedom. The result holds for these data sets, not for others.
     """
     number = len(differences)
     return _difference(
@@ -151,13 +151,12 @@ def average_protocols(differences: Sequence[Difference]) -> Difference:
 
 
 def noninferiority(difference: Difference, margin: float) -> float:
-    """The one-sided p of the test that an arm is worse than the baseline by `margin` or more.
+    """One-sided p-value for an arm being worse than the baseline by `margin` or more.
 
-    With p below 0.025 it is shown not to be: the 95 % interval of the difference ends above
-    ``-margin``.
+    With p below 0.025 this is rejected: the 95 % interval of the difference ends above ``-margin``.
 
     Args:
-        difference: Of the arm to the baseline.
+        difference: Difference of the arm from the baseline.
         margin: In 0..1.
 
     Reference:
@@ -179,18 +178,18 @@ def _difference(value: float, centre: float, variances: Sequence[tuple[float, fl
 
 
 def swap_test(arm: Correct, baseline: Correct) -> float:
-    """How often arms that are equally good differ as much as these, for given runs.
+    """How often equally good arms differ by at least as much as these, for given runs.
 
-    If they are equally good, the answers of the two to a clip may change places. Over all such
-    swaps the distribution of the summed difference is known exactly; clips of all folds count
-    alike. With one seed each this is McNemar's exact test.
+    If they are equally good, their predictions for a clip may be swapped. Over all such swaps the
+    distribution of the summed difference is known exactly; clips of all folds have equal weights.
+    With one seed each this is McNemar's exact test.
 
     Args:
         arm: Of each fold ``(S, N)``.
         baseline: Of the same folds and clips, ``(S', N)``.
 
     Returns:
-        The two-sided p.
+        The two-sided p-value.
     """
     unit = math.lcm(*(len(runs) for runs in [*arm, *baseline]))
     differences = np.concatenate([
@@ -207,7 +206,7 @@ def swap_test(arm: Correct, baseline: Correct) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Values of p, corrected for their number.
+    """The p-values, corrected for their number.
 
     Reference:
         Holm, A simple sequentially rejective multiple test procedure, 1979.
@@ -221,7 +220,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[bool]:
-    """Whether nothing else is at least as cheap and as accurate, and better in one of the two."""
+    """Whether no other is at least as cheap and as accurate, and better in one of the two."""
     points = list(zip(costs, accuracies, strict=True))
     return [not any(other_cost <= cost and other >= accuracy
                     and (other_cost, other) != (cost, accuracy) for other_cost, other in points)
@@ -230,10 +229,10 @@ def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[bo
 
 def recalls(label: NDArray[np.int64], predicted: NDArray[np.int64],
             classes: int) -> NDArray[np.float64]:
-    """Share of the clips of each class that are recognised, ``(K,)``; NaN where it has none.
+    """Share of correctly recognised clips of each class, ``(K,)``; NaN for classes without clips.
 
     Args:
-        label: True classes, ``(N,)``; -1 where they are not known.
+        label: True classes, ``(N,)``; -1 if not known.
         predicted: ``(N,)``.
         classes: K.
     """
@@ -243,9 +242,9 @@ def recalls(label: NDArray[np.int64], predicted: NDArray[np.int64],
 
 def confusion(label: NDArray[np.int64], predicted: NDArray[np.int64],
               classes: int) -> NDArray[np.float64]:
-    """Share of the clips of each true class (row) that got each class, ``(K, K)``.
+    """Share of the clips of each true class (row) predicted as each class, ``(K, K)``.
 
-    Rows of classes without a clip are NaN. Arguments as those of `recalls`.
+    Rows of classes without clips are NaN. Arguments as in `recalls`.
     """
     known = label >= 0
     counts = np.zeros((classes, classes))

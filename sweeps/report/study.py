@@ -1,4 +1,4 @@
-"""What a report is about: runs, the arms that they make, and the study of all arms."""
+"""The data of a report: runs, arms, and the study of all arms."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class Run:
     """The record of a run.
 
     Attributes:
-        folder: Of the run.
-        settings: What makes its arm.
-        backbone_file: The YAML file that its backbone was read from; None where it is not known.
+        folder: Folder of the run.
+        settings: Settings that define its arm.
+        backbone_file: The YAML file that its backbone was read from; None if not known.
         seed: Its seed.
         dataset: Name of its data set.
         protocol: Name of its split; with folds, of its fold.
         status: "tested", or in words why it was not.
-        command: Repeats it.
-        commit: Of the code; a ``+`` stands for changes.
+        command: The command that repeats it.
+        commit: Commit of the code; a ``+`` stands for changes.
         params: Number of parameters.
         gmacs: Multiply-accumulates of one clip, in billions.
         latency_ms: Median time of a forward pass with one clip.
-        machine: Where that was measured.
-        training_seconds: Time in training steps; 0 where a checkpoint of another run was tested.
-        train_clips: Clips it was trained on; 0 where that is not recorded.
-        chosen_on_test: The checkpoint was chosen by its accuracy on the test part.
-        diverged: Epoch from which the training loss was not a number; None for a sound training.
+        machine: The machine on which that was measured.
+        training_seconds: Time in training steps; 0 if a checkpoint of another run was tested.
+        train_clips: Number of training clips; 0 if not recorded.
+        chosen_on_test: Whether the checkpoint was chosen by its accuracy on the test part.
+        diverged: First epoch in which the training loss was NaN or infinite; None if it never was.
         top1: Accuracy in 0..1.
         mean_class: Mean of the accuracies of the classes, 0..1.
-        live: Scores of live recognition by the names of `ptl_skel.metrics.LIVE`; none where the run
-            did not ask for them.
-        predicted: Class of each clip of the test, ``(N,)``, in the order of its `Fold`.
+        live: Scores of live recognition by the names of `ptl_skel.metrics.LIVE`; empty if the run
+            did not compute them.
+        predicted: Predicted class of each test clip, ``(N,)``, in the order of its `Fold`.
         curve: The rows of ``metrics.csv``.
         corrupted: Accuracy on corrupted keypoints, by kind and level; see `ptl-skel robustness`.
     """
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def cell(self) -> tuple[str, int]:
-        """Which run of its arm it is: fold and seed."""
+        """The key of the run within its arm: fold and seed."""
         return self.protocol, self.seed
 
 
@@ -87,10 +87,10 @@ class Arm:
     """Runs that differ only in seed and fold.
 
     Attributes:
-        name: By what differs between arms.
-        unnamed: What differs besides, in words.
-        runs: Those that were tested, by fold and seed.
-        untested: The others.
+        name: Name, by the settings that differ between arms.
+        unnamed: Further differences, in words.
+        runs: Tested runs, by fold and seed.
+        untested: Other runs.
     """
 
     name: str
@@ -115,11 +115,11 @@ class Study:
     Attributes:
         dataset: Its name.
         class_names: K names.
-        folds: By protocol, sorted; one, unless folds were asked for.
-        arms: With one tested run or more; the baseline, then the others as they were given.
+        folds: By protocol, sorted; only one, unless folds were requested.
+        arms: Arms with tested runs; the baseline, then the others in the given order.
         baseline: One of them, if the others are to be compared with it.
         untested: Names of arms without a tested run, and their runs.
-        unrecorded: Cells that a ``sweep.json`` lists and that left no record, in words.
+        unrecorded: Cells that a ``sweep.json`` lists and that have no record, in words.
     """
 
     dataset: str
@@ -132,12 +132,12 @@ class Study:
 
     @property
     def repeated(self) -> bool:
-        """Whether folds share test clips: they are repeated splits then."""
+        """Whether folds share test clips, i.e. are repeated splits."""
         clips = [clip for fold in self.folds.values() for clip in fold.clip]
         return len(set(clips)) < len(clips)
 
     def gaps(self) -> list[str]:
-        """What is missing: runs that did not reach their test, and cells that no run has."""
+        """Missing results: runs that did not reach their test, and cells without a run."""
         arms = [*self.arms, *self.untested]
         cells = {run.cell for arm in arms for run in (*arm.runs, *arm.untested)}
         found = []

@@ -1,4 +1,4 @@
-"""How all plots of a report look."""
+"""The appearance of all plots in a report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 LETTERS = 30
-"""Longer names are shortened beside an axis; pointing at a mark shows them whole."""
+"""Longer names are shortened at an axis; hovering over a mark shows the full name."""
 COLOURS = ("#0b62a4", "#d95f02", "#2b8a3e", "#c2255c", "#6741d9", "#8a5a00", "#0c8599", "#5d6875",
            "#e03131", "#74b816")
 AXIS = {"gridcolor": "#e3e6ea", "zeroline": False, "automargin": True, "ticks": "",
@@ -22,7 +22,7 @@ STYLE = go.layout.Template(layout={
 
 
 def escape(name: str) -> str:
-    """A name as Plotly shows it letter by letter."""
+    """A name escaped for Plotly, which shows it literally."""
     return html.escape(name, quote=False)
 
 
@@ -32,11 +32,11 @@ def new_figure(title: str, height: int) -> go.Figure:
 
 
 def shorten(name: str) -> str:
-    """A name beside an axis."""
+    """A name at an axis."""
     return escape(name if len(name) <= LETTERS else f"{name[:LETTERS - 1]}…")
 
 
 def name_axis(names: Sequence[str]) -> dict[str, object]:
-    """An axis of names, which are not numbers or dates whatever they look like."""
+    """An axis of names, which are never interpreted as numbers or dates."""
     return {"type": "category", "labelalias": {escape(name): shorten(name) for name in names
                                                if len(name) > LETTERS}}

@@ -1,4 +1,4 @@
-"""Numbers of each arm: what it reached, what it costs, how it differs from the baseline."""
+"""Numbers of each arm: accuracy, cost, difference from the baseline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .study import Arm, Run, Study
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean, and standard deviation over seeds; None where there are less than two."""
+    """Mean, and standard deviation over seeds; None if there are fewer than two."""
 
     mean: float
     deviation: float | None
@@ -38,15 +38,15 @@ class Summary:
     Attributes:
         arm: The arm.
         top1: Accuracy, 0..1: mean over seeds and, if there are several, over folds.
-        mean_class: The same of the mean accuracy of the classes.
-        difference: To the baseline; None without one, and for itself.
-        p: Of the difference, with Holm's correction over the arms.
+        mean_class: The same for the mean-class accuracy.
+        difference: Difference from the baseline; None without one, and for the baseline itself.
+        p: p-value of the difference, with Holm's correction over the arms.
         inferiority: One-sided p of the test that the arm is worse than the baseline by the margin
             or more, with Holm's correction over the arms.
         params: Number of parameters.
         gmacs: Multiply-accumulates of one clip, in billions.
         latency_ms: By machine, the median of the runs there.
-        training_seconds: Mean of the runs; None where none was trained.
+        training_seconds: Mean of the runs; None if no run was trained.
         fronts: The costs (`COST_UNITS`) for which no other arm is cheaper and as accurate.
     """
 
@@ -65,7 +65,7 @@ class Summary:
 
 COST_UNITS = {"GMACs": "GMACs of one clip", "parameters": "parameters, millions",
               "latency": "latency of one clip, ms"}
-"""What accuracy is weighed against, and in which unit."""
+"""Costs to compare accuracy with, and their units."""
 
 CURVES = ("train/loss", "val/loss", "train/top1", "val/top1")
 """Columns of ``metrics.csv`` that are plotted."""
@@ -76,8 +76,7 @@ def summarise(study: Study, margin: float) -> list[Summary]:
 
     Args:
         study: The arms.
-        margin: By how much less accurate than the baseline an arm may be to count as not inferior,
-            0..1.
+        margin: Margin of accuracy below the baseline within which an arm is not inferior, 0..1.
 
     Raises:
         UserError: Splits overlap, and a run has not recorded how many clips it was trained on.
@@ -100,7 +99,7 @@ def summarise(study: Study, margin: float) -> list[Summary]:
 
 
 def costs_of(arms: Sequence[Arm], cost: str) -> list[float]:
-    """One of `COST_UNITS` of each arm; none for a latency that was not measured on one machine."""
+    """One of `COST_UNITS` of each arm; empty for latencies from different machines."""
     if cost == "GMACs":
         return [arm.runs[0].gmacs for arm in arms]
     if cost == "parameters":
@@ -111,12 +110,12 @@ def costs_of(arms: Sequence[Arm], cost: str) -> list[float]:
 
 
 def machines_of(study: Study) -> list[str]:
-    """Where latencies were measured."""
+    """The machines on which latencies were measured."""
     return sorted({run.machine for arm in study.arms for run in arm.runs})
 
 
 def class_recalls(study: Study, arm: Arm) -> NDArray[np.float64]:
-    """Share of the clips of each class that an arm recognises, ``(K,)``; NaN without a clip."""
+    """Share of clips of each class that an arm recognises, ``(K,)``; NaN without clips."""
     recall: NDArray[np.float64] = arm_confusion(study, arm).diagonal()
     return recall
 
@@ -163,7 +162,7 @@ def _difference(study: Study, arm: Arm) -> Difference | None:
     trained: list[Run] = []
     for protocol, fold in study.folds.items():
         runs = [one.runs_of(protocol) for one in (arm, study.baseline)]
-        if all(runs):  # a fold that one of the two lacks cannot be compared; the gaps list it
+        if all(runs):  # a fold that one of them lacks cannot be compared; the gaps list it
             for one, where in zip(runs, correct, strict=True):
                 where.append(np.stack([run.predicted == fold.label for run in one]))
             trained.append(runs[0][0])

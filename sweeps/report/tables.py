@@ -64,7 +64,7 @@ def rows_of(study: Study, summaries: Sequence[Summary]) -> list[Row]:
 
 
 def live_rows(summaries: Sequence[Summary]) -> list[Row]:
-    """The table of live recognition: a row for each arm of which a run has such scores."""
+    """The table of live recognition: a row for each arm with such scores."""
     rows = []
     for summary in summaries:
         runs = [run.live for run in summary.arm.runs if run.live]
@@ -80,7 +80,7 @@ def live_rows(summaries: Sequence[Summary]) -> list[Row]:
 
 
 def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
-    """What holds for the rows of the table; first the data."""
+    """Notes on the table, starting with the data."""
     clips = sum(len(fold.clip) for fold in study.folds.values())
     protocols = list(study.folds)
     kind = "splits, which overlap" if study.repeated else "folds"
@@ -150,18 +150,18 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
 
 
 def _mixed(summaries: Sequence[Summary]) -> bool:
-    """Whether the intervals of some arms cover seeds, and those of others do not."""
+    """Whether the intervals of some arms cover seeds, and those of other arms do not."""
     return len({summary.difference.covers_seeds for summary in summaries
                 if summary.difference}) > 1
 
 
 def difference_cells(difference: Difference | None, p: float | None, mark: bool = False) -> Row:
-    """What the table has of a difference with its corrected p; empty for the baseline.
+    """The cells of a difference with its corrected p-value; empty for the baseline.
 
     Args:
-        difference: To the baseline.
-        p: Corrected.
-        mark: Whether one that covers only clips is marked.
+        difference: Difference from the baseline.
+        p: Corrected p-value.
+        mark: Whether to mark one that covers only clips.
     """
     if difference is None or p is None:
         return {"Δ top-1": "", "95 % interval": "", "p": ""}
@@ -173,7 +173,7 @@ def difference_cells(difference: Difference | None, p: float | None, mark: bool 
 
 
 def p_text(p: float | None) -> str:
-    """A value of p in three digits."""
+    """A p-value with three digits."""
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -194,7 +194,7 @@ def _minutes(seconds: float | None) -> str:
 
 
 def terminal(rows: Sequence[Row], console: Console) -> list[Table]:
-    """The table for rich; in parts, one below the other, where the terminal is too narrow."""
+    """The table for rich; in parts, one below the other, if the terminal is too narrow."""
     unlimited = console.options.update(max_width=1000)
     first, *columns = rows[0]
     parts = [[first]]
@@ -266,7 +266,7 @@ def arms_csv(study: Study, summaries: Sequence[Summary], margin: float) -> str:
 
 
 def runs_csv(study: Study) -> str:
-    """All runs, also those without a test, a row for each."""
+    """All runs, including those without a test, a row for each."""
     return _csv([{
         "arm": arm.name, "protocol": run.protocol, "seed": run.seed, "status": run.status,
         "top1": run.top1, "mean_class": run.mean_class, "params": run.params, "gmacs": run.gmacs,
@@ -277,13 +277,13 @@ def runs_csv(study: Study) -> str:
 
 
 def classes_csv(study: Study) -> str:
-    """Accuracy of each class in each arm, 0..1; empty where the test has no clip of it."""
+    """Accuracy of each class in each arm, 0..1; empty for classes without test clips."""
     recalls = {arm.name: class_recalls(study, arm) for arm in study.arms}
     return _csv({"class": study.class_names, **recalls})
 
 
 def robustness_rows(study: Study) -> list[Row]:
-    """Accuracy of each arm on corrupted keypoints, by kind and level; none without such tests."""
+    """Accuracy of each arm on corrupted keypoints, by kind and level; empty without such tests."""
     found = {arm.name: corrupted_of(arm) for arm in study.arms}
     places = sorted({place for values in found.values() for place in values})
     return [{"arm": name, **{f"{kind} {level:g}": f"{100 * values[kind, level]:.2f}"
@@ -292,7 +292,7 @@ def robustness_rows(study: Study) -> list[Row]:
 
 
 def exported_rows(study: Study) -> list[Row]:
-    """What exported forms of runs cost, beside the networks that were measured with them."""
+    """Costs of exported forms of runs, and of the networks that were measured with them."""
     rows = [{"arm": arm.name, "run": study.cell_name(run.cell), **row}
             for arm in study.arms for run in arm.runs for row in read_exported(run.folder)]
     known = [column for column in rows[0] if any(row[column] for row in rows)] if rows else []
@@ -300,7 +300,7 @@ def exported_rows(study: Study) -> list[Row]:
 
 
 def class_rows(study: Study) -> list[Row]:
-    """For each class of the test its accuracy in the baseline, and what others add to it."""
+    """For each class of the test, the accuracy of the baseline, and differences of other arms."""
     assert study.baseline is not None
     baseline = class_recalls(study, study.baseline)
     others = {arm.name: class_recalls(study, arm) - baseline

@@ -1,4 +1,4 @@
-"""Runs a sweep file without a server: one coordinator, and trainings in its slots.
+"""Runs a sweep file without a server: one coordinator, with trainings in its slots.
 
 ::
 
@@ -39,7 +39,7 @@ from .watch import Curve, logged_by, reason, status_of
 SCHEMA_VERSION = 1
 STATE = "sweep.json"
 POLL = 0.5
-"""Seconds between two looks at the trainings."""
+"""Seconds between polls of the trainings."""
 
 
 def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict[str, str]:
@@ -48,16 +48,16 @@ def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict
     Args:
         sweep: The sweep.
         out: Folder of the sweep.
-        executor: Where the trainings run.
-        retries: How often in a row a training is started again that ended before another epoch
-            was complete; one that advances is always started again.
+        executor: Runs the trainings.
+        retries: How often in a row a training is restarted that ended without completing another
+            epoch; one that makes progress is always restarted.
 
     Returns:
-        Why cells failed, by their name.
+        Reasons for failed cells, by name.
 
     Raises:
-        UserError: The command line refuses a value, another coordinator is working in the folder,
-            the folder holds another sweep, or a finished run has not logged the metric.
+        UserError: The command line rejects a value, another coordinator is working in the folder,
+            the folder contains another sweep, or a finished run has not logged the metric.
     """
     check(sweep, executor)
     with _locked(out), _terminable():
@@ -70,10 +70,10 @@ def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict
 
 
 def dry_run(sweep: Sweep, out: Path, executor: Executor) -> None:
-    """Prints the commands that `run_sweep` would run, and how many; changes nothing.
+    """Prints the commands that `run_sweep` would run, and their number; changes nothing.
 
     Raises:
-        UserError: As `run_sweep`.
+        UserError: As in `run_sweep`.
     """
     check(sweep, executor)
     _same_settings(sweep, out)
@@ -99,8 +99,8 @@ def check(sweep: Sweep, executor: Executor) -> None:
     """Passes all values through the parser of ``ptl-skel fit``.
 
     Raises:
-        UserError: It refuses one, or the data are not there, or the executor starts as many
-            processes as the trainer does not expect.
+        UserError: It rejects one, the data do not exist, or the executor starts a different number
+            of processes than the trainer expects.
     """
     from ptl_skel.cli.lightning import parse  # takes seconds
 
@@ -135,20 +135,20 @@ class Coordinator:
                               + ", ".join(self.trials.dropped))
 
     def run(self) -> None:
-        """Until every cell has ended."""
+        """Runs until every cell has ended."""
         with self.progress:
             while True:
                 self._fill_slots()
                 self.progress.show(self.trials.overview(), self.running.values(), self.failures)
                 if not self.running:
-                    self._write_state()  # also what a coordinator did before it was killed
+                    self._write_state()  # includes what a coordinator did before it was killed
                     return
                 time.sleep(POLL)
                 for one in list(self.running.values()):
                     self._look_at(one)
 
     def shut_down(self) -> None:
-        """Stops what still runs; it continues from its last checkpoint another time."""
+        """Stops running trainings, which can be resumed from their last checkpoints."""
         for one in self.running.values():
             one.job.stop()
         while any(one.job.poll() is None for one in self.running.values()):
@@ -161,13 +161,13 @@ class Coordinator:
                 if opened is None:
                     return
                 run_dir = self.out / opened.cell.name
-                if status_of(run_dir) == "finished":  # and the coordinator was killed just then
+                if status_of(run_dir) == "finished":  # but the coordinator was killed just then
                     self._finish(opened, run_dir)
                 else:
                     self._start(opened, run_dir, slot)
 
     def _start(self, opened: Open, run_dir: Path, slot: int, last: Running | None = None) -> None:
-        """Starts a cell, or starts it again after its `last` training ended too early."""
+        """Starts a cell, or restarts it after its `last` training ended too early."""
         run_dir.mkdir(parents=True, exist_ok=True)
         job = self.executor.find(run_dir) or self.executor.start(
             command_of(self.sweep, opened.cell, run_dir), run_dir, slot)
@@ -181,7 +181,7 @@ class Coordinator:
         self._write_state()
 
     def _look_at(self, one: Running) -> None:
-        code = one.job.poll()  # before the curve, which is then that of the whole training
+        code = one.job.poll()  # before reading the curve, which is complete if the job has ended
         one.curve.update()
         if self.sweep.halving is not None and not one.lags and self._lags(one):
             one.lags = True
@@ -225,7 +225,7 @@ class Coordinator:
         self.progress.finished(opened.cell.name, value)
 
     def _write_state(self) -> None:
-        """Brings sweep.json up to date, for reports and for people."""
+        """Updates sweep.json, for reports and for users."""
         running = {one.name for one in self.running.values()}
         cells = []
         for cell, state in self.trials.overview():
@@ -247,7 +247,7 @@ class Coordinator:
 
 
 def _check_tasks(sweep: Sweep, trainer: Mapping[str, Any], tasks: tuple[int, int]) -> None:
-    """Refuses a trainer that expects other processes than the executor starts for a run."""
+    """Rejects a trainer that expects other processes than the executor starts for a run."""
     nodes, devices = trainer["num_nodes"], trainer["devices"]
     devices = len(devices) if isinstance(devices, list) else devices
     known = str(devices).isdigit()  # auto and -1 depend on the node
@@ -259,9 +259,9 @@ def _check_tasks(sweep: Sweep, trainer: Mapping[str, Any], tasks: tuple[int, int
 
 
 def _settings(sweep: Sweep) -> dict[str, Any]:
-    """What has to stay the same for the cells of a folder to belong together."""
+    """The settings that all cells of a folder must have in common."""
     settings: dict[str, Any] = {"method": sweep.method, "command": list(sweep.command)}
-    if sweep.method != "grid":  # a grid may grow: its cells are known by their values
+    if sweep.method != "grid":  # a grid may grow: its cells are identified by their values
         settings["parameters"] = {name: parameter.model_dump(exclude_unset=True)
                                   for name, parameter in sweep.parameters.items()}
     if sweep.method != "grid" or sweep.halving is not None:
@@ -286,7 +286,7 @@ def _same_settings(sweep: Sweep, out: Path) -> None:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Keeps other coordinators out of the folder; the system lets go of it with the process."""
+    """Locks the folder for other coordinators; the lock is released when the process ends."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / "lock").open("a+", encoding="utf-8")
@@ -308,7 +308,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the sweep as Ctrl-C does."""
+    """Makes SIGTERM and a closed terminal end the sweep as Ctrl-C does."""
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 

@@ -1,6 +1,6 @@
 """Sweep files: W&B's YAML, read and checked before anything runs.
 
-The one format serves ``wandb sweep`` and ``ptl-skel sweep``; `sweeps.run.schema` has its rules.
+``wandb sweep`` and ``ptl-skel sweep`` use the same format; `sweeps.run.schema` has its rules.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Sweep:
         method: ``grid``, ``random`` or ``bayes``.
         metric: Name of the metric that runs are compared by.
         goal: ``maximize`` or ``minimize``.
-        parameters: What is varied or fixed; names are flags of ``ptl-skel fit``.
+        parameters: Varied or fixed parameters; names are flags of ``ptl-skel fit``.
         command: Words of the command, with W&B's ``${...}``.
-        halving: When a run is stopped early; None for never.
-        run_cap: How many runs there are at most.
-        skip: Cells that a grid leaves out: those whose values are all among the values of an entry.
-        description: What reports say about it.
+        halving: Rule for stopping runs early; None for never.
+        run_cap: Maximum number of runs.
+        skip: Cells to omit from a grid: those whose values are all among the values of an entry.
+        description: Text about it in reports.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """Name of the file without its ending."""
+        """Name of the file without its extension."""
         return self.path.stem
 
 
@@ -60,12 +60,12 @@ def read_sweep(path: Path, *, experiment: str | None = None,
     """Reads and checks a sweep file.
 
     Args:
-        path: The file; the name of one that ships with the package does, too.
+        path: The file, or the name of one that ships with the package.
         experiment: Replaces the file's ``experiment/*.yaml``.
         settings: ``NAME=VALUE`` each: replaces or adds a parameter.
 
     Raises:
-        UserError: The file cannot be read, or cannot work.
+        UserError: The file cannot be read, or is invalid.
     """
     beside = Path(__file__).parents[1] / path.name
     if not path.is_file() and beside.is_file():
@@ -98,7 +98,7 @@ def _setting(text: str) -> tuple[str, Any]:
     except yaml.YAMLError as error:
         raise UserError(f"--set {name}: {written!r} is not a value of YAML") from error
     if isinstance(value, bool) and written.lower() not in {"true", "false"}:
-        value = written  # YAML takes the word off for false
+        value = written  # YAML reads the word off as false
     if isinstance(value, dict) and value and value.keys() <= Parameter.model_fields.keys():
         return name, value
     return name, {"value": value}

@@ -21,7 +21,7 @@ from .process import LOG
 from .space import Cell, arguments_of
 
 GRACE = 30.0
-"""Seconds that a training has to stop by itself."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 class Job(Protocol):
@@ -31,19 +31,19 @@ class Job(Protocol):
         """Exit code; None while it runs."""
 
     def stop(self) -> None:
-        """Asks it to stop; one that does not is killed after `GRACE` seconds."""
+        """Asks it to stop; after `GRACE` seconds it is killed."""
 
     def note(self) -> str:
-        """What the executor knows about its end that the run folder does not show, or ""."""
+        """The executor's reason for its end, if the run folder does not show it, or ""."""
 
 
 class Executor(Protocol):
-    """Where trainings run.
+    """Runs trainings.
 
     Attributes:
-        slots: How many run at the same time.
-        tasks: Nodes, and processes on each, that a training is started on. ``(1, 1)`` is a single
-            process, which starts further ones itself if its trainer has several devices.
+        slots: Number of concurrent trainings.
+        tasks: Nodes, and processes on each, for a training. ``(1, 1)`` is a single process, which
+            starts further ones itself if its trainer has several devices.
     """
 
     slots: int
@@ -53,17 +53,17 @@ class Executor(Protocol):
         """Starts a training."""
 
     def shown(self, command: list[str], slot: int) -> str:
-        """How `start` runs a command, as it can be pasted into a shell."""
+        """The command of `start`, to paste into a shell."""
 
     def find(self, run_dir: Path) -> Job | None:
-        """The training in that folder that an earlier coordinator started and that still runs."""
+        """The running training in that folder that an earlier coordinator started."""
 
 
 def command_of(sweep: Sweep, cell: Cell, run_dir: Path) -> list[str]:
-    """The command that trains a cell in its folder, and continues from what is there already.
+    """The command that trains a cell in its folder, or resumes it.
 
     Raises:
-        UserError: The command needs a variable of the environment that is not set.
+        UserError: The command needs an environment variable that is not set.
     """
     words: list[str] = []
     for word in sweep.command[: sweep.command.index("fit") + 1]:
@@ -83,8 +83,8 @@ class LocalExecutor:
     """Trainings as child processes, each with its share of the machine.
 
     Args:
-        slots: How many run at the same time; each has its share of the cores and of the GPUs. More
-            slots than GPUs take them in turn.
+        slots: Number of concurrent trainings; each gets its share of the cores and of the GPUs. If
+            there are more slots than GPUs, slots share them.
     """
 
     tasks = (1, 1)
@@ -96,7 +96,7 @@ class LocalExecutor:
         self.threads = max(1, cores // slots)
 
     def environment(self, slot: int) -> dict[str, str]:
-        """What is set for the training in a slot; what the user has set stays."""
+        """Environment of the training in a slot; variables set by the user are kept."""
         own = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(self.threads))}
         if self.gpus:  # a training uses the first of its share, unless it has more devices
             share = max(1, len(self.gpus) // self.slots)
@@ -117,7 +117,7 @@ class LocalExecutor:
 
 
 class LocalJob:
-    """A child process that ends with its parent, however that ends (on Linux)."""
+    """A child process that ends with its parent, however that happens (on Linux)."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], run_dir: Path) -> None:
         self.killed_at = float("inf")
@@ -135,7 +135,7 @@ class LocalJob:
         return self.process.poll()
 
     def _kill(self) -> None:
-        """Ends the training, and on systems with groups of processes those that it started."""
+        """Kills the training and, on systems with process groups, its child processes."""
         if sys.platform == "win32":
             self.process.kill()
         else:
@@ -153,7 +153,7 @@ class LocalJob:
 
 
 def shown(command: list[str], environment: Mapping[str, str]) -> str:
-    """A command as it can be pasted into a shell."""
+    """A command to paste into a shell."""
     return " ".join([*(f"{name}={value}" for name, value in environment.items()),
                      shlex.join(command)])
 

@@ -1,4 +1,4 @@
-"""The process of a training; light to import, since every job of a cluster does."""
+"""The process of a training; quick to import, since every job of a cluster does so."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from ptl_skel.runs.process import die_with
 
 LOG = "log.txt"
-"""What a training printed, in its run folder; ranks after the first have ``log-<rank>.txt``."""
+"""Output of a training, in its run folder; ranks after the first have ``log-<rank>.txt``."""
 
 
 def train(command: list[str], run_dir: Path) -> int:
-    """Runs a training on the node of a job, as one of its tasks; its exit code.
+    """Runs a training on the node of a job, as one of its tasks; returns its exit code.
 
-    With several tasks, each runs the same command as one rank of Lightning, which finds its
-    place in Slurm's variables. A single task is a process like any other: under the job name
-    ``interactive`` Lightning ignores Slurm, and starts a process for each further device itself.
+    With several tasks, each runs the same command as one rank of Lightning, which finds its rank in
+    Slurm's variables. A single task is an ordinary process: with the job name ``interactive``
+    Lightning ignores Slurm, and starts a process for each further device itself.
     """
-    from submitit import JobEnvironment  # which has started this process
+    from submitit import JobEnvironment  # submitit has started this process
 
     job = JobEnvironment()
     environment = dict(os.environ)

@@ -1,4 +1,4 @@
-"""What a coordinator shows while it works: a live table, or lines where there is no terminal."""
+"""The progress display of a coordinator: a live table, or lines without a terminal."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Running:
         run_dir: Its folder.
         job: Its training.
         curve: Its learning curve.
-        tries: How often it was started.
-        stuck: How many of the last starts ended before another epoch was complete.
-        reached: Epochs that were complete when it was started.
-        lags: It was asked to stop, since others do better.
-        started: When, on the monotonic clock, seconds.
+        tries: Number of starts.
+        stuck: Number of consecutive last starts that did not complete another epoch.
+        reached: Completed epochs when it was started.
+        lags: Whether it was asked to stop, since others are better.
+        started: Start time on the monotonic clock, seconds.
     """
 
     opened: Open
@@ -61,8 +61,8 @@ class Progress:
 
     Args:
         sweep: The sweep.
-        slots: How many trainings run at the same time.
-        planned: How many cells there will be.
+        slots: Number of concurrent trainings.
+        planned: Total number of cells.
     """
 
     def __init__(self, sweep: Sweep, slots: int, planned: float) -> None:
@@ -81,11 +81,11 @@ class Progress:
         self.live.stop()
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a permanent line."""
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, name: str, value: float) -> None:
-        """Prints how a cell has ended."""
+        """Prints the outcome of a cell."""
         self.values[name] = value
         self.say(f"{name} finished: {self.sweep.metric} {value:.4f}")
 

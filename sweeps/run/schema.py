@@ -1,4 +1,4 @@
-"""The schema of sweep files: W&B's, without what W&B accepts although it cannot work."""
+"""The schema of sweep files: that of W&B, without entries that it accepts but cannot work."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ KNOWN_VARIABLES = r"\$\{(env|interpreter|program|args_json_file|envvar:\w+)\}"
 DISTRIBUTIONS = {"constant": {"value"}, "categorical": {"values"}, "int_uniform": {"min", "max"},
                  "uniform": {"min", "max"}, "log_uniform_values": {"min", "max"},
                  "q_uniform": {"min", "max", "q"}}
-"""W&B's distributions that both W&B and the runner sample from, with the keys they need."""
+"""Distributions that both W&B and the runner support, with the keys they need."""
 
 
 class Part(BaseModel):
-    """A part of a sweep file: unknown keys and values of another type are refused."""
+    """A part of a sweep file: unknown keys and values of a wrong type are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Parameter(Part):
-    """What a flag takes: a value, several values, or a range."""
+    """The parameter of a flag: a value, several values, or a range."""
 
     distribution: Literal["constant", "categorical", "int_uniform", "uniform",
                           "log_uniform_values", "q_uniform"] | None = None
@@ -48,7 +48,7 @@ class Parameter(Part):
 
     @property
     def kind(self) -> str:
-        """The distribution, by W&B's rules if none is named."""
+        """The distribution, by W&B's rules if none is given."""
         if self.distribution is not None:
             return self.distribution
         whole = type(self.min) is type(self.max) is int
@@ -58,7 +58,7 @@ class Parameter(Part):
 
     @property
     def is_range(self) -> bool:
-        """Whether it lies between two numbers."""
+        """Whether it is a range between two numbers."""
         return "min" in DISTRIBUTIONS[self.kind]
 
     @property
@@ -98,18 +98,18 @@ class Parameter(Part):
 
 
 class Metric(Part):
-    """What runs are compared by; the default goal is W&B's."""
+    """The metric to compare runs by; the default goal is that of W&B."""
 
-    # The names have one home; a type checker cannot follow a computed Literal, pydantic does.
+    # The names are defined once; a type checker does not support a computed Literal, pydantic does.
     name: Literal[EVERY_EPOCH + AT_THE_END]  # type: ignore[valid-type]
     goal: Literal["maximize", "minimize"] = "minimize"
 
 
 class Hyperband(Part):
-    """When a run that lags behind is stopped.
+    """The rule for stopping runs that lag behind.
 
-    After `first` epochs, and after each `eta` times as many, a run continues only if it is among
-    the best ``1 / eta`` of those that have come that far.
+    After `first` epochs, and then after every `eta` times as many, a run continues only if it is
+    among the best ``1 / eta`` of the runs that have come that far.
 
     Reference:
         Asynchronous successive halving, arXiv 1810.05934; W&B calls its one bracket ``hyperband``.
@@ -139,8 +139,8 @@ class Hyperband(Part):
 class SweepFile(Part):
     """A sweep file.
 
-    `skip` is not a key of W&B's: cells whose values are all among those of one of its entries are
-    left out of a grid. W&B's agents train them.
+    `skip` is not a key of W&B: cells whose values are all among those of one of its entries are
+    omitted from a grid. W&B agents train them.
     """
 
     method: Literal["grid", "random", "bayes"]
@@ -199,7 +199,7 @@ class SweepFile(Part):
 
 
 def check_values(values: Iterable[Any]) -> None:
-    """Refuses what YAML reads as something else, and values given twice."""
+    """Rejects values that YAML reads as something else, and duplicate values."""
     seen: set[str] = set()
     for value in values:
         if value in ("None", "none"):
@@ -215,7 +215,7 @@ def check_values(values: Iterable[Any]) -> None:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuses a parameter inside another: one of the two would be lost silently."""
+    """Rejects a parameter inside another one: one of the two would be silently lost."""
     for outer in names:
         for inner in names:
             if not inner.startswith(f"{outer}."):
@@ -230,7 +230,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def sentence(error: ValidationError) -> str:
-    """What is wrong with a file; an unknown key first, since it explains a missing one."""
+    """The errors in a file; an unknown key first, since it explains a missing one."""
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     kind, given, path = first["type"], first["input"], [str(part) for part in first["loc"]]
     key = path[-1] if path else "a sweep file"
@@ -258,7 +258,7 @@ def sentence(error: ValidationError) -> str:
 
 
 def _with_point(value: Any) -> str:
-    """YAML's trap: 1e-4 is a word, 1.0e-4 a number."""
+    """Detects a trap of YAML: 1e-4 is a string, 1.0e-4 a number."""
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value, re.IGNORECASE):
         return f"; YAML needs a point, {value.lower().replace('e', '.0e')}"
     return ""

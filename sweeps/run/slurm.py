@@ -21,8 +21,8 @@ from .process import train
 JOB = "job.txt"
 """The id of a training's job, in its run folder."""
 DEFAULTS = {"timeout_min": 24 * 60, "nodes": 1, "tasks_per_node": 1}
-"""What a job asks for; submitit's own limit is five minutes. Slurm passes the number of
-tasks on a node, which Lightning needs, only to a job that asks for a number."""
+"""Default resources of a job; submitit's own time limit is five minutes. Slurm passes the number of
+tasks on a node, which Lightning needs, only to a job that requests a number."""
 
 
 _GENERIC = {"slurm_ntasks_per_node": "tasks_per_node",
@@ -33,18 +33,18 @@ class SubmititExecutor:
     """Trainings as jobs of a cluster.
 
     A run on several GPUs is either a job with one task, whose training starts its other processes
-    itself (``gpus_per_node=2``), or one with a task for each (``tasks_per_node=2`` as well), which
-    is what several nodes need.
+    itself (``gpus_per_node=2``), or one with a task for each GPU (``tasks_per_node=2`` as well),
+    which is required for several nodes.
 
     Args:
-        slots: How many jobs are queued or running at the same time.
-        folder: Where submitit writes its files.
-        parameters: What a job asks for, by submitit's names, e.g. ``gpus_per_node``,
+        slots: Number of jobs that are queued or running at the same time.
+        folder: Folder for submitit's files.
+        parameters: Resources of a job, with submitit's names, e.g. ``gpus_per_node``,
             ``cpus_per_task``, ``timeout_min``, ``slurm_partition``.
-        cluster: ``slurm``; ``local`` runs the jobs here, by the same code.
+        cluster: ``slurm``; ``local`` runs the jobs on this machine, with the same code.
 
     Raises:
-        UserError: There is no Slurm here, or no such parameter, or a value of another type.
+        UserError: There is no Slurm, no such parameter, or a value has a wrong type.
     """
 
     def __init__(self, slots: int, folder: Path, parameters: Mapping[str, Any],
@@ -59,7 +59,7 @@ class SubmititExecutor:
                             "here; start it on a login node") from error
         try:
             self.executor.update_parameters(**asked)
-        except (NameError, AssertionError) as error:  # unknown, or of another type
+        except (NameError, AssertionError) as error:  # unknown, or of a wrong type
             raise UserError(f"--slurm: {str(error).splitlines()[0]}") from error
         self.tasks = asked["nodes"], asked["tasks_per_node"]
 
@@ -115,7 +115,7 @@ class SubmititJob:
         try:
             return task.result()
         except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as end:
-            # Cancelled, out of time or memory, a lost node.
+            # Cancelled, out of time or memory, or a lost node.
             self.state = "TIMEOUT" if "timed-out" in str(end) else task.state
             return 1
 
@@ -125,5 +125,5 @@ class SubmititJob:
         self.job.cancel(check=False)
 
     def note(self) -> str:
-        """The state of the job by Slurm, where that is all that is known."""
+        """The state of the job in Slurm, if nothing else is known."""
         return f"Slurm: {self.state}" if self.state else ""

@@ -1,4 +1,4 @@
-"""The cells of a sweep: of a grid, or sampled by a search, each with a readable name."""
+"""The cells of a sweep, from a grid or sampled by a search, each with a readable name."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Cell:
     """One training of a sweep.
 
     Attributes:
-        name: Of its folder: the values in which cells differ, then the seed, e.g.
+        name: Name of its folder: the values in which cells differ, then the seed, e.g.
             ``reduced-seed0``.
-        arm: The name without the seed: what runs of several seeds have in common.
+        arm: The name without the seed, which runs of several seeds have in common.
         values: All parameters, by the names of flags.
     """
 
@@ -51,7 +51,7 @@ def grid(sweep: Sweep) -> list[Cell]:
 
 
 def distributions(sweep: Sweep) -> dict[str, BaseDistribution]:
-    """What a search samples from; choices as JSON, which keeps dicts, lists and null."""
+    """The distributions of a search; choices as JSON, which keeps dicts, lists and null."""
     sampled: dict[str, BaseDistribution] = {}
     for name, parameter in sweep.parameters.items():
         if not parameter.is_range:
@@ -65,7 +65,7 @@ def distributions(sweep: Sweep) -> dict[str, BaseDistribution]:
 
 
 def sampled_cell(sweep: Sweep, number: int, sampled: Mapping[str, Any]) -> Cell:
-    """The cell of a sample from `distributions`; its number makes the name unique."""
+    """The cell for a sample from `distributions`; its number makes the name unique."""
     values = {name: sampled[name] if parameter.is_range else json.loads(sampled[name])
               for name, parameter in sweep.parameters.items()}
     cell = cell_of(sweep, values)
@@ -73,7 +73,7 @@ def sampled_cell(sweep: Sweep, number: int, sampled: Mapping[str, Any]) -> Cell:
 
 
 def extremes(sweep: Sweep) -> list[Cell]:
-    """Few cells in which every value of the file occurs, and both ends of each range."""
+    """A few cells that together cover every value of the file, and both ends of each range."""
     choices = [parameter.choices for parameter in sweep.parameters.values()]
     return [cell_of(sweep, {name: values[min(position, len(values) - 1)]
                             for name, values in zip(sweep.parameters, choices, strict=True)})
@@ -81,13 +81,13 @@ def extremes(sweep: Sweep) -> list[Cell]:
 
 
 def arguments_of(sweep: Sweep, cell: Cell) -> list[str]:
-    """What the sweep file gives to ``ptl-skel fit`` for a cell; W&B's agent gives the same."""
+    """The arguments of ``ptl-skel fit`` for a cell, the same as from a W&B agent."""
     words = [json.dumps(cell.values) if word == ARGUMENTS else word for word in sweep.command]
     return words[words.index("fit") + 1:]
 
 
 def cell_of(sweep: Sweep, values: dict[str, Any]) -> Cell:
-    """The cell with some values, under a name of those that vary."""
+    """The cell with some values, named after those that vary."""
     varied = [name for name, parameter in sweep.parameters.items()
               if name != SEED and len(parameter.choices) > 1]
     leaves = [leaf for name in varied for leaf in _leaves(name, values[name])]

@@ -1,6 +1,6 @@
-"""The state of a sweep: its cells as trials of an Optuna study, in a journal that survives a kill.
+"""The state of a sweep: its cells as trials of an Optuna study, in a crash-safe journal.
 
-A cell that failed stays open in the journal, so that the same command continues it.
+A failed cell stays open in the journal, so that the same command resumes it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from .space import Cell, distributions, grid, sampled_cell
 JOURNAL = "journal.log"
 STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "open",
           TrialState.COMPLETE: "finished", TrialState.PRUNED: "stopped early"}
-"""What the states of trials mean for cells; a failed trial does not belong to a cell."""
+"""States of cells by the states of trials; a failed trial does not belong to a cell."""
 ATTEMPTS = 100
-"""How often a search samples again if it has sampled the same values before."""
+"""How often a search resamples if it has sampled the same values before."""
 
 
 @dataclass
 class Open:
-    """A cell that is to be run, or was begun, with its trial.
+    """A cell that is waiting or has been started, with its trial.
 
     Attributes:
         cell: The cell.
-        trial: Of Optuna.
-        reported: Epochs whose metric the trial has.
+        trial: Its Optuna trial.
+        reported: Number of epochs whose metric was reported to the trial.
     """
 
     cell: Cell
@@ -45,7 +45,7 @@ class Open:
     reported: int = 0
 
     def report(self, epoch: int, value: float) -> bool:
-        """Records the metric after that many epochs; whether the cell lags behind the others.
+        """Records the metric after that many epochs; returns whether the cell lags behind.
 
         Each epoch is compared once, which takes milliseconds however many trials there are.
         """
@@ -64,10 +64,10 @@ class Trials:
         out: Folder of the sweep; only one process may use it.
 
     Attributes:
-        begun: Cells that an earlier coordinator left open; they continue first.
+        begun: Cells that an earlier coordinator left open, which are resumed first.
 
     Raises:
-        UserError: The folder holds cells of the same names with other values.
+        UserError: The folder contains cells with the same names and other values.
     """
 
     def __init__(self, sweep: Sweep, out: Path) -> None:
@@ -76,7 +76,7 @@ class Trials:
         self.cells = {cell.name: cell for cell in grid(sweep)} if sweep.method == "grid" else {}
         self.space = {} if self.cells else distributions(sweep)
         journal = out / JOURNAL
-        # A coordinator that was killed while writing leaves its lock, for which Optuna would wait.
+        # A coordinator that was killed while writing leaves its lock, on which Optuna would wait.
         journal.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
         self.study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
@@ -88,7 +88,7 @@ class Trials:
                       for trial in self._all(TrialState.RUNNING)]
 
     def _all(self, *states: TrialState) -> list[FrozenTrial]:
-        """Trials in some states, in all without any; not copies, so they must not be changed."""
+        """Trials in some states, or all trials; not copies, so they must not be modified."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def _settle(self) -> list[str]:
@@ -101,10 +101,10 @@ class Trials:
     def _is_whole(self, trial: FrozenTrial | optuna.Trial) -> bool:
         if self.cells:
             return trial.user_attrs["cell"] in self.cells
-        return trial.params.keys() == self.space.keys()  # else killed while it was sampled
+        return trial.params.keys() == self.space.keys()  # else killed during sampling
 
     def _enqueue(self) -> None:
-        """Takes the cells of a grid that are not there yet into the journal."""
+        """Adds the cells of a grid that are not in the journal yet."""
         known = {trial.user_attrs["cell"]: trial.user_attrs["values"]
                  for trial in self._all(*STATES) if self.cells}
         for name, cell in self.cells.items():
@@ -124,7 +124,7 @@ class Trials:
         return sampled_cell(self.sweep, trial.number, trial.params)
 
     def next(self) -> Open | None:
-        """The next cell that has not been begun; None if there are no more."""
+        """The next cell that has not been started; None if there are no more."""
         if not self.cells:
             return self._sample()
         while self._all(TrialState.WAITING):
@@ -149,7 +149,7 @@ class Trials:
         return None
 
     def _size(self) -> float:
-        """How many cells a search can sample."""
+        """Number of cells that a search can sample."""
         return math.prod(len(one.choices) if isinstance(one, CategoricalDistribution) else math.inf
                          for one in self.space.values())
 
@@ -169,7 +169,7 @@ class Trials:
 
     @property
     def planned(self) -> float:
-        """How many cells there will be; infinite for a search without end."""
+        """Total number of cells; infinite for a search without end."""
         if self.cells:
             return len(self.cells)
         cap = self.sweep.run_cap

@@ -1,4 +1,4 @@
-"""How a training is doing, from what it leaves in its run folder."""
+"""The progress of a training, from the files in its run folder."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def status_of(run_dir: Path) -> str | None:
 
 
 def logged_by(run_dir: Path) -> dict[str, float]:
-    """Last value of each metric of a run, and what its network costs."""
+    """Last value of each metric of a run, and the cost of its network."""
     result = _result(run_dir)
     cost = {name: float(result["model"][name]) for name in ("params", "gmacs", "latency_ms")}
     return {**result["metrics"], **cost}
 
 
 class Curve:
-    """The learning curve of a run, read while it is written.
+    """The learning curve of a run, read while it is being written.
 
     Args:
         run_dir: Folder of the run.
 
     Attributes:
-        rows: Of ``metrics.csv`` so far, except one that is still being written.
+        rows: Rows of ``metrics.csv`` so far, except one that is still being written.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -48,14 +48,14 @@ class Curve:
         self._seen: tuple[int, ...] = ()
 
     def update(self) -> None:
-        """Reads what is new; nothing where the file is as it was, all where it was rewritten."""
+        """Reads new rows: none if the file has not changed, all if it was rewritten."""
         try:
             status = self.path.stat()
             seen = status.st_mtime_ns, status.st_size, status.st_ino
             if seen == self._seen:
                 return
             text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:  # not begun, or just begun again
+        except FileNotFoundError:  # not started, or just restarted
             return
         self._seen = seen
         text = text[: text.rfind("\n") + 1]
@@ -68,12 +68,12 @@ class Curve:
 
     @property
     def epochs(self) -> int:
-        """How many epochs have come to their end."""
+        """Number of completed epochs."""
         return max((int(row["epoch"]) + 1 for row in self.rows if "epoch" in row), default=0)
 
 
 def reason(run_dir: Path, code: int) -> str:
-    """Why a training ended, in a line: its own sentence, or the exception, or the signal."""
+    """Why a training ended, in one line: its own message, the exception, or the signal."""
     path = run_dir / LOG
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     lines = [line.strip() for line in text.rpartition("\n$ ")[2].splitlines()[1:] if line.strip()]

@@ -1,4 +1,4 @@
-"""Which of the bodies that a Kinect reports are the persons of a clip.
+"""Selects the persons of a clip among the bodies that a Kinect reports.
 
 A sensor reports furniture as bodies, and gives a person a new ID after losing sight of them. The
 rule here is PYSKL's, so that results on the 3D skeletons are comparable:
@@ -11,8 +11,8 @@ rule here is PYSKL's, so that results on the 3D skeletons are comparable:
    person 0 if the times at which they are seen do not overlap, else person 1 likewise, else it is
    dropped.
 
-Three properties of PYSKL's script are not part of the rule and not followed: it removes frames
-without bodies, lets the time of person 1 begin at the first frame whenever it is seen (a body
+Three properties of PYSKL's script are not part of the rule and are not reproduced: it removes
+frames without bodies, starts the time of person 1 at the first frame whenever it is seen (a body
 that could precede it is lost), and renumbers the persons if only person 1 is in the first frame.
 
 Reference:
@@ -67,7 +67,7 @@ def choose_persons(bodies: list[Rows], frame: NDArray[np.int64],
     """Rows of person 0, and of person 1 if there is one, by the rule above.
 
     Args:
-        bodies: Rows of each body, as `split_by_id` gives them.
+        bodies: Rows of each body, from `split_by_id`.
         frame: Frame of each observation, ``(B,)``.
         xyz: Joints in camera coordinates, ``(B, V, 3)``, y upwards.
 

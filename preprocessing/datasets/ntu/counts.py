@@ -16,13 +16,13 @@ from .source import NtuSource
 
 
 def compare(source: NtuSource, file: KeypointFile) -> Table | None:
-    """A row for each part of each official protocol, with what explains a difference.
+    """A row for each part of each official protocol, with the reasons for a difference.
 
-    The list of skipped inputs, beside the file, names each sample whose file was flawed, and each
-    that is absent though others of the same performer in the same setup are there.
+    The list of skipped inputs, next to the file, contains each sample whose file was unusable, and
+    each that is absent although others of the same performer in the same setup are there.
 
     Args:
-        source: The files; None is returned where they are not those of NTU RGB+D itself.
+        source: The files; None is returned if they are not NTU RGB+D itself.
         file: The keypoint file made from them.
     """
     if not source.is_official:
@@ -48,7 +48,7 @@ def compare(source: NtuSource, file: KeypointFile) -> Table | None:
 
 
 def _explained(report: Path, stored: set[str]) -> tuple[set[str], set[str]]:
-    """Names of samples that are absent, and of those whose file is flawed."""
+    """Names of samples that are absent, and of those whose file is unusable."""
     absent, flawed = set[str](), set[str]()
     if report.exists():
         with report.open(newline="", encoding="utf-8") as file:

@@ -1,9 +1,9 @@
-"""Decimal numbers in a text, read many at once by arithmetic on words of eight characters.
+"""Parses many decimal numbers in a text at once, with arithmetic on words of eight characters.
 
-Numbers such as ``-12.3456`` (up to 16 digits and point) are what sensors write; they are read
-without a Python object for each. All others (``1E-05``, ``NaN``) go through `float`. In both cases
-the result is the number that `float` gives, to the last bit. With `float` for all numbers, reading
-a file takes 2.3 times as long.
+Sensors write numbers such as ``-12.3456`` (up to 16 digits and point), which are read without a
+Python object for each. All others (``1E-05``, ``NaN``) are parsed by `float`. In both cases the
+result is bitwise the same as that of `float`. With `float` for all numbers, reading a file takes
+2.3 times as long.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ABOVE_NINE = _word(0x80 - 10)  # added to a digit it sets the top bit when it i
 _BITS = np.uint64(8)  # of a byte
 # The last n bytes in memory of a word: n = 0 to 8.
 _LAST = ~np.array([2 ** (64 - 8 * n) - 1 for n in range(9)], np.uint64)
-# By the bits of a word up to its point (0: it has none): what to divide its digits by.
+# By the bits of a word up to its point (0: it has none): the divisor of its digits.
 _DIVISORS = np.array([1.0] + [10.0 ** (8 - (bits + 7) // 8) for bits in range(1, 65)])
 
 
@@ -46,7 +46,7 @@ def read_decimals(text: NDArray[np.uint8], start: Positions, end: Positions) -> 
     Raises:
         Unusable: One of them is not a number; the message quotes it.
     """
-    # A word at every byte: overlapping, so that a number is loaded from wherever it ends.
+    # A word at every byte: they overlap, so that a number can end anywhere.
     words: Words = np.ndarray((text.size - 7,), "<u8", text, strides=(1,))
     shape, start, end = start.shape, start.ravel(), end.ravel()
     negative = text[start] == ord("-")
@@ -89,7 +89,7 @@ def _read_words(words: Words, length: Positions) -> tuple[Words, NDArray[np.uint
     # The lowest set bit marks the first point. Those up to it are kept.
     upto = found - (found > 0)
     upto ^= found
-    # What is before the point moves to where it was.
+    # The digits before the point move to where it was.
     before = upto >> _BITS
     before &= digits
     before <<= _BITS
@@ -98,8 +98,9 @@ def _read_words(words: Words, length: Positions) -> tuple[Words, NDArray[np.uint
     above = digits + _ABOVE_NINE
     above |= digits
     above &= _TOPS
-    # The first byte in memory counts most, and is the lowest of a word. Neighbours join to
-    # numbers below 100, these to numbers below 10^4, these to one below 10^8.
+    # The first byte in memory is the most significant digit, and the lowest byte of a word.
+    # Neighbours are combined to numbers below 100, these to numbers below 10^4, these to one below
+    # 10^8.
     for bits, factor, mask in _JOINS:
         digits *= factor
         digits >>= bits

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 NUM_CLASSES_60, LAST_SETUP_60, LAST_SETUP_120 = 60, 17, 32
 
-# Performers of the cross-subject training part; the rest are tested on.
+# Performers of the cross-subject training part; the others are for the test.
 TRAIN_SUBJECTS_60 = frozenset((1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34,
                                35, 38))
 TRAIN_SUBJECTS_120 = TRAIN_SUBJECTS_60 | {
@@ -18,8 +18,8 @@ TRAIN_SUBJECTS_120 = TRAIN_SUBJECTS_60 | {
 TEST_CAMERA = 1  # cross-view: cameras 2 and 3 train
 # Cross-setup: even setups train, odd ones test.
 
-# Each performer of a setup performs 60 actions twice, before three cameras: 1 to 60 in the setups
-# of NTU RGB+D 60, and 61 to 120 in the others.
+# Each performer of a setup performs 60 actions twice, in front of three cameras: 1 to 60 in the
+# setups of NTU RGB+D 60, and 61 to 120 in the others.
 NUM_CAMERAS, NUM_REPLICATIONS, NUM_ACTIONS = 3, 2, 60
 
 # Samples to train and to test on, without those whose skeletons are missing. Those of 120 are the

@@ -1,7 +1,7 @@
-"""Where ``.skeleton`` files lie: in folders, and in zip archives, which are read in place.
+"""Finds ``.skeleton`` files in folders and in zip archives, which are read in place.
 
-An archive is a folder to what reads it: the keys of its files begin with its path. It is not
-trusted: what a file in it claims to unpack to is checked before any memory is taken for it.
+An archive is treated like a folder: the keys of its files begin with its path. It is not trusted:
+the declared unpacked size of a file is checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from .text import MAX_BYTES
 
 SUFFIX = ".skeleton"
 _ARCHIVE = ".zip"
-# Skeletons shrink to a quarter. What shrinks more than this and is not small was made to do harm.
+# Skeletons compress to a quarter. A file with a higher ratio that is not small is malicious.
 _MAX_RATIO, _SMALL = 100, 16 * 2**20
 _ADVICE = f"give a folder of {SUFFIX} files, or the zip archives of NTU RGB+D as they come"
 
 
 class SkeletonFiles:
-    """The ``.skeleton`` files in folders, the folders in them, and zip archives; given or found.
+    """The ``.skeleton`` files in folders, their subfolders, and zip archives; given or found.
 
     Args:
         inputs: Folders and archives.
 
     Attributes:
-        keys: Names of the files: their paths, below the folder where only one folder is given,
-            else from the input on.
+        keys: Names of the files: their paths, relative to the folder if only one is given, else
+            including the input.
         paths: The files and archives on the disk.
 
     Raises:
         MissingFileError: An input does not exist.
-        UserError: An input is neither a folder nor an archive, an archive cannot be read, or
-            there is no file.
+        UserError: An input is neither a folder nor an archive, an archive cannot be read, or there
+            are no files.
     """
 
     def __init__(self, inputs: Sequence[Path]) -> None:
         self.keys: list[str] = []
         self.paths: list[Path] = []
-        self._folders: dict[str, Path] = {}  # by what the keys of its files begin with
+        self._folders: dict[str, Path] = {}  # by the prefix of the keys of its files
         self._archives: dict[str, Path] = {}
         self._opened: dict[Path, zipfile.ZipFile] = {}
         for path in inputs:
@@ -63,7 +63,7 @@ class SkeletonFiles:
             raise UserError(f"{named} holds no {SUFFIX} file; {_ADVICE}")
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers are given what to read: they need no list of 114,480 files.
+        # Workers get the keys to read: they do not need a list of 114,480 files.
         return {**self.__dict__, "keys": [], "paths": [], "_opened": {}}
 
     def _add_folder(self, prefix: str, root: Path) -> None:
@@ -85,15 +85,15 @@ class SkeletonFiles:
             if member.filename.lower().endswith(SUFFIX):
                 seen[member.filename] += 1
                 again = seen[member.filename]
-                number = f" ({again})" if again > 1 else ""  # a key of its own, to be reported
+                number = f" ({again})" if again > 1 else ""  # a unique key, to be reported
                 self.keys.append(f"{prefix}{member.filename}{number}")
 
     def _open(self, path: Path) -> zipfile.ZipFile:
         if path not in self._opened:
             try:
                 self._opened[path] = zipfile.ZipFile(path)
-            # zipfile raises the second for features of zip that it does not read, the others for
-            # a directory of the archive that is cut off or points outside of it.
+            # zipfile raises the second for unsupported features of zip, the others for a directory
+            # of the archive that is truncated or points outside of it.
             except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError) as error:
                 raise UserError(f"{path} cannot be read as a zip archive ({error}); if it is part "
                                 "of NTU RGB+D fetch it again, else move it away") from error
@@ -121,7 +121,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
         if member.file_size > MAX_BYTES:
             raise Unusable(f"it has {member.file_size:,} bytes, more than the {MAX_BYTES:,} that a "
                            "file can have")
-        if member.header_offset < 0:  # the disk would be asked for it, and called faulty
+        if member.header_offset < 0:  # reading there would be reported as a disk failure
             raise zipfile.BadZipFile("it would begin before the archive does")
         if member.file_size > max(_SMALL, _MAX_RATIO * member.compress_size):
             raise Unusable(f"it would unpack to {member.file_size >> 20} MB, more than "
@@ -131,8 +131,8 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Unusable("it is compressed in an unusual way; unpack the archive")
         with archive.open(member) as file:
-            return file.read(member.file_size)  # without a number all would be unpacked at once
-    # As above; KeyError for a name that is not there, RuntimeError for what is encrypted.
+            return file.read(member.file_size)  # without a size all would be unpacked at once
+    # As above; KeyError for a missing name, RuntimeError for an encrypted file.
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, RuntimeError,
             NotImplementedError) as error:
         raise Unusable(f"it is damaged in the archive: {error}") from error

@@ -1,4 +1,4 @@
-"""The numbers in the name of an NTU RGB+D sample, and the official splits that follow from them."""
+"""The numbers in the name of an NTU RGB+D sample, and the official splits derived from them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .facts import (
 Edition = Literal[60, 120]
 
 ABSENT = "it is not in the input"
-"""Why a sample is skipped that should be there."""
+"""Why a sample is skipped although it should be there."""
 
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
 
 
 class Sample(NamedTuple):
-    """The numbers in a name such as ``S001C002P003R001A050``; all of them begin at 1."""
+    """The numbers in a name such as ``S001C002P003R001A050``; all of them start at 1."""
 
     setup: int
     camera: int
@@ -61,19 +61,19 @@ def find_edition(samples: Iterable[Sample]) -> Edition:
 
 
 def is_of_60(sample: Sample) -> bool:
-    """Whether a sample can be of NTU RGB+D 60."""
+    """Whether a sample can be from NTU RGB+D 60."""
     return sample.setup <= LAST_SETUP_60 and sample.action <= NUM_CLASSES_60
 
 
 def is_of_120(sample: Sample) -> bool:
-    """Whether a sample can be of NTU RGB+D 120, which includes 60."""
+    """Whether a sample can be from NTU RGB+D 120, which includes 60."""
     return sample.setup <= LAST_SETUP_120 and sample.action <= len(CLASS_NAMES)
 
 
 def complete(samples: Iterable[Sample]) -> Iterator[Sample]:
-    """All samples that there are of the performers and setups of these.
+    """All existing samples of the performers and setups of the given ones.
 
-    The other samples of a performer in a setup follow from any of them.
+    Any sample of a performer in a setup implies the others.
     """
     for setup, subject in sorted({(sample.setup, sample.subject) for sample in samples}):
         first = 1 if setup <= LAST_SETUP_60 else 1 + NUM_CLASSES_60

@@ -2,8 +2,8 @@
 
 The joints have a 2D position in the 1920x1080 colour image, and a 3D one in front of the camera.
 How well the sensor sees a joint becomes its score: tracked 1, inferred 0.5, not tracked 0. A joint
-whose position is not finite has score 0. Frames without the person keep their place in
-time, with score 0; those before anybody is seen, and after everybody has left, are cut off.
+whose position is not finite has score 0. Frames without the person keep their position in time,
+with score 0; frames before anybody is seen, and after everybody has left, are dropped.
 """
 
 from __future__ import annotations
@@ -44,34 +44,34 @@ from .text import NUM_JOINTS, PIXELS, XYZ, read_recording
 CLASS_FILE = "class_names.txt"
 _FRAME_SIZE = (1080, 1920)
 _RATE = 30.0  # frames per second (Shahroudy et al., arXiv 1604.02808)
-# Tracking state -> score. An inferred joint is a guess of the sensor: it counts half.
+# Tracking state -> score. An inferred joint is guessed by the sensor, and counts half.
 _SCORES = np.array([0.0, 0.5, 1.0], np.float32)
 
 Bodies = Literal["pyskl", "all"]
 
 
 class NtuSource:
-    """Reads the ``.skeleton`` files in folders, the folders in them, and zip archives.
+    """Reads the ``.skeleton`` files in folders, their subfolders, and zip archives.
 
     Args:
         inputs: A folder or archive, or several.
         dimensions: 2 for pixels of the colour image, 3 for metres in camera coordinates.
-        bodies: ``pyskl`` for at most two persons by the rule of `choose_persons`;
-            ``all`` for everything that the sensor took for a body, in order of appearance.
-        classes: File with the name of a class per line, that of action 1 first. Without it
-            ``class_names.txt`` in a folder; without that the data set is NTU RGB+D itself, with
+        bodies: ``pyskl`` for at most two persons by the rule of `choose_persons`; ``all`` for
+            everything that the sensor reports as a body, in order of appearance.
+        classes: File with one class name per line, action 1 first. If not given,
+            ``class_names.txt`` in a folder; without that, the data set is NTU RGB+D itself, with
             its class names, without the samples whose skeletons are known to be incomplete, and
-            compared with all that should be there.
-        edition: 60 or 120; 60 ignores what only NTU RGB+D 120 has. None: what the files are.
+            compared with the official samples.
+        edition: 60 or 120; 60 ignores samples that are only in NTU RGB+D 120. None: as the files.
 
     Attributes:
         edition: 60 or 120.
-        is_official: The data set is NTU RGB+D itself.
+        is_official: Whether the data set is NTU RGB+D itself.
 
     Raises:
         MissingFileError: There is no such folder or archive, or no such file of classes.
-        UserError: There is no ``.skeleton`` file, no name in the file of classes, or an option
-            that does not exist.
+        UserError: There is no ``.skeleton`` file, no name in the file of classes, or an invalid
+            option.
     """
 
     def __init__(self, inputs: Path | Sequence[Path], *, dimensions: Literal[2, 3] = 2,
@@ -91,7 +91,7 @@ class NtuSource:
         self.is_official = own is None
         samples = {key: self._sample(key) for key in self._files.keys}
         self.edition: Edition = edition or find_edition(s for s in samples.values() if s)
-        if self.edition == 60:  # files of wrong names stay: they are reported
+        if self.edition == 60:  # files with wrong names are kept, to be reported
             samples = {key: sample for key, sample in samples.items()
                        if sample is None or is_of_60(sample)}
         if not samples:
@@ -113,7 +113,7 @@ class NtuSource:
             self._class_names = read_class_names(own)
 
     def _sample(self, key: str) -> Sample | None:
-        """The sample that a file is by its name, if there is such a sample in the data set."""
+        """The sample of a file by its name, if there is such a sample in the data set."""
         try:
             sample = parse_name(_name(key))
         except Unusable:
@@ -121,12 +121,12 @@ class NtuSource:
         return sample if not self.is_official or is_of_120(sample) else None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers are given what to read.
+        # Workers get the keys to read.
         return {**self.__dict__, "_keys": []}
 
     @property
     def header(self) -> Header:
-        """What holds for all clips."""
+        """What applies to all clips."""
         source = f"ntu, {self.dimensions}D, bodies: {self.bodies}"
         return Header(self._name, LAYOUTS["ntu25"], self._class_names, source, self.dimensions)
 
@@ -137,18 +137,18 @@ class NtuSource:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What decides the content and is not in the header."""
+        """What determines the content and is not in the header."""
         return {"edition": self.edition, "is_official": self.is_official}
 
     def keys(self) -> Sequence[str]:
-        """Files in the order of their names, and names of samples that should be there."""
+        """Files in the order of their names, and names of missing samples."""
         return self._keys
 
     def read(self, key: str) -> list[Clip]:
         """The clip of one file.
 
         Raises:
-            LeftOut: The sample is not to be used, or is in another file as well.
+            LeftOut: The sample must not be used, or is in another file as well.
             Unusable: The file gives no clip; the message says why.
         """
         sample = self._check(key)
@@ -160,7 +160,7 @@ class NtuSource:
             raise Unusable("a body is there twice in a frame")
         if self.bodies == "pyskl" and len(bodies) > 1:
             bodies = choose_persons(bodies, recording.frame, recording.values(XYZ))
-        with np.errstate(over="ignore"):  # beyond float32 is infinite
+        with np.errstate(over="ignore"):  # numbers beyond float32 become infinite
             values = recording.values(PIXELS if self.dimensions == 2 else XYZ).astype(np.float32)
         scores = _SCORES[recording.states]
         is_finite = np.logical_and.reduce(np.isfinite(values), -1)
@@ -179,7 +179,7 @@ class NtuSource:
         return [clip]
 
     def _check(self, key: str) -> Sample:
-        """The sample that a file is by its name, if it is one to be read."""
+        """The sample of a file by its name, if it is to be read."""
         name = _name(key)
         if not Path(key).suffix:
             raise LeftOut(ABSENT)

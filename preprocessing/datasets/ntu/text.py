@@ -1,8 +1,8 @@
-"""The text of an NTU RGB+D ``.skeleton`` file: which line is what, and its numbers.
+"""Parses the text of an NTU RGB+D ``.skeleton`` file: its lines and numbers.
 
-A file has the number of frames, then for each frame the number of bodies, then for each body a
-line of 10 values (the first is its ID), the line ``25``, and 25 lines of 12 values. No
-count is trusted before the lines for it are seen, so absurd counts take no memory.
+A file has the number of frames, then for each frame the number of bodies, then for each body a line
+of 10 values (the first is its ID), the line ``25``, and 25 lines of 12 values. No count is trusted
+before its lines are seen, so absurd counts take no memory.
 
 Reference:
     Shahroudy et al., NTU RGB+D, arXiv 1604.02808.
@@ -39,7 +39,7 @@ class Recording:
     Args:
         num_frames: Number of frames.
         frame: Frame of each observation, ``(B,)``.
-        body: ID of the body, ``(B,)``; 64 bits are needed, a float would merge neighbours.
+        body: ID of the body, ``(B,)``; 64-bit integers, since a float would merge neighbours.
         states: Tracking state of each joint, ``(B, 25)``: 0 not tracked, 1 inferred, 2 tracked.
         num_blank_lines: Lines without content that were ignored.
     """
@@ -58,7 +58,7 @@ class Recording:
         Raises:
             Unusable: A value is not a number.
         """
-        # Columns first in memory: what follows works on whole columns.
+        # Columns first in memory, since the next steps work on whole columns.
         token = self._joints + np.array(columns)[:, None, None]
         values = read_decimals(self._lines.text, *self._lines.span(token))
         return values.transpose(1, 2, 0)
@@ -68,7 +68,7 @@ def read_recording(content: bytes) -> Recording:
     """The bodies in the content of a ``.skeleton`` file; blank lines are ignored.
 
     Raises:
-        Unusable: It is not complete, or not such a file; the message says what is wrong where.
+        Unusable: It is incomplete, or not such a file; the message says what is wrong and where.
     """
     if len(content) > MAX_BYTES:
         raise Unusable(f"the file is larger than {MAX_BYTES >> 20} MB")
@@ -105,17 +105,17 @@ class _Lines:
         begins[[0, -1]] = True
         is_newline = self.text == ord("\n")
         num_lines = int(np.count_nonzero(is_newline)) + (b"\n" not in raw[self._before.item(-1) :])
-        if np.count_nonzero(begins) - 1 != num_lines:  # lines are blank, or begin with a blank
+        if np.count_nonzero(begins) - 1 != num_lines:  # lines are blank, or start with a blank
             begins[np.searchsorted(self._before[:-1], np.flatnonzero(is_newline))] = True
         self.first = np.flatnonzero(begins)
         self.size = self.first[1:] - self.first[:-1]
         self.num_blank = num_lines - len(self.size)
 
     def check_characters(self) -> None:
-        """Rejects characters that occur in no number, also in columns that are not read.
+        """Rejects characters that do not occur in numbers, also in columns that are not read.
 
         Raises:
-            Unusable: There is a character that occurs in no number.
+            Unusable: There is such a character.
         """
         if self._strange:
             token = int(np.searchsorted(self._before, self.raw.index(self._strange[:1]))) - 1
@@ -139,7 +139,7 @@ class _Lines:
         return self._find_at_once() or self._find_by_frame()
 
     def _find_at_once(self) -> Bodies | None:
-        """The bodies, if each count of bodies is one digit and right."""
+        """The bodies, if each count of bodies is a single digit and correct."""
         # A line of one value is a count, or "25" after the line of a body.
         is_count = self.size[1:] == 1
         is_count &= self.size[:-1] != _BODY_VALUES
@@ -150,7 +150,7 @@ class _Lines:
         bodies = (self.text[start] - np.uint8(ord("0"))).astype(np.int64)
         if bodies.max() > 9 or not self._blank[start + 1].all():
             return None
-        # Where the counts and the end have to be if they are right.
+        # Positions of the counts and the end if they are correct.
         due = np.cumsum(np.append(1, 1 + bodies * _BODY_LINES))
         if not np.array_equal(due, np.append(line, self.size.size)):
             return None
@@ -164,7 +164,7 @@ class _Lines:
         frames, lines = list[int](), list[int]()
         try:
             num_frames = self._walk(frames, lines)
-        finally:  # a wrong body is reported first: an extra line shifts all that follows
+        finally:  # a wrong body is reported first, since an extra line shifts everything after it
             body_line = np.array(lines, np.int64)
             self._check_bodies(body_line)
         return num_frames, np.array(frames, np.int64), body_line
@@ -237,7 +237,7 @@ class _Lines:
         return np.array([numbers[token] for token in ids], np.int64)
 
     def read_states(self, token: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The tracking states that the tokens give, in their shape."""
+        """The tracking states in the tokens, in the same shape."""
         start = self._before[token] + 1
         states = self.text[start] - np.uint8(ord("0"))
         wrong = (states > 2) | ~self._blank[start + 1]
