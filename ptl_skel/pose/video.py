@@ -146,7 +146,7 @@ class Video(FrameSource):
         for packet in _packets(self._container, self._stream, self.path):
             try:
                 decoded = packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:  # damage may look like a feature that FFmpeg lacks
                 self.num_damaged += 1
                 continue
             for frame in decoded:
@@ -181,7 +181,8 @@ def _open_file(path: Path) -> InputContainer:
     except ImportError as error:
         raise UserError("videos are read with PyAV: pip install 'ptl_skel[video]'") from error
     try:
-        return av.open(path)
+        # Titles and the like may be in any encoding.
+        return av.open(path, metadata_errors="replace")
     except av.error.InvalidDataError as error:
         raise VideoError(f"{path} is not a video, or was cut off before its index") from error
     except av.error.FFmpegError as error:

@@ -92,6 +92,21 @@ def test_damaged_packets_are_skipped_and_counted(tmp_path):
     assert max(frame.time for frame in frames) > 1.5  # it reads on behind the damage
 
 
+def test_any_error_of_a_decoder_is_damage(tmp_path):
+    path = walking(tmp_path / "a.avi", 20, codec="mjpeg")
+    content = path.read_bytes()
+    factors = content.rindex(b"\xff\xc0") + 11  # of the first channel of the last picture
+    path.write_bytes(content[:factors] + b"\x33" + content[factors + 1 :])  # FFmpeg cannot do it
+    frames, video = read(path)
+    assert (len(frames), video.num_damaged) == (19, 1)
+
+
+def test_a_title_may_have_any_encoding(tmp_path):
+    path = write_video(tmp_path / "a.avi", [paint(0)] * 3, title="Cafe in May")
+    path.write_bytes(path.read_bytes().replace(b"Cafe", b"Caf\xe9"))
+    assert len(read(path)[0]) == 3
+
+
 def test_the_size_of_frames_may_change(tmp_path):
     one = walking(tmp_path / "one.ts", 20).read_bytes()
     other = write_video(tmp_path / "two.ts", [paint(i, size=(64, 128)) for i in range(20)])
