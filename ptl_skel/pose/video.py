@@ -25,6 +25,7 @@ Image = NDArray[np.uint8]
 """RGB, ``(H, W, 3)``."""
 
 _QUARTER = 90  # degrees
+_JUMP = 1.0  # seconds that times must go back for another recording to begin
 
 
 class VideoError(UserError):
@@ -37,7 +38,8 @@ class Frame:
 
     Args:
         number: Which frame it is, from 0.
-        time: Seconds since the first frame of a video, or since a camera was opened.
+        time: Seconds since the first frame of a video, or since a camera was opened; never earlier
+            than the frame before.
         decoded: The frame as FFmpeg decoded it.
     """
 
@@ -142,7 +144,7 @@ class Video(FrameSource):
         import av
 
         start = None
-        number = 0
+        number, last = 0, 0.0
         for packet in _packets(self._container, self._stream, self.path):
             try:
                 decoded = packet.decode()
@@ -154,7 +156,10 @@ class Video(FrameSource):
                 if time is None:  # the file has no time stamps
                     time = number / self.fps if self.fps else 0.0
                 start = time if start is None else start
-                yield Frame(number, time - start, frame)
+                if time - start < last - _JUMP:  # recordings were joined, and each begins anew
+                    start = time - last - (1 / self.fps if self.fps else 0.0)
+                last = max(last, time - start)
+                yield Frame(number, last, frame)
                 number += 1
 
 

@@ -30,6 +30,13 @@ def test_frames_come_in_order_with_their_times(tmp_path):
         assert frame.to_image().dtype == np.uint8
 
 
+def test_times_go_on_where_joined_recordings_begin_anew(tmp_path):
+    path = walking(tmp_path / "a.ts", 50, rate=25)
+    path.write_bytes(2 * path.read_bytes())
+    times = [frame.time for frame in read(path)[0]]
+    np.testing.assert_allclose(times, np.arange(100) / 25, atol=1e-4)
+
+
 def test_frames_are_scaled_by_averaging_and_never_enlarged(tmp_path):
     checks = (np.indices(SIZE).sum(0) % 2 * 200).astype(np.uint8)  # single pixels: become grey
     frame, *_ = read(write_video(tmp_path / "a.mp4", [np.repeat(checks[..., None], 3, 2)]))[0]
