@@ -299,6 +299,17 @@ def test_mistakes_end_in_a_sentence(exported, small_video, tmp_path, monkeypatch
                             *DANCER, *args)
 
 
+@pytest.mark.parametrize("output", ["--out", "--json"])
+def test_the_source_is_never_overwritten(exported, tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    video = write_video(tmp_path / "a.mp4")
+    content = video.read_bytes()
+    for source in ("a.mp4", video):
+        assert "is the source" in refusal(capsys, "live", "--model", exported, "--source", source,
+                                          *DANCER, output, video, "--overwrite")
+    assert video.read_bytes() == content
+
+
 @pytest.mark.parametrize("command", [["live", "--source"], ["segment", "--out", "found"]])
 def test_a_checkpoint_is_not_an_exported_model(finished_run, small_video, capsys, command):
     last = finished_run / "checkpoints" / "last.ckpt"
