@@ -21,6 +21,7 @@ from PIL import Image
 
 from ptl_skel.cli.verbs import main
 from ptl_skel.live import server
+from ptl_skel.live.writing import GifWriter
 from ptl_skel.pose.video import Video
 
 DANCER = ("--estimator", "dancers.Dancer")
@@ -61,6 +62,19 @@ def test_a_short_video_may_become_a_gif(exported, small_video, tmp_path):
     with Image.open(tmp_path / "out.gif") as image:
         assert image.size == (80, 60)
         assert 10 <= image.n_frames <= 20  # ten a second; images that are alike may become one
+
+
+@pytest.mark.parametrize("rate", [2, 5, 12.5, 60])
+def test_a_gif_is_as_long_as_the_video(tmp_path, rate):
+    with GifWriter(tmp_path / "out.gif") as gif:
+        for number in range(int(2 * rate)):
+            gif.write(np.full((20, 30, 3), 7 * number % 255, np.uint8), 1 + number / rate)
+    seconds = 0.0
+    with Image.open(tmp_path / "out.gif") as image:
+        for number in range(image.n_frames):
+            image.seek(number)
+            seconds += image.info["duration"] / 1000
+    assert seconds == pytest.approx(2 - 1 / rate + 0.1, abs=0.1)  # the last one for a tenth
 
 
 def test_below_the_threshold_nothing_is_claimed(recognise, small_video, tmp_path):
