@@ -7,6 +7,8 @@ import json
 import re
 import resource
 import shutil
+import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -248,6 +250,15 @@ def test_the_page_streams_images_and_states(page):
         assert part.split(b"\r\n\r\n", 1)[1].startswith(b"\xff\xd8")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{page.url}../etc/passwd", timeout=5)
+
+
+@pytest.mark.parametrize("asked", ["", "GET /state HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_a_browser_that_is_gone_leaves_no_traceback(page, capsys, asked):
+    with socket.create_connection(("127.0.0.1", int(page.url.split(":")[-1][:-1]))) as browser:
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # abruptly
+        browser.sendall(asked.encode())
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_browser_shows_the_page(page):
