@@ -84,7 +84,7 @@ def refuse_not_finite(model: ActionRecognizer, checkpoint: Path) -> None:
     for name, values in model.state_dict().items():
         if not values.isfinite().all():
             raise UserError(f"{checkpoint}: {name} holds values that are not finite numbers, so "
-                            "the training diverged; export a checkpoint of before, or train anew "
+                            "the training diverged; use a checkpoint of before, or train anew "
                             "with a lower learning rate")
 
 

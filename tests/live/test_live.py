@@ -9,6 +9,7 @@ import resource
 import shutil
 import socket
 import struct
+import sys
 import threading
 import time
 import urllib.error
@@ -17,6 +18,7 @@ import wave
 
 import numpy as np
 import pytest
+import torch
 from commandline import refusal
 from dancers import Dancer, read_events, read_frames, write_video
 from PIL import Image
@@ -104,6 +106,19 @@ def test_a_checkpoint_is_exported_first(finished_run, small_video, tmp_path):
     live("--ckpt_path", finished_run / "checkpoints" / "last.ckpt", "--source", small_video,
          *DANCER, "--json", tmp_path / "events.jsonl", "--min_probability", 0)
     assert {event["person"] for event in read_events(tmp_path / "events.jsonl")} == {0, 1}
+
+
+def test_a_checkpoint_that_cannot_be_exported(finished_run, small_video, tmp_path, monkeypatch,
+                                              capsys):
+    last = finished_run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last)
+    next(iter(checkpoint["state_dict"].values())).fill_(torch.nan)
+    torch.save(checkpoint, tmp_path / "diverged.ckpt")
+    assert "the training diverged" in refusal(
+        capsys, "live", "--ckpt_path", tmp_path / "diverged.ckpt", "--source", small_video, *DANCER)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)  # not among the packages for videos
+    assert "need the package onnxscript: pip install 'ptl_skel[export]'" in refusal(
+        capsys, "live", "--ckpt_path", last, "--source", small_video, *DANCER)
 
 
 def test_frames_may_change_their_size(recognise, tmp_path):
