@@ -108,7 +108,7 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     training: dict[str, Any] = {"checkpoint": str(checkpoint), "sha256": digest}
     try:
-        record = read_result(checkpoint.parent.parent)
+        record = read_result(checkpoint.absolute().parent.parent)
     except UserError:  # the checkpoint was moved out of the folder of its run
         record = {}
     training |= {name: record.get(name) for name in ("git_commit", "seed", "command")}
