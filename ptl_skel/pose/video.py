@@ -139,7 +139,8 @@ class Video(FrameSource):
         """The frames that follow, in the order in which they are shown.
 
         Raises:
-            VideoError: The file cannot be read on, e.g. because the disk fails.
+            VideoError: The file cannot be read on, e.g. because the disk fails, or no frame of it
+                can be decoded.
         """
         import av
 
@@ -161,6 +162,8 @@ class Video(FrameSource):
                 last = max(last, time - start)
                 yield Frame(number, last, frame)
                 number += 1
+        if not number:
+            raise VideoError(f"no frame of {self.path} can be decoded: it is damaged or empty")
 
 
 def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Any]:

@@ -99,6 +99,15 @@ def test_damaged_packets_are_skipped_and_counted(tmp_path):
     assert max(frame.time for frame in frames) > 1.5  # it reads on behind the damage
 
 
+def test_a_video_without_a_single_good_frame(tmp_path):
+    content = bytearray(walking(tmp_path / "a.mp4", 10).read_bytes())
+    start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    content[start:end] = bytes(end - start)
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match=r"no frame of .*a\.mp4 can be decoded"):
+        read(tmp_path / "a.mp4")
+
+
 def test_any_error_of_a_decoder_is_damage(tmp_path):
     path = walking(tmp_path / "a.avi", 20, codec="mjpeg")
     content = path.read_bytes()
