@@ -29,12 +29,14 @@ def paint(frame, persons=1, size=SIZE, side=20):
     return image
 
 
-def write_video(path: Path, images, *, rate=25, codec="libx264", group=5, container=None) -> Path:
+def write_video(path: Path, images, *, rate=25, codec="libx264", group=5, container=None,
+                title="") -> Path:
     """Writes RGB images, which may change their size in a transport stream only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w", format=container) as file:
+        file.metadata["title"] = title
         stream = file.add_stream(codec, rate=rate)
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "10", "g": str(group),
                           "tune": "zerolatency"}
         for number, image in enumerate(images):

@@ -130,8 +130,7 @@ class VideoSource:
                 tracks.append(int(ids[row]))
                 frames.append(number)
             number += 1
-        if size is None:
-            raise Unusable("none of its frames can be decoded")
+        assert size is not None  # a video without a frame raises VideoError
         lasting = np.bincount(tracks, minlength=1)[tracks] >= _SHORTEST if tracks else np.zeros(0)
         kept = np.flatnonzero(lasting)
         if not kept.size:

@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ptl_skel.atomic import replacing
+from ptl_skel.cli.deployable import refuse_not_finite
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.live_score import WHOLE, answer_clips, make_answer, runs_as_stream
 from ptl_skel.command import CommandParser, console
@@ -50,6 +51,7 @@ def main(args: Sequence[str]) -> None:
     model, data = load_trained(
         ["--ckpt_path", str(options.ckpt_path),
          *([] if options.file is None else ["--data.file", str(options.file)])])
+    refuse_not_finite(model, options.ckpt_path)
     if not data.has_validation:
         raise UserError(
             f"{options.ckpt_path} was trained without validation clips, and those it was trained "

@@ -20,7 +20,7 @@ from ptl_skel.data.dataset import ClipDataset, KeypointBatch
 from ptl_skel.deploy.export import Arrays, largest_difference
 from ptl_skel.deploy.graph import Recognition, Views
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import CALIBRATION, read_record
+from ptl_skel.runs.checkpoints import CALIBRATION, read_record, run_of
 from ptl_skel.runs.environment import versions
 from ptl_skel.runs.record import read_result
 from ptl_skel.training.module import ActionRecognizer
@@ -84,7 +84,7 @@ def refuse_not_finite(model: ActionRecognizer, checkpoint: Path) -> None:
     for name, values in model.state_dict().items():
         if not values.isfinite().all():
             raise UserError(f"{checkpoint}: {name} holds values that are not finite numbers, so "
-                            "the training diverged; export a checkpoint of before, or train anew "
+                            "the training diverged; use a checkpoint of before, or train anew "
                             "with a lower learning rate")
 
 
@@ -108,7 +108,7 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     training: dict[str, Any] = {"checkpoint": str(checkpoint), "sha256": digest}
     try:
-        record = read_result(checkpoint.parent.parent)
+        record = read_result(run_of(checkpoint))
     except UserError:  # the checkpoint was moved out of the folder of its run
         record = {}
     training |= {name: record.get(name) for name in ("git_commit", "seed", "command")}

@@ -95,14 +95,17 @@ def _format(spread: tuple[float, float]) -> str:
 def _check_outputs(options: Any) -> None:
     if options.out is not None and options.out.suffix.lower() not in {".mp4", ".gif"}:
         raise UserError(f"--out must end in .mp4 or .gif, got {options.out}")
-    if options.out is not None and options.out == options.json:
+    if options.out is not None and options.json is not None and (
+            options.out.resolve() == options.json.resolve()):
         raise UserError("--out and --json must be two files")
     for name in ("out", "json"):
         path = getattr(options, name)
-        if path is not None and path.exists() and not options.overwrite:
-            raise UserError(f"--{name} {path} exists; --overwrite replaces it")
-        if path is not None and path == Path(options.source):
+        if path is None or not path.exists():
+            continue
+        if Path(options.source).exists() and path.samefile(options.source):
             raise UserError(f"--{name} {path} is the source")
+        if not options.overwrite:
+            raise UserError(f"--{name} {path} exists; --overwrite replaces it")
     if options.out_side < 64:
         raise UserError(f"--out_side must be >= 64, got {options.out_side}")
     if not options.patience > 0:

@@ -97,14 +97,16 @@ def _export(checkpoint: Path, path: Path, others: Sequence[str]) -> None:
         describe,
         example,
         make_graph,
+        refuse_not_finite,
         refuse_without_effect,
     )
     from ptl_skel.cli.export_stream import write_stream
     from ptl_skel.cli.lightning import load_trained
     from ptl_skel.deploy.export import require_packages, write_onnx
 
-    require_packages()
+    require_packages("onnx", "onnxscript")
     model, data = load_trained(["--ckpt_path", str(checkpoint), *others])
+    refuse_not_finite(model, checkpoint)
     stream = data.maker.box == "follow"
     refuse_without_effect(others, stream=stream)
     if stream:

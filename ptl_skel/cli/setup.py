@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from ptl_skel.cli.parser import check_config_files, expand_shipped, value_of
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint, read_record
+from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint, read_record, run_of
 from ptl_skel.training.module import ActionRecognizer
 from ptl_skel.training.weights import load_weights
 
@@ -56,7 +56,7 @@ def _settings_of(verb: str, path: Path, checkpoint: Mapping[str, Any]) -> str:
     config = dict(record["config"])
     config["data"] = {**config["data"], "class_names": record["class_names"]}
     if verb == "fit":
-        return json.dumps({**config, "run_dir": str(path.parent.parent)})
+        return json.dumps({**config, "run_dir": str(run_of(path))})
     config = {name: config[name] for name in ("seed_everything", "model", "data")}
     if verb == "predict":  # all clips of a file, which may have no protocol
         config["data"]["protocol"] = None
@@ -271,7 +271,7 @@ def name_folder(verb: str, config: Any, data: KeypointDataModule, sweep_run: str
             return Path(config.run_dir)
         if config.ckpt_path is None:
             return Path(f"runs/{Path(config.init_from).stem}-{verb}")
-        return Path(config.ckpt_path).parent.parent / verb
+        return run_of(Path(config.ckpt_path)) / verb
     folder = Path(config.run_dir or f"runs/{data.file.path.stem}-{data.protocol}")
     starts_anew = config.ckpt_path in (None, "last")
     return folder.with_name(f"{folder.name}-{sweep_run}") if sweep_run and starts_anew else folder

@@ -62,7 +62,9 @@ class Rules:
 
 
 @dataclass
-class _Track:
+class _Stay:
+    """A person, or the scene with somebody in it, until nothing is answered any more."""
+
     first: float
     last: float
     times: list[float] = field(default_factory=list)
@@ -80,7 +82,8 @@ class Tracks:
 
     def __init__(self, span: float) -> None:
         self._span = span
-        self._tracks: dict[Hashable, _Track] = {}
+        self._present: dict[Hashable, _Stay] = {}
+        self._stays: dict[Hashable, list[_Stay]] = {}
 
     def add(self, time: float, answers: Answers) -> None:
         """Adds the predictions at a frame."""
@@ -88,27 +91,48 @@ class Tracks:
         if None in answers.probabilities:
             seen.append(None)
         for person in seen:
-            self._tracks.setdefault(person, _Track(time, time)).last = time
+            if person not in self._present:
+                self._present[person] = _Stay(time, time)
+                self._stays.setdefault(person, []).append(self._present[person])
+            self._present[person].last = time
         if answers.fresh:
             for who, probabilities in answers.probabilities.items():
-                track = self._tracks[who]
-                looked = min(self._span, time - track.first)
-                track.times.append(time - looked / 2)
-                track.probabilities.append(probabilities)
+                stay = self._present[who]
+                looked = min(self._span, time - stay.first)
+                stay.times.append(time - looked / 2)
+                stay.probabilities.append(probabilities)
+            self._present = {who: stay for who, stay in self._present.items()
+                             if who in answers.probabilities or not stay.times}
 
     @property
     def empty(self) -> bool:
         """Whether nobody was seen."""
-        return not self._tracks
+        return not self._stays
 
     def segments(self, class_names: Sequence[str], rules: Rules) -> list[Segment]:
         """The segments of all persons, in the order of their start."""
-        found = [replace(segment, person=None if who is None else int(str(who)))
-                 for who, track in self._tracks.items() if track.times
-                 for segment in find_segments(
-                     np.array(track.times), np.stack(track.probabilities),
-                     (track.first, track.last), class_names, rules)]
+        found = []
+        for who, stays in self._stays.items():
+            own = [segment for stay in stays if stay.times for segment in find_segments(
+                np.array(stay.times), np.stack(stay.probabilities), (stay.first, stay.last),
+                class_names, rules)]
+            found += [replace(segment, person=None if who is None else int(str(who)))
+                      for segment in _join(own, rules.gap)]
         return sorted(found, key=lambda each: (each.start, each.person or 0))
+
+
+def _join(segments: Sequence[Segment], gap: float) -> list[Segment]:
+    """Joins segments of the same label between which the person was away for a moment."""
+    joined: list[Segment] = []
+    for each in segments:
+        if joined and joined[-1].label == each.label and each.start - joined[-1].end <= gap:
+            last = joined[-1]
+            lengths = [max(one.end - one.start, 1e-9) for one in (last, each)]
+            mean = np.average([last.probability, each.probability], weights=lengths)
+            joined[-1] = replace(last, end=each.end, probability=float(mean))
+        else:
+            joined.append(each)
+    return joined
 
 
 def find_segments(times: Floats, probabilities: Floats, seen: tuple[float, float],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -64,7 +65,7 @@ class PageServer:
         feed = self._feed = _Feed()
         handler = type("Handler", (_Handler,), {"feed": feed})
         try:
-            self._server = ThreadingHTTPServer((host, port), handler)
+            self._server = _Server((host, port), handler)
         except (OSError, OverflowError) as error:
             raise UserError(f"--serve cannot listen at {host}:{port}: {error}; --serve takes "
                             "another port, 0 for any that is free") from error
@@ -120,6 +121,13 @@ class _Feed:
             return self._number, self._jpeg
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Writes nothing where the browser has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     feed: ClassVar[_Feed]
 
@@ -152,12 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         boundary = f"--{_BOUNDARY}\r\n".encode()
         number = 0
-        try:
-            self.wfile.write(boundary)
-            while not self.feed.over:
-                number, jpeg = self.feed.after(number)
-                if jpeg:  # browsers show an image when they receive the boundary after it
-                    self.wfile.write(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
-                                     b"%s\r\n%s" % (len(jpeg), jpeg, boundary))
-        except ConnectionError:  # the browser disconnected
-            return
+        self.wfile.write(boundary)
+        while not self.feed.over:
+            number, jpeg = self.feed.after(number)
+            if jpeg:  # browsers show an image when they receive the boundary after it
+                self.wfile.write(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+                                 b"%s\r\n%s" % (len(jpeg), jpeg, boundary))

@@ -15,7 +15,7 @@ from ptl_skel.errors import UserError
 from ptl_skel.pose.video import Image
 
 _CLOCK = 90_000  # ticks per second
-_GIF_RATE = 10  # images per second
+_GIF_STEP = 10  # hundredths of a second between images
 _KEY = 15  # frames per fragment of the file
 
 
@@ -137,6 +137,7 @@ class GifWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._images: list[Pillow.Image] = []
+        self._times: list[int] = []  # hundredths of a second, as GIFs count
 
     def __enter__(self) -> Self:
         return self
@@ -150,17 +151,20 @@ class GifWriter:
         palette = Pillow.fromarray(np.concatenate(some)).quantize(128)
         first, *others = (each.quantize(palette=palette, dither=Pillow.Dither.NONE)
                           for each in self._images)
+        shown = np.diff([*self._times, self._times[-1] + _GIF_STEP])
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             first.save(self._path, save_all=True, append_images=others,
-                       duration=1000 // _GIF_RATE, loop=0, optimize=True)
+                       duration=(10 * shown).tolist(), loop=0, optimize=True)
         except OSError as failed:
             raise UserError(_not_written("--out", self._path, failed)) from failed
 
     def write(self, image: Image, time: float) -> None:
         """Adds an image ``(H, W, 3)``; only the first in each tenth of a second is kept."""
-        if time * _GIF_RATE < len(self._images):
+        now = round(100 * time)
+        if self._times and now // _GIF_STEP <= self._times[-1] // _GIF_STEP:
             return
+        self._times.append(now)
         whole = Pillow.fromarray(image)
         self._images.append(whole.resize(self._images[0].size if self._images else whole.size))
 

@@ -162,7 +162,8 @@ class Camera(FrameSource):
             raise UserError("cameras are read with PyAV: pip install 'ptl_skel[video]'") from error
         try:
             container = av.open(self._address.name, format=self._address.format,
-                                options=self._options, timeout=(_OPEN, _READ))
+                                options=self._options, timeout=(_OPEN, _READ),
+                                metadata_errors="replace")
         except av.error.FFmpegError as error:
             raise UserError(f"the camera {self.source} cannot be opened: {error.strerror}"
                             ) from error
@@ -188,7 +189,7 @@ class Camera(FrameSource):
                     return
                 try:
                     frames = packet.decode()
-                except av.error.InvalidDataError:
+                except av.error.FFmpegError:
                     self.num_damaged += 1
                     continue
                 yield from frames

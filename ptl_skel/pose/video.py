@@ -25,6 +25,7 @@ Image = NDArray[np.uint8]
 """RGB, ``(H, W, 3)``."""
 
 _QUARTER = 90  # degrees
+_JUMP = 1.0  # seconds that times must go back for another recording to begin
 
 
 class VideoError(UserError):
@@ -37,7 +38,8 @@ class Frame:
 
     Args:
         number: Index of the frame, from 0.
-        time: Seconds since the first frame of a video, or since a camera was opened.
+        time: Seconds since the first frame of a video, or since a camera was opened; never earlier
+            than the frame before.
         decoded: The frame as FFmpeg decoded it.
     """
 
@@ -137,16 +139,17 @@ class Video(FrameSource):
         """The following frames, in display order.
 
         Raises:
-            VideoError: The file cannot be read any further, e.g. because of a disk failure.
+            VideoError: The file cannot be read any further, e.g. because of a disk failure, or none
+                of its frames can be decoded.
         """
         import av
 
         start = None
-        number = 0
+        number, last = 0, 0.0
         for packet in _packets(self._container, self._stream, self.path):
             try:
                 decoded = packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:  # damage may look like a feature that FFmpeg lacks
                 self.num_damaged += 1
                 continue
             for frame in decoded:
@@ -154,8 +157,13 @@ class Video(FrameSource):
                 if time is None:  # the file has no time stamps
                     time = number / self.fps if self.fps else 0.0
                 start = time if start is None else start
-                yield Frame(number, time - start, frame)
+                if time - start < last - _JUMP:  # recordings were joined, and each begins anew
+                    start = time - last - (1 / self.fps if self.fps else 0.0)
+                last = max(last, time - start)
+                yield Frame(number, last, frame)
                 number += 1
+        if not number:
+            raise VideoError(f"no frame of {self.path} can be decoded: it is damaged or empty")
 
 
 def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Any]:
@@ -181,7 +189,8 @@ def _open_file(path: Path) -> InputContainer:
     except ImportError as error:
         raise UserError("videos are read with PyAV: pip install 'ptl_skel[video]'") from error
     try:
-        return av.open(path)
+        # Titles and the like may be in any encoding.
+        return av.open(path, metadata_errors="replace")
     except av.error.InvalidDataError as error:
         raise VideoError(f"{path} is not a video, or was cut off before its index") from error
     except av.error.FFmpegError as error:

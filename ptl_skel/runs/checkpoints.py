@@ -19,6 +19,12 @@ CALIBRATION = "calibration"
 """Key of that record that holds the facts of a calibration, if there was one."""
 
 
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that wrote a checkpoint, which lies two levels above it."""
+    folder = checkpoint.parent.parent
+    return folder if folder.name not in {"", ".."} else checkpoint.resolve().parent.parent
+
+
 class Describe(Callback):
     """Writes into each checkpoint what is needed to use it.
 

@@ -84,6 +84,13 @@ class TestCheckpoint:
         assert "--overwrite" in refusal(capsys, "calibrate", "--ckpt_path", run)
         assert not other.exists()
 
+    def test_a_network_that_diverged_is_refused(self, run, tmp_path, capsys):
+        checkpoint = torch.load(run)
+        next(iter(checkpoint["state_dict"].values())).fill_(torch.nan)
+        torch.save(checkpoint, tmp_path / "diverged.ckpt")
+        assert "the training diverged" in refusal(
+            capsys, "calibrate", "--ckpt_path", tmp_path / "diverged.ckpt")
+
     @pytest.mark.parametrize(("trained", "way_out"), [
         (["--data.val_fraction", "0"], "--data.val_fraction 0.2"),
         (["--data.val_on_test", "true"], "--data.val_on_test false")])

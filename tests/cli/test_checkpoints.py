@@ -48,6 +48,14 @@ class TestCheckpointAlone:
         assert result["metrics"]["test/loss"] == read_result(run)["metrics"]["test/loss"]
         assert not (run / "test").exists()
 
+    def test_from_the_folder_it_lies_in(self, run, monkeypatch):
+        monkeypatch.chdir(run / "checkpoints")
+        main(["test", "--ckpt_path", "best.ckpt", *QUIET])
+        assert read_result(Path("..", "test"))["tested"] == "best.ckpt"
+        main(["fit", "--ckpt_path", "last.ckpt", "--trainer.max_epochs", "3", *QUIET])
+        assert {row["epoch"] for row in curve("..")} == {0, 1, 2}
+        assert {path.name for path in Path().iterdir()} == {"best.ckpt", "last.ckpt"}
+
     def test_several_views(self, run):
         main(["test", "--ckpt_path", "run/checkpoints/best.ckpt", "--data.test_clips", "3",
               "--data.test_flip", "true", *QUIET])

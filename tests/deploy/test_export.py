@@ -16,7 +16,7 @@ from torch import nn
 
 from ptl_skel.backbones import C3DLight, STGCNpp
 from ptl_skel.cli import export as command
-from ptl_skel.cli.deployable import batches_of, feed_of, make_graph, predict
+from ptl_skel.cli.deployable import batches_of, describe, feed_of, make_graph, predict
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.profile import load_backbone
 from ptl_skel.cli.verbs import main
@@ -110,7 +110,7 @@ def test_the_arms_need_only_2d_convolutions(exported):
     assert not [name for name in list_operators(exported) if name in {"Scatter", "Loop", "NonZero"}]
 
 
-def test_the_file_describes_itself(exported, checkpoint):
+def test_the_file_describes_itself(exported, checkpoint, monkeypatch):
     """Readable with onnxruntime or onnx only."""
     properties = {each.key: each.value for each in onnx.load(exported).metadata_props}
     metadata = json.loads(properties["ptl_skel"])
@@ -125,6 +125,11 @@ def test_the_file_describes_itself(exported, checkpoint):
     assert metadata["training"]["checkpoint"] == str(checkpoint)
     assert re.fullmatch("[0-9a-f]{64}", metadata["training"]["sha256"])
     assert {"git_commit", "seed", "command"} <= metadata["training"].keys()
+    monkeypatch.chdir(checkpoint.parent)
+    _, data = load_trained(["--ckpt_path", checkpoint.name])
+    inside = describe(Path(checkpoint.name), data, Views(8))["training"]
+    assert inside == metadata["training"] | {"checkpoint": checkpoint.name}
+    assert inside["command"]
     text = exported.read_bytes()
     assert b"site-packages" not in text  # nothing of where it was made
     assert b"deploy/rendering.py" not in text

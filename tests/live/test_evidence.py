@@ -89,6 +89,17 @@ def test_answers_rest_on_the_frames_so_far_only(trained):
     assert np.abs(after[4:] - before[4:]).max() > 1e-4
 
 
+def test_frames_that_a_short_clip_shows_twice_are_not_forgotten(finished_run, tiny_file):
+    model, data = load_trained(["--ckpt_path", str(finished_run / "checkpoints" / "last.ckpt"),
+                                "--data.file", str(tiny_file), "--data.clip_len", "1000"])
+    answers = find_answers(model, data, 5)
+    frames = int(data.file.num_frames[5])
+    assert answers.view.frames[frames] == 1
+    whole = answers.probabilities[-1]
+    assert answers.probabilities[frames - 1 :] == pytest.approx(whole[None].repeat(
+        len(answers.view.frames) - frames + 1, 0), abs=1e-6)
+
+
 def test_a_gif_shows_the_answers_while_the_clip_goes_on(finished_run, tiny_file, tmp_path, capsys):
     out = tmp_path / "new folder" / "answers.gif"
     main(["show", str(tiny_file), "--ckpt_path", str(finished_run / "checkpoints" / "last.ckpt"),

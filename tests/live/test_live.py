@@ -7,6 +7,9 @@ import json
 import re
 import resource
 import shutil
+import socket
+import struct
+import sys
 import threading
 import time
 import urllib.error
@@ -15,12 +18,14 @@ import wave
 
 import numpy as np
 import pytest
+import torch
 from commandline import refusal
 from dancers import Dancer, read_events, read_frames, write_video
 from PIL import Image
 
 from ptl_skel.cli.verbs import main
 from ptl_skel.live import server
+from ptl_skel.live.writing import GifWriter
 from ptl_skel.pose.video import Video
 
 DANCER = ("--estimator", "dancers.Dancer")
@@ -63,6 +68,19 @@ def test_a_short_video_may_become_a_gif(exported, small_video, tmp_path):
         assert 10 <= image.n_frames <= 20  # ten a second; images that are alike may become one
 
 
+@pytest.mark.parametrize("rate", [2, 5, 12.5, 60])
+def test_a_gif_is_as_long_as_the_video(tmp_path, rate):
+    with GifWriter(tmp_path / "out.gif") as gif:
+        for number in range(int(2 * rate)):
+            gif.write(np.full((20, 30, 3), 7 * number % 255, np.uint8), 1 + number / rate)
+    seconds = 0.0
+    with Image.open(tmp_path / "out.gif") as image:
+        for number in range(image.n_frames):
+            image.seek(number)
+            seconds += image.info["duration"] / 1000
+    assert seconds == pytest.approx(2 - 1 / rate + 0.1, abs=0.1)  # the last one for a tenth
+
+
 def test_below_the_threshold_nothing_is_claimed(recognise, small_video, tmp_path):
     recognise(small_video, "--min_probability", 1)
     assert read_events(tmp_path / "events.jsonl") == []
@@ -88,6 +106,19 @@ def test_a_checkpoint_is_exported_first(finished_run, small_video, tmp_path):
     live("--ckpt_path", finished_run / "checkpoints" / "last.ckpt", "--source", small_video,
          *DANCER, "--json", tmp_path / "events.jsonl", "--min_probability", 0)
     assert {event["person"] for event in read_events(tmp_path / "events.jsonl")} == {0, 1}
+
+
+def test_a_checkpoint_that_cannot_be_exported(finished_run, small_video, tmp_path, monkeypatch,
+                                              capsys):
+    last = finished_run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last)
+    next(iter(checkpoint["state_dict"].values())).fill_(torch.nan)
+    torch.save(checkpoint, tmp_path / "diverged.ckpt")
+    assert "the training diverged" in refusal(
+        capsys, "live", "--ckpt_path", tmp_path / "diverged.ckpt", "--source", small_video, *DANCER)
+    monkeypatch.setitem(sys.modules, "onnxscript", None)  # not among the packages for videos
+    assert "need the package onnxscript: pip install 'ptl_skel[export]'" in refusal(
+        capsys, "live", "--ckpt_path", last, "--source", small_video, *DANCER)
 
 
 def test_frames_may_change_their_size(recognise, tmp_path):
@@ -236,6 +267,15 @@ def test_the_page_streams_images_and_states(page):
         urllib.request.urlopen(f"{page.url}../etc/passwd", timeout=5)
 
 
+@pytest.mark.parametrize("asked", ["", "GET /state HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_a_browser_that_is_gone_leaves_no_traceback(page, capsys, asked):
+    with socket.create_connection(("127.0.0.1", int(page.url.split(":")[-1][:-1]))) as browser:
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # abruptly
+        browser.sendall(asked.encode())
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_browser_shows_the_page(page):
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -297,6 +337,17 @@ def test_mistakes_end_in_a_sentence(exported, small_video, tmp_path, monkeypatch
         sound.writeframes(bytes(8000))
     assert named in refusal(capsys, "live", "--model", exported, "--source", small_video,
                             *DANCER, *args)
+
+
+@pytest.mark.parametrize("output", ["--out", "--json"])
+def test_the_source_is_never_overwritten(exported, tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    video = write_video(tmp_path / "a.mp4")
+    content = video.read_bytes()
+    for source in ("a.mp4", video):
+        assert "is the source" in refusal(capsys, "live", "--model", exported, "--source", source,
+                                          *DANCER, output, video, "--overwrite")
+    assert video.read_bytes() == content
 
 
 @pytest.mark.parametrize("command", [["live", "--source"], ["segment", "--out", "found"]])

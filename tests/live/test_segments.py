@@ -81,6 +81,22 @@ def test_persons_are_apart_and_a_scene_has_no_number():
     assert [each.person for each in scene.segments(NAMES, Rules(Threshold()))] == [None]
 
 
+@pytest.mark.parametrize("who", [3, None])
+def test_a_segment_ends_where_the_person_leaves_or_the_scene_is_empty(who):
+    tracks = Tracks(span=4)
+    for time in np.arange(0, 80, 0.5):
+        numbers = np.array([] if 10 <= time < 70 else [3], np.int64)
+        answered = not 11 <= time < 70  # who is hidden for a second is not forgotten yet
+        tracks.add(time, Answers(numbers, {who: np.array([0.9, 0.1])} if answered else {}, True))
+
+    def spans(gap):
+        return [(each.person, each.label, each.start, each.end)
+                for each in tracks.segments(NAMES, Rules(Threshold(), gap=gap))]
+
+    assert spans(0.5) == [(who, "run", 0, 9.5 if who == 3 else 10.5), (who, "run", 70, 79.5)]
+    assert spans(61) == [(who, "run", 0, 79.5)]
+
+
 def test_csv_and_json_hold_the_same():
     segments = [Segment(0, 1.25, 3.5, "run", 0.75), Segment(None, 2.0, 4.0, "a, b", 0.5)]
     rows = list(csv.DictReader(io.StringIO(to_csv(segments))))

@@ -30,6 +30,13 @@ def test_frames_come_in_order_with_their_times(tmp_path):
         assert frame.to_image().dtype == np.uint8
 
 
+def test_times_go_on_where_joined_recordings_begin_anew(tmp_path):
+    path = walking(tmp_path / "a.ts", 50, rate=25)
+    path.write_bytes(2 * path.read_bytes())
+    times = [frame.time for frame in read(path)[0]]
+    np.testing.assert_allclose(times, np.arange(100) / 25, atol=1e-4)
+
+
 def test_frames_are_scaled_by_averaging_and_never_enlarged(tmp_path):
     checks = (np.indices(SIZE).sum(0) % 2 * 200).astype(np.uint8)  # single pixels: become grey
     frame, *_ = read(write_video(tmp_path / "a.mp4", [np.repeat(checks[..., None], 3, 2)]))[0]
@@ -90,6 +97,30 @@ def test_damaged_packets_are_skipped_and_counted(tmp_path):
     assert video.num_damaged > 0
     assert 10 < len(frames) < 60
     assert max(frame.time for frame in frames) > 1.5  # it reads on behind the damage
+
+
+def test_a_video_without_a_single_good_frame(tmp_path):
+    content = bytearray(walking(tmp_path / "a.mp4", 10).read_bytes())
+    start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    content[start:end] = bytes(end - start)
+    (tmp_path / "a.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match=r"no frame of .*a\.mp4 can be decoded"):
+        read(tmp_path / "a.mp4")
+
+
+def test_any_error_of_a_decoder_is_damage(tmp_path):
+    path = walking(tmp_path / "a.avi", 20, codec="mjpeg")
+    content = path.read_bytes()
+    factors = content.rindex(b"\xff\xc0") + 11  # of the first channel of the last picture
+    path.write_bytes(content[:factors] + b"\x33" + content[factors + 1 :])  # FFmpeg cannot do it
+    frames, video = read(path)
+    assert (len(frames), video.num_damaged) == (19, 1)
+
+
+def test_a_title_may_have_any_encoding(tmp_path):
+    path = write_video(tmp_path / "a.avi", [paint(0)] * 3, title="Cafe in May")
+    path.write_bytes(path.read_bytes().replace(b"Cafe", b"Caf\xe9"))
+    assert len(read(path)[0]) == 3
 
 
 def test_the_size_of_frames_may_change(tmp_path):
