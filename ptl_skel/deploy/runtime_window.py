@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Mapping
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,15 +27,16 @@ except ModuleNotFoundError:  # copies in the same folder
 Floats = runtime.Floats
 
 MOST_FRAMES = 4096
-"""Maximum number of frames in a window: 34 seconds at 120 frames per second."""
+"""Maximum number of frames in a window, 34 seconds at 120 per second. Of longer windows every
+second frame is kept, or every fourth, and so on."""
 
 
 class Window:
     """The last seconds of a stream, for a network that sees clips.
 
     Frames are spread over the window, from the first one in it that shows the person; in frames
-    without the person, the joints are missing. Memory is bounded: frames leave the window, and a
-    person who is not seen for `patience` seconds is forgotten.
+    without the person, the joints are missing. Memory is bounded: frames leave the window, no more
+    than `MOST_FRAMES` are kept, and a person who is not seen for `patience` seconds is forgotten.
 
     Args:
         recognizer: The network.
@@ -54,14 +56,15 @@ class Window:
         self.patience = patience
         self.together = together
         self.frame_size = (1.0, 1.0)
-        self._frames: deque[tuple[float, dict[Hashable, tuple[Floats, Floats]]]] = deque(
-            maxlen=MOST_FRAMES)
+        self._frames: deque[tuple[float, dict[Hashable, tuple[Floats, Floats]]]] = deque()
+        self._step = 0.0  # seconds between the frames that are kept
         self._seen: dict[Hashable, float] = {}
 
     def reset(self) -> None:
         """Forgets all frames and persons, e.g. for another stream."""
         self._frames.clear()
         self._seen.clear()
+        self._step = 0.0
 
     def add(self, time: float, people: Mapping[Hashable, tuple[ArrayLike, ArrayLike]],
             frame_size: tuple[float, float]) -> None:
@@ -82,9 +85,13 @@ class Window:
         if size != self.frame_size:
             self.reset()
             self.frame_size = size
-        self._frames.append((time, known))
+        if not self._frames or time - self._frames[-1][0] >= self._step:
+            self._frames.append((time, known))
         while len(self._frames) > 1 and self._frames[0][0] <= time - self.seconds:
             self._frames.popleft()
+        if len(self._frames) > MOST_FRAMES:
+            self._step = 2 * (time - self._frames[0][0]) / MOST_FRAMES
+            self._frames = deque(islice(self._frames, 0, None, 2))
         self._seen.update(dict.fromkeys(known, time))
         self._seen = {track: seen for track, seen in self._seen.items()
                       if time - seen <= self.patience}
