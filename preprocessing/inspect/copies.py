@@ -13,8 +13,8 @@ _TRAINING, _TESTED = "train", ("val", "test")
 def copies_of(file: KeypointFile, protocols: Sequence[str] | None = None) -> dict[str, str]:
     """What to report about copies of training clips in other parts, by name; reads all frames.
 
-    A network has seen such a clip under another name, so accuracies become too high. Only clips of
-    exactly equal keypoints are found.
+    A network has seen such a clip under another name, so accuracies may become too high. Only clips
+    of exactly equal keypoints are found.
 
     Args:
         file: The keypoint file.
@@ -48,4 +48,4 @@ def _content(file: KeypointFile, position: int) -> bytes:
 def _describe(pairs: Sequence[tuple[str, str]], tested: int) -> str:
     one, other = pairs[0]
     return (f"{len(pairs):,} of {tested:,} have exactly the keypoints of a training clip, e.g. "
-            f"{one} those of {other}; accuracies are too high by that")
+            f"{one} those of {other}; accuracies may be too high")

@@ -63,7 +63,7 @@ def test_a_random_split_reports_its_own(made, capsys):
 
 
 def test_nw_ucla_has_such_clips(shared, tmp_path):
-    """Cameras 2 and 3 have 95 clips in common, so cross-view is easier than it looks."""
+    """Cameras 2 and 3 have 95 clips in common."""
     source = shared / "data" / "nw_ucla" / "nw_ucla_2d.pkl"
     out = tmp_path / "nw_ucla.h5"
     assert main(["pyskl", str(source), "--layout", "kinect20", "--out", str(out)]) == 0
