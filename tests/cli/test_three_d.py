@@ -117,7 +117,8 @@ def test_arrays_in_metres(fit):
     preprocess(["arrays", "arrays", "--layout", "penn13", "--labels",
                 "labels.csv", "--out", "arrays.h5"])
     protocol, = KeypointFile("arrays.h5").splits
-    fit("arrays.h5", "--data.protocol", protocol, "--data.camera", "camera/front.yaml")
+    fit("arrays.h5", "--data.protocol", protocol, "--data.camera", "camera/front.yaml",
+        "--data.val_fraction", "0.5")
 
 
 def test_the_experiment_of_nw_ucla(shared):
