@@ -17,7 +17,7 @@ Settings = dict[str, Any]
 ``model.optimizer`` is ``torch.optim.SGD``, ``model.optimizer(torch.optim.SGD).lr`` is 0.4."""
 
 IGNORED = frozenset({
-    "seed_everything", "run_dir", "wandb", "test_after_fit",
+    "seed_everything", "run_dir", "wandb", "test_after_fit", "verbose",
     "data.protocol",  # see `sweeps.report.reading`: a fold, or rejected
     "data.class_names", "data.num_workers", "data.in_memory", "data.on_device",
     "data.live_score", *(f"data.live_score.{name}" for name in ("frame_rate", "stride", "memory")),

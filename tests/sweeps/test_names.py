@@ -138,7 +138,7 @@ def test_arms_of_one_name_are_numbered():
 
 def test_seeds_places_and_progress_bars_make_no_arm():
     one, other = config_of(), config_of()
-    other |= {"seed_everything": 7, "run_dir": "elsewhere", "wandb": "online"}
+    other |= {"seed_everything": 7, "run_dir": "elsewhere", "wandb": "online", "verbose": False}
     other["trainer"]["enable_progress_bar"] = False
     other["data"]["file"] = "/another/machine/x.h5"
     assert settings_of(one) == settings_of(other)
