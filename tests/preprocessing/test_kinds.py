@@ -1,6 +1,5 @@
 """Inputs of the kinds in `test_cases`, in other formats and places, by the command line."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from pose_inputs import (
     arrays,
     dump,
     mmpose,
-    preprocess,
     results,
     table,
     walk,
@@ -20,16 +18,6 @@ from pose_inputs import (
 )
 
 from ptl_skel.storage import KeypointFile
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    return functools.partial(preprocess, capsys)
 
 
 @pytest.mark.parametrize("mark", [-1, -999])

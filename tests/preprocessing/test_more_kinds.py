@@ -1,6 +1,5 @@
 """More inputs of the kinds in `test_cases` and `test_kinds`, by the command line."""
 
-import functools
 import json
 import pickle
 from pathlib import Path
@@ -16,34 +15,12 @@ from pose_inputs import (
     arrays,
     dump,
     mmpose,
-    preprocess,
     results,
     walk,
     write,
 )
 
 from ptl_skel.storage import KeypointFile
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    return functools.partial(preprocess, capsys)
-
-
-@pytest.fixture
-def refuse(run):
-    def refused(*arguments):
-        code, said = run(*arguments)
-        assert code == 2, said
-        assert not Path("out.h5").exists()
-        return said
-
-    return refused
 
 
 def keypoints(position=0):

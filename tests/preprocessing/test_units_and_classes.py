@@ -1,35 +1,13 @@
 """Coordinates of mixed or unusual units, classes that are not persons, and links."""
 
-import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pose_inputs import COCO, RANDOM, SIZED, arrays, dump, preprocess, results, table, walk, write
+from pose_inputs import COCO, RANDOM, SIZED, arrays, dump, results, table, walk, write
 
 from ptl_skel.storage import KeypointFile
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    return functools.partial(preprocess, capsys)
-
-
-@pytest.fixture
-def refuse(run):
-    def refused(*arguments):
-        code, said = run(*arguments)
-        assert code == 2, said
-        assert not Path("out.h5").exists()
-        return said
-
-    return refused
 
 
 def store(form, poses):
