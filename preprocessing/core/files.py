@@ -52,13 +52,13 @@ def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list
 
 
 def check_links(paths: Iterable[Path]) -> None:
-    """Checks that no file is there twice, as where its folder is linked at two places.
+    """Checks that no file is included twice, e.g. because its folder is linked in two places.
 
-    A link whose name is not that of its file says nothing: programs that store equal content once
-    name it by its sum.
+    Links whose names differ from those of their files are not checked: programs that store equal
+    content only once name the file by its checksum.
 
     Raises:
-        UserError: One is.
+        UserError: A file is included twice.
     """
     folders: dict[Path, Path] = {}
     found: dict[Path, Path] = {}
@@ -81,7 +81,7 @@ def find_clips(root: Path, suffix: str) -> dict[str, Path]:
 
     Raises:
         MissingFileError: There is no such file or folder.
-        UserError: There is no file with that ending, or one is there twice.
+        UserError: No file has that ending, or one is included twice through links.
     """
     if not root.exists():
         raise MissingFileError(f"{root} does not exist; give a {suffix} file, or a folder of them")

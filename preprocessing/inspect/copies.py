@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ _TRAINING, _TESTED = "train", ("val", "test")
 
 
 def copies_of(file: KeypointFile, protocols: Sequence[str] | None = None) -> dict[str, str]:
-    """What to report about copies of training clips in other parts, by name; reads all frames.
+    """What to report about copies of training clips in other parts, by name; reads their frames.
 
     A network has seen such a clip under another name, so accuracies may become too high. Only clips
     of exactly equal keypoints are found.
@@ -20,16 +21,18 @@ def copies_of(file: KeypointFile, protocols: Sequence[str] | None = None) -> dic
         file: The keypoint file.
         protocols: The splits to look at; all by default.
     """
-    contents = [_content(file, position) for position in range(len(file))]
+    content = functools.cache(functools.partial(_content, file))  # a clip is in many splits
     facts = {}
     for protocol in file.splits if protocols is None else protocols:
         parts = file.splits[protocol]
-        trained = {contents[position]: file.ids[position]
-                   for position in parts.get(_TRAINING, ()) if contents[position]}
+        if not any(part in parts for part in _TESTED):
+            continue
+        trained = {content(position): file.ids[position] for position in parts.get(_TRAINING, ())}
+        trained.pop(b"", None)
         for part in _TESTED:
             tested = parts.get(part, ())
-            pairs = [(file.ids[position], trained[contents[position]]) for position in tested
-                     if contents[position] in trained]
+            pairs = [(file.ids[position], trained[content(position)]) for position in tested
+                     if content(position) in trained]
             if pairs:
                 facts[f"training clips in {protocol}/{part}"] = _describe(pairs, len(tested))
     return facts

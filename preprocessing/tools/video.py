@@ -46,8 +46,8 @@ class VideoSource:
 
     Raises:
         MissingFileError: A file does not exist.
-        UserError: There is no video or no such estimator, or its joints cannot be mapped to the
-            layout.
+        UserError: A folder holds no videos, the estimator does not exist, or its joints cannot be
+            mapped to the layout.
     """
 
     def __init__(self, inputs: Sequence[Path], *, estimator: str = "movenet",
