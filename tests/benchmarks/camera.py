@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=30, help="frames a second")
     parser.add_argument("--seconds", type=float, default=60.0)
     options, others = parser.parse_known_args()
+    if not options.video.is_file():
+        parser.error(f"the video {options.video} does not exist")
     ports: multiprocessing.SimpleQueue[int] = multiprocessing.SimpleQueue()
     camera = multiprocessing.Process(
         target=serve, args=(options.video, options.rate, ports), daemon=True)

@@ -90,7 +90,7 @@ def causal_network(backbone: str, joints: int) -> torch.nn.Sequential:
     network = classifier(VideoResNet(
         joints, partial(Conv2Plus1D, middle=middle, causal=True), **arguments), 60)
     for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
+        if isinstance(module, torch.nn.BatchNorm3d):  # which may have no statistics, says torch
             module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     return network.eval()
