@@ -28,7 +28,6 @@ def copies_of(file: KeypointFile, protocols: Sequence[str] | None = None) -> dic
         if not any(part in parts for part in _TESTED):
             continue
         trained = {content(position): file.ids[position] for position in parts.get(_TRAINING, ())}
-        trained.pop(b"", None)
         for part in _TESTED:
             tested = parts.get(part, ())
             pairs = [(file.ids[position], trained[content(position)]) for position in tested
@@ -39,12 +38,10 @@ def copies_of(file: KeypointFile, protocols: Sequence[str] | None = None) -> dic
 
 
 def _content(file: KeypointFile, position: int) -> bytes:
-    """A digest of the keypoints of a clip; empty where no joint is known."""
-    clip = file.clip(position)
-    if not clip.scores.any():
-        return b""
-    digest = hashlib.blake2b(str(clip.keypoints.shape).encode(), digest_size=16)
-    digest.update(clip.keypoints.tobytes())
+    """A digest of the keypoints of a clip and their shape."""
+    keypoints = file.clip(position).keypoints
+    digest = hashlib.blake2b(str(keypoints.shape).encode(), digest_size=16)
+    digest.update(keypoints.tobytes())
     return digest.digest()
 
 
