@@ -124,8 +124,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
                 "help": "class names, one per line; default: those that the input or the labels "
                         "contain, or the official ones"},
     "estimator": {"metavar": "NAME", "default": "movenet",
-                  "help": "pose estimator: movenet (default), rtmlib, or the class path of your "
-                          "own"},
+                  "help": "pose estimator: movenet (default), movenet-openvino, rtmlib, or the "
+                          "class path of your own"},
     "pose_model": {"metavar": "FILE", "type": Path,
                    "help": "its model; default: the one from `ptl-skel pose fetch movenet`"},
     "max_persons": {"metavar": "N", "type": lambda text: _count(text), "default": 2,
@@ -317,8 +317,9 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
 
     from .core.labelled import LabelledSource
     from .core.runner import run
-    from .inspect.check import doubts_of, facts_of, print_table, tabulate
+    from .inspect.check import facts_of, print_table, tabulate
     from .inspect.copies import copies_of
+    from .inspect.doubts import doubts_of
 
     labels = None if "labels" in row.options else options.pop("labels")
     source = reader = resolve(row.source)(input, **options)

@@ -16,12 +16,10 @@ from rich.table import Column, Table
 from ptl_skel.storage import PARTS, Clip, KeypointFile, KeypointFileError
 
 from .copies import copies_of
+from .doubts import doubts_of
 
 # A clip is still if no joint leaves a square or cube of this side: a pixel, a millimetre.
 _STILL = {2: 1.0, 3: 0.001}
-_ASKED = 200  # clips that are looked at to see whether coordinates are plausible
-_MOSTLY, _MANY = 0.5, 0.2  # joints of a clip outside the frame, and clips of a file
-_THOUSAND, _NEARLY, _SOME_OUT = 1000, 0.9, 0.05  # thousandths of the frame, as some models give
 _NAMED = 5  # suspicious clips whose names are printed
 
 
@@ -192,30 +190,6 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
     return facts
 
 
-def doubts_of(file: KeypointFile) -> dict[str, str]:
-    """What is doubtful about the coordinates of all clips, by name, as some of them show.
-
-    A few clips may leave the frame. If many do, its size is wrong, or the unit of coordinates.
-    """
-    if file.header.num_coordinates != 2:
-        return {}
-    asked = [file.clip(position) for position in range(0, len(file), -(-len(file) // _ASKED))]
-    places = [clip.keypoints[clip.scores > 0].astype(np.float64) for clip in asked]
-    sizes = [np.array(clip.frame_size[::-1]) for clip in asked]
-    outside = np.array([((of_clip < 0) | (of_clip > size)).any(1).mean()
-                        for of_clip, size in zip(places, sizes, strict=True)])
-    together, size = np.concatenate(places), np.max(sizes, 0)
-    highest = together.max(0)
-    are_thousandths = bool((together >= 0).all() and (highest <= _THOUSAND).all()
-                           and (highest > np.minimum(size, _NEARLY * _THOUSAND)).all())
-    if (outside > _MOSTLY).mean() < _MANY and not (are_thousandths and outside.mean() > _SOME_OUT):
-        return {}
-    unit = ("; if they are thousandths, multiply x by width / 1000 and y by height / 1000"
-            if are_thousandths else ", and are the coordinates pixels of the frame?")
-    return {"doubtful": f"{outside.mean():.0%} of the joints lie outside the frame; is its size "
-                        f"(height, width) right{unit}"}
-
-
 def parts_of(file: KeypointFile, protocol: str) -> list[tuple[str, NDArray[np.int64]]]:
     """The parts of a protocol, and their numbers of clips."""
     return [(part, file.splits[protocol][part]) for part in PARTS if part in file.splits[protocol]]
@@ -238,7 +212,7 @@ def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
     if file.header.num_coordinates == 2:
         facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
     facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
-    facts |= copies_of(file)
+    facts |= doubts_of(file) | copies_of(file)
     print_table(tabulate(file, facts))
     print_table(_classes(file))
     return file, findings, facts

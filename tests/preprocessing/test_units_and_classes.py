@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pose_inputs import COCO, RANDOM, SIZED, arrays, dump, results, table, walk, write
 
+from preprocessing.__main__ import main
 from ptl_skel.storage import KeypointFile
 
 
@@ -341,3 +342,53 @@ def test_a_few_joints_at_the_edge_are_not_relative(run):
     poses[:, 2:] = 0
     poses[..., :2, 1] = RANDOM.uniform(0, 3, (3, 2))
     assert run(*store("arrays", poses))[1].startswith("out.h5")
+
+
+def standing(frames=12):
+    """COCO keypoints ``(T, 17, 2)`` of a person who stands, in pixels."""
+    pose = np.array([[0, 0], [-2, -2], [2, -2], [-4, 0], [4, 0], [-10, 12], [10, 12], [-14, 28],
+                     [14, 28], [-16, 42], [16, 42], [-7, 45], [7, 45], [-7, 70], [7, 70], [-7, 95],
+                     [7, 95]])
+    return np.array([240, 150]) + pose + RANDOM.normal(0, 0.5, (frames, 17, 2))
+
+
+def metres(poses, axes):
+    """Keypoints ``(1, T, 17, 3)`` with x, height and depth on the given axes."""
+    height = 3 - poses[..., 1] / 60
+    values = np.stack([poses[..., 0] / 60, height, np.full(height.shape, 2.5)], -1)
+    return np.stack([values[..., axis] * sign for axis, sign in axes], -1)[None]
+
+
+def report(run, capsys, file, *more):
+    """The summary of an array, which ``check`` has to repeat where it doubts something."""
+    code, said = run("arrays", file, *more)
+    assert code == 0
+    capsys.readouterr()
+    main(["check", "out.h5"])
+    checked = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert ("doubtful" in said) == ("doubtful" in checked)
+    return said
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda poses: poses[..., ::-1], "persons lie in 100% of the frames; are x and y exchanged"),
+    (lambda poses: (640, 480) - poses, "persons are upside down in 100% of the frames; does y")])
+def test_persons_who_do_not_stand_are_reported(run, capsys, change, message):
+    assert message in report(run, capsys, arrays(change(standing())), *SIZED)
+
+
+def test_persons_who_stand_lie_down_or_are_cut_off_are_not_reported(run, capsys):
+    poses = standing(20)
+    poses[:15] = poses[:15, :, ::-1]  # e.g. push-ups in 15 of 20 frames
+    poses[15:, 13:] = 0  # the legs are not seen
+    assert "doubtful" not in report(run, capsys, arrays(poses), *SIZED)
+
+
+@pytest.mark.parametrize(("axes", "up"), [
+    ([(0, 1), (1, 1), (2, 1)], None), ([(0, 1), (1, -1), (2, 1)], "-y"),
+    ([(0, 1), (2, 1), (1, 1)], "z"), ([(1, 1), (0, 1), (2, 1)], "x")])
+def test_the_axis_that_points_up_is_reported_in_3d(run, capsys, axes, up):
+    np.save("one.npy", metres(standing(), axes))
+    said = report(run, capsys, "one.npy", "--layout", "coco17")
+    assert ("doubtful" in said) == (up is not None)
+    assert up is None or f"posture {up} points up in 100% of the frames, but cameras" in said
