@@ -25,7 +25,8 @@ def add_model_options(parser: CommandParser) -> None:
     models.add_argument("--ckpt_path", type=Path, metavar="FILE", help=(
         "checkpoint of a run instead; it is exported at each start, which takes a few seconds"))
     models.add_argument("--estimator", default="movenet", metavar="NAME", help=(
-        "pose estimator: movenet, rtmlib, or the class path of your own; default: movenet"))
+        "pose estimator: movenet, movenet-openvino, rtmlib, or the class path of your own; "
+        "default: movenet"))
     models.add_argument("--pose_model", type=Path, metavar="FILE", help=(
         "its model; default: the one from `ptl-skel pose fetch movenet`"))
     looks = parser.add_argument_group("recognition")

@@ -11,6 +11,7 @@ from ptl_skel.errors import UserError
 from ptl_skel.pose.base import PoseEstimator
 
 ESTIMATORS: Mapping[str, str] = {"movenet": "ptl_skel.pose.movenet.MoveNet",
+                                 "movenet-openvino": "ptl_skel.pose.movenet.OpenVinoMoveNet",
                                  "rtmlib": "ptl_skel.pose.rtmlib.RtmPose"}
 """Names of the estimators that ship with the package -> class paths."""
 

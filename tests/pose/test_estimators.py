@@ -34,7 +34,7 @@ def test_a_class_of_your_own(frame):
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("rectangles", "must be movenet, rtmlib or the class path of your own"),
+    ("rectangles", "must be movenet, movenet-openvino, rtmlib or the class path of your own"),
     ("no_such_module.Estimator", "there is no module no_such_module; install it, or add"),
     ("videos.no_such.Estimator", "there is no module videos.no_such"),
     ("videos.Circles", "the module videos has no Circles"),

@@ -1,5 +1,6 @@
 """MoveNet on real videos."""
 
+import sys
 from collections import Counter
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from videos import paint
 
 from ptl_skel.errors import MissingFileError, UserError
-from ptl_skel.pose import PersonTracker, find_poses
-from ptl_skel.pose.movenet import MoveNet
+from ptl_skel.pose import PersonTracker, find_poses, make_estimator
+from ptl_skel.pose.movenet import MoveNet, OpenVinoMoveNet
 from ptl_skel.pose.video import Video
 
 BODY = [5, 6, 11, 12]  # shoulders and hips
@@ -70,6 +71,29 @@ def test_places_do_not_depend_on_the_size_of_the_image(movenet, shared):
         assert (joints.min(0) > box[:2] - 60).all()
         assert (joints.max(0) < box[2:] + 60).all()
     assert ((found.scores == 0) | (found.scores >= 0.2)).all()
+
+
+def test_openvino_finds_the_same_persons(movenet, shared):
+    """Also where it computes in bfloat16, as it does if the CPU can."""
+    pytest.importorskip("openvino", reason="openvino is not installed (pip install openvino)")
+    other = OpenVinoMoveNet(shared / "models" / "movenet_multipose_f16.onnx")
+    with Video(shared / "data" / "video" / "demo_skeleton.mp4") as video:
+        images = [frame.to_image(256) for frame in video if frame.number % 12 == 0]
+    for image in [*images, images[0][:, :100]]:  # the last one has another shape
+        expected, found = movenet(image), other(image)
+        sure = expected.confidence > 0.3
+        assert sure.any() or image.shape[1] == 100
+        for keypoints, scores in zip(expected.keypoints[sure], expected.scores[sure], strict=True):
+            seen = scores > 0.5
+            height = np.ptp(keypoints[seen][:, 1])
+            distance = np.linalg.norm(found.keypoints - keypoints, axis=-1)[:, seen].mean(1)
+            assert distance.min() < 0.02 * height
+
+
+def test_without_openvino(monkeypatch, shared):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match="--estimator movenet-openvino needs OpenVINO: pip"):
+        make_estimator("movenet-openvino", shared / "models" / "movenet_multipose_f16.onnx")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 7), (96, 160), (300, 40)])
