@@ -73,8 +73,8 @@ ifeq ($(SWEEP),)
 endif
 	$(BIN)/ptl-skel sweep "$(SWEEP)" $(ARGS)
 
-test: $(STAMP) ## run the tests
-	$(BIN)/pytest
+test: $(STAMP) ## run the tests, a file at a time on each CPU
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check

@@ -185,7 +185,7 @@ class Camera(FrameSource):
             while not self._closed.is_set():
                 try:
                     packet = next(packets)
-                except (StopIteration, av.error.FFmpegError):
+                except (StopIteration, av.error.FFmpegError, IndexError):  # see pose.video
                     return
                 try:
                     frames = packet.decode()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -176,6 +177,11 @@ def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iter
             packet = next(packets)
         except (StopIteration, av.error.EOFError):
             return
+        except IndexError:  # PyAV at the end, if damage looked like further streams
+            last = av.Packet()  # makes the decoder return the frames that it holds back
+            last.stream = stream
+            yield last
+            return
         except av.error.InvalidDataError:  # the file is truncated
             return
         except av.error.FFmpegError as error:
@@ -227,7 +233,12 @@ def _to_image(decoded: av.VideoFrame, side: int | None) -> Image:
     if side is not None and max(height, width) > side:
         scale = side / max(height, width)
         height, width = max(1, round(height * scale)), max(1, round(width * scale))
-    image = decoded.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    convert = partial(decoded.reformat, width=width, height=height, format="rgb24",
+                      interpolation="AREA")
+    try:
+        image = convert()
+    except OSError:  # the colour matrix is unknown, e.g. because of damage
+        image = convert(src_colorspace="DEFAULT", dst_colorspace="DEFAULT")
     return cast("Image", image.to_ndarray())
 
 

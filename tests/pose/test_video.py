@@ -2,8 +2,11 @@
 
 import io
 import wave
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -115,6 +118,30 @@ def test_any_error_of_a_decoder_is_damage(tmp_path):
     path.write_bytes(content[:factors] + b"\x33" + content[factors + 1 :])  # FFmpeg cannot do it
     frames, video = read(path)
     assert (len(frames), video.num_damaged) == (19, 1)
+
+
+def test_damage_that_looks_like_further_streams(tmp_path, monkeypatch):
+    """PyAV reads beyond its list of streams then, but only at the end."""
+    demux = av.container.InputContainer.demux
+
+    def fail_at_end(container, stream):
+        for packet in demux(container, stream):
+            if packet.dts is None:  # the last one, which is empty
+                raise IndexError("list index out of range")
+            yield packet
+
+    path = walking(tmp_path / "a.ts", 30)
+    with Video(path) as video:
+        monkeypatch.setattr(video, "_container", SimpleNamespace(
+            demux=partial(fail_at_end, video._container), close=video._container.close))
+        assert len(list(video)) == 30
+
+
+def test_an_unknown_colour_matrix(tmp_path):
+    frames, _ = read(walking(tmp_path / "a.mp4", 3))
+    expected = frames[1].to_image(40)
+    frames[1].decoded.colorspace = 65  # there is none of this number
+    np.testing.assert_allclose(frames[1].to_image(40), expected, atol=40)
 
 
 def test_a_title_may_have_any_encoding(tmp_path):
