@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
 from ptl_skel.cli.parser import check_config_files, expand_shipped, value_of
+from ptl_skel.configs import CONFIGS
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
 from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint, read_record, run_of
@@ -69,7 +70,8 @@ def name_backbone(command: str, settings: Any, checkpoint: Mapping[str, Any] | N
         return None
     path = vars(settings.model.backbone).get("__path__")  # set by jsonargparse
     if path is not None:
-        return str(path)
+        path = Path(str(path))
+        return (path.relative_to(CONFIGS) if path.is_relative_to(CONFIGS) else path).as_posix()
     return None if checkpoint is None else checkpoint[RECORD].get("backbone_file")
 
 

@@ -52,6 +52,8 @@ class TestFit:
         fit("--run_dir", "given")
         Path("own.yaml").write_text(yaml.safe_dump(CONFIG["model"]["backbone"]))
         fit("--model.backbone", "own.yaml", "--run_dir", "run", "--trainer.max_epochs", "1")
+        fit("--model.backbone", "backbone/conv1d.yaml", "--run_dir", "shipped",
+            "--trainer.max_epochs", "1")
         fit("--model.backbone", "own.yaml", "--model.backbone.init_args.stem_width", "8",
             "--run_dir", "changed")
         Path("own.yaml").unlink()
@@ -59,8 +61,9 @@ class TestFit:
         main(["fit", "--ckpt_path", last, "--trainer.max_epochs", "2"])
         main(["test", "--ckpt_path", last, *QUIET])
         assert {folder: read_result(Path(folder))["backbone_file"]
-                for folder in ("given", "run", "run/test", "changed")} == {
-            "given": None, "run": "own.yaml", "run/test": "own.yaml", "changed": None}
+                for folder in ("given", "run", "run/test", "changed", "shipped")} == {
+            "given": None, "run": "own.yaml", "run/test": "own.yaml", "changed": None,
+            "shipped": "backbone/conv1d.yaml"}
 
     def test_a_folder_that_is_taken_gets_a_number(self, fit):
         for _ in range(3):
