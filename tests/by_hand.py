@@ -49,6 +49,8 @@ BY_HAND: dict[str, tuple[str, str]] = {
         ("2026-11-27", "only seed 0: both trainings of 2 epochs finished"),
     "ptl-skel sweep sweeps/backbone.yaml --set trainer.devices=4 --set trainer.strategy=ddp":
         ("2026-11-27", "only narrow and seed 0, on a CPU, 2 batches: 4 processes, finished"),
+    "ptl-skel sweep sweeps/live.yaml --slots 2 --set trainer.precision=bf16-mixed":
+        ("2026-11-28", "all 6 finished in 25 minutes; docs/results/live.md"),
     "ptl-skel sweep sweeps/cameras.yaml --slots 2":
         ("2026-11-28", "seeds 0 and 1 in bfloat16: all 6 finished; with 2 batches, all 9"),
     "ptl-skel report runs/cameras":
