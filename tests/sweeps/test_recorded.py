@@ -20,7 +20,6 @@ def lines(text):
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[-1].split("/")[-1])
 def test_the_pages_are_those_of_the_records(command, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PATH", "/usr/bin")
     page = ROOT / command[-1]
     main([*command[1:-1], str(tmp_path / page.name)])
     assert lines((tmp_path / page.name).read_text(encoding="utf-8")) == lines(
