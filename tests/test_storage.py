@@ -403,6 +403,7 @@ class TestRefusal:
         (replace("clips/num_persons", np.array([1, 1, -2], np.int32)), "num_persons < 1"),
         (replace("clips/height", np.array([1, 1, 0], np.int32)), "height < 1"),
         (replace("frames/keypoints", np.zeros((13, 3, 2))), "do not fit its index"),
+        (replace("frames/keypoints", np.float32(0)), "is damaged"),
         (replace("frames/keypoints", np.zeros((12, 3, 2), np.float32)), "do not fit its index"),
         (replace("frames/keypoints", np.zeros((13, 4, 2), np.float32)), "do not fit its index"),
         (replace("frames/scores", np.zeros((13, 3), np.float32)), "do not fit its index"),
