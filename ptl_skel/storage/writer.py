@@ -36,6 +36,7 @@ from ptl_skel.storage.schema import (
     KeypointFileError,
     Splits,
     UpToDate,
+    check_split_name,
     valid_clip,
 )
 
@@ -254,9 +255,8 @@ class ClipWriter:
         position = {clip["id"]: i for i, clip in enumerate(self.index)}
         resolved: Splits = {}
         for protocol, parts in splits.items():
+            check_split_name(protocol)
             resolved[protocol], seen = {}, set[str]()
-            if not protocol or protocol == "." or set(protocol) & {"/", "\0"}:
-                raise UserError(f"{protocol!r} cannot be the name of a split")
             for part, ids in parts.items():
                 if part not in PARTS:
                     raise UserError(f"split {protocol}: the part must be one of {PARTS}, "
