@@ -126,8 +126,8 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value of a flag; None if it is not given."""
-    return next((value for given, value in _flags(arguments) if given == flag), None)
+    """The value of a flag, the last one as for the parser; None if it is not given."""
+    return dict(_flags(arguments)).get(flag)
 
 
 def check_config_files(arguments: Sequence[str]) -> None:
