@@ -10,7 +10,7 @@ from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -255,10 +255,11 @@ def load_backbone(name: str, in_channels: int) -> Backbone:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Backbone, "backbone")
     try:
-        declared: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        declared["init_args"]["in_channels"] = in_channels
-        config = parser.parse_object({"backbone": declared})
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ArgumentError) as error:
+        declared = yaml.safe_load(path.read_text(encoding="utf-8"))
+        arguments = declared.get("init_args") or {}
+        config = parser.parse_object({"backbone": {
+            **declared, "init_args": {**arguments, "in_channels": in_channels}}})
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, ArgumentError) as error:
         raise UserError(f"{name} does not describe a backbone: {error}") from error
     backbone = parser.instantiate(config).backbone
     assert isinstance(backbone, Backbone)
