@@ -79,7 +79,7 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     scores = score_moments(ask, label, moments(length, settings.frame_rate))
     streams = choose_streams(len(clips))
     total = np.array([length[each].sum() for each in streams])
-    times = [np.arange(EVERY, frames + 1, EVERY) for frames in total.tolist()]
+    times = [np.arange(min(EVERY, frames), frames + 1, EVERY) for frames in total.tolist()]
     answers = _in_groups(
         joined, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
         np.argsort(total, kind="stable"), total, times)
