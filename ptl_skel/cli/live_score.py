@@ -107,7 +107,7 @@ def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, 
     if runs_as_stream(model, data):
         channels, _, height, width = data.input_shape
         stream = StreamNetwork(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
-                        every_frame=True, memory=memory // stride).to(device)
+                               every_frame=True, memory=memory // stride).to(device)
         return lambda tracks, times: answer_as_streams(stream, data, stride, tracks, times)
     return lambda tracks, times: answer_on_windows(model, data, memory, tracks, times)
 
