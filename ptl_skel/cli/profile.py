@@ -24,7 +24,7 @@ from ptl_skel.command import CommandParser, console
 from ptl_skel.configs import shipped, suggest_shipped
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
-from ptl_skel.cost.latency import Latency, measure_in_turn
+from ptl_skel.cost.latency import Latency, forward_pass, measure_in_turn
 from ptl_skel.deploy.export import require_packages
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.runs.environment import machine
@@ -159,16 +159,7 @@ def _of_backbone(name: str, options: Namespace, device: torch.device) -> list[Ca
     with contextlib.suppress(FoldingError):  # `measure` has warned about it
         forms[", folded"] = fold_batch_norm(network, inputs)
     numbers = f"{cost.params / 1e6:.3f} M", f"{cost.gmacs:.3f}", ""
-
-    def caller(form: torch.nn.Module) -> Callable[[], object]:
-        def call() -> object:
-            outputs = form(inputs)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            return outputs
-        return call
-
-    return [Candidate(Path(name).stem + what, *numbers, caller(form))
+    return [Candidate(Path(name).stem + what, *numbers, forward_pass(form, inputs))
             for what, form in forms.items()]
 
 
