@@ -26,7 +26,6 @@ IGNORED_BY_RUNS = {
 }
 """Arguments of Lightning's trainer that a run sets itself, and what to do instead."""
 
-
 DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
 """The default in base.yaml."""
 KINDS = {"--config": "experiment", "--model.backbone": "backbone",
