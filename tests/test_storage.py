@@ -222,6 +222,18 @@ class TestWriter:
               pytest.raises(UserError, match="another process is writing")):
             ClipWriter(tmp_path / "file.h5", HEADER)
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="no flock on Windows")
+    @pytest.mark.parametrize(("job", "overwrite"), [("one", False), ("two", True)])
+    def test_the_work_of_a_running_writer_is_not_discarded(self, tmp_path, job, overwrite):
+        path = tmp_path / "file.h5"
+        for _ in range(2):  # the second time, the file exists and is made again
+            with ClipWriter(path, HEADER, {"input": "one"}, overwrite=True) as writer:
+                writer.add("a", [make_clip()])
+                if path.exists():
+                    with pytest.raises(UserError, match="another process is writing"):
+                        ClipWriter(path, HEADER, {"input": job}, overwrite=overwrite)
+                writer.finish({})
+
     @USES_TMP_PATH
     @given(stop=st.integers(0, 5), cut=st.integers(0, 400))
     def test_an_interrupted_file_is_the_same_as_an_uninterrupted_one(self, tmp_path, stop, cut):
@@ -391,6 +403,7 @@ class TestRefusal:
         (replace("clips/num_persons", np.array([1, 1, -2], np.int32)), "num_persons < 1"),
         (replace("clips/height", np.array([1, 1, 0], np.int32)), "height < 1"),
         (replace("frames/keypoints", np.zeros((13, 3, 2))), "do not fit its index"),
+        (replace("frames/keypoints", np.float32(0)), "is damaged"),
         (replace("frames/keypoints", np.zeros((12, 3, 2), np.float32)), "do not fit its index"),
         (replace("frames/keypoints", np.zeros((13, 4, 2), np.float32)), "do not fit its index"),
         (replace("frames/scores", np.zeros((13, 3), np.float32)), "do not fit its index"),

@@ -242,7 +242,11 @@ def init_convolutions(network: nn.Module) -> None:
 def middle_channels(
     in_channels: int, out_channels: int, kernel: Pair, middle: Literal["matched"] | float
 ) -> int:
-    """Channels between the spatial and the temporal convolution; see `Conv2Plus1D`."""
+    """Channels between the spatial and the temporal convolution; see `Conv2Plus1D`.
+
+    Raises:
+        UserError: `middle` is none of the three.
+    """
     if middle == "matched":
         time, space = kernel[0], kernel[1] ** 2
         full = time * space * in_channels * out_channels

@@ -27,6 +27,9 @@ COCO17: Links = ((1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 0), (7, 5), (8, 6),
 DILATIONS = (1, 2, 3, 4)
 """Dilations of the parallel temporal convolutions in a block."""
 
+BRANCHES = len(DILATIONS) + 2
+"""Parallel branches in a block: the convolutions, a maximum over time, and a 1x1 convolution."""
+
 
 def is_tree(links: Links) -> bool:
     """Whether every joint except the root has a path to the root."""
@@ -94,9 +97,8 @@ class TemporalBranches(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
-        number = len(DILATIONS) + 2
-        share = channels // number
-        widths = [channels - share * (number - 1), *[share] * (number - 1)]
+        share = channels // BRANCHES
+        widths = [channels - share * (BRANCHES - 1), *[share] * (BRANCHES - 1)]
 
         def narrow(width: int, last: nn.Module) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width), nn.ReLU(),
@@ -160,7 +162,7 @@ class STGCNpp(Backbone):
 
     Args:
         in_channels: Channels of the inputs: x, y, score, or x, y, z.
-        widths: Channels of each block.
+        widths: Channels of each block, at least one for each of its `BRANCHES`.
         strides: Stride in time of each block.
         links: (joint, the next joint towards the root) for every joint except the root.
 
@@ -177,6 +179,9 @@ class STGCNpp(Backbone):
         if not len(widths) == len(strides) > 0 or min(*widths, *strides) < 1:
             raise UserError("`widths` and `strides` must have an entry >= 1 for each block, got "
                             f"{widths} and {strides}")
+        if min(widths) < BRANCHES:
+            raise UserError(f"`widths` must be >= {BRANCHES}, the parallel branches of a block, "
+                            f"got {widths}")
         joints = len(links) + 1
         if not is_tree(links):
             raise UserError("`links` must name for every joint but the root the next one towards "

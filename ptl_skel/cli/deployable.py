@@ -28,6 +28,9 @@ from ptl_skel.training.module import ActionRecognizer
 FORMAT, STREAM_FORMAT = 1, 2
 """Versions of files for whole clips and for streams, which `ptl_skel.deploy.runtime` checks."""
 
+TOLERANCE = 1e-5
+"""Largest difference of a probability or a state that is attributed to rounding."""
+
 OPTIONS = ("file", "protocol", "class_names", "representation", "camera", "box", "eval_size",
            "in_memory")
 """Options of the data that affect every export."""
@@ -86,6 +89,17 @@ def refuse_not_finite(model: ActionRecognizer, checkpoint: Path) -> None:
             raise UserError(f"{checkpoint}: {name} holds values that are not finite numbers, so "
                             "the training diverged; use a checkpoint of before, or train anew "
                             "with a lower learning rate")
+
+
+def refuse_difference(difference: float) -> None:
+    """Checks the largest difference of a file from PyTorch.
+
+    Raises:
+        UserError: It is more than `TOLERANCE`.
+    """
+    if not difference <= TOLERANCE:
+        raise UserError(f"the exported network differs from PyTorch by up to {difference:.1e}, "
+                        f"more than {TOLERANCE:.0e}; nothing was written")
 
 
 def example(graph: Recognition, data: KeypointDataModule
@@ -157,7 +171,10 @@ def predict(model: ActionRecognizer, data: KeypointDataModule, batch: KeypointBa
 
 
 def batches_of(data: KeypointDataModule, clips: NDArray[np.int64]) -> Iterator[KeypointBatch]:
-    """All clips, in batches of 1 to 16; every second batch has persons of other clips added."""
+    """All clips, in batches of 1, 2, 5 and then 16; those of 2 and 5 with more persons.
+
+    Their clips have the persons of another clip as well.
+    """
     dataset = ClipDataset(data.file, clips, data.clip_len, num_clips=data.maker.test_clips)
     first = 0
     for number in (1, 2, 5, *[16] * len(clips)):

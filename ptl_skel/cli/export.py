@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ptl_skel.cli.deployable import (
     example,
     feed_of,
     make_graph,
+    refuse_difference,
     refuse_not_finite,
     refuse_without_effect,
 )
@@ -43,8 +45,6 @@ from ptl_skel.training.module import ActionRecognizer
 
 CHECKED = 200
 """Number of clips on which a file is compared with PyTorch."""
-TOLERANCE = 1e-5
-"""Largest difference of a probability that is attributed to rounding."""
 CALIBRATED = 64
 """Number of training clips to calibrate the range of activations for 8 bits."""
 
@@ -70,79 +70,62 @@ def main(args: Sequence[str]) -> None:
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
     refuse_not_finite(model, options.ckpt_path)
     if options.stream:
-        _export_stream(model, data, options)
-        return
-    graph = make_graph(model, data)
-    metadata = describe(options.ckpt_path, data, graph.views,
-                        "int8" if options.int8 else "float32")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as temporary, tempfile.TemporaryDirectory() as folder:
-            single = Path(folder) / "single.onnx" if options.int8 else temporary
-            write_onnx(graph, *example(graph, data), metadata, single)
-            rows = _check_single(single, model, data)
-            if options.int8:
-                quantize(single, temporary, (feed_of(ClipDataset(
-                    data.file, np.array([clip]), data.clip_len,
-                    num_clips=data.maker.test_clips)[0], data) for clip in _calibration(data)))
-                accuracy = _check_int8(single, temporary, model, data, options.max_loss)
-                update_metadata(temporary, metadata | {"accuracy": accuracy})
-                rows += [(name, f"{100 * accuracy[key]:.2f} % of {accuracy['clips']} test clips")
-                         for name, key in (("top-1, float32", "top1_float32"),
-                                           ("top-1, int8", "top1"), ("same class", "same_class"))]
-            rows.insert(0, ("operators", ", ".join(list_operators(temporary))))
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
+        with _writing(out) as temporary:
+            rows = write_stream(temporary, model, data, options.ckpt_path, options.stream)
+    else:
+        graph = make_graph(model, data)
+        with _writing(out) as temporary:
+            rows = _write_clips(temporary, graph, model, data, options)
     table = Table(title=escape(str(out)), show_header=False)
     table.add_row("size", f"{out.stat().st_size / 1e6:.2f} MB")
-    table.add_row("inputs", _shapes(graph, data))
-    table.add_row("outputs", f"probabilities (N, {data.num_classes})")
-    table.add_row("opset", str(OPSET))
-    for name, value in rows:
+    for name, value in (*rows, ("operators", ", ".join(list_operators(out)))):
         table.add_row(name, value)
     console.print(table)
 
 
-def _export_stream(model: ActionRecognizer, data: KeypointDataModule, options: Any) -> None:
-    """Writes and checks the file of a causal network for streams.
+@contextmanager
+def _writing(out: Path) -> Iterator[Path]:
+    """A temporary path that replaces `out` when the block ends without an error.
 
     Raises:
-        UserError: The network cannot run on a stream, or the file's outputs differ.
+        UserError: The file cannot be written.
     """
-    out: Path = options.out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as temporary:
-            difference, rows = write_stream(temporary, model, data, options.ckpt_path,
-                                            options.stream)
-            _refuse_difference(difference)
-            rows.append(("operators", ", ".join(list_operators(temporary))))
+            yield temporary
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
-    table = Table(title=escape(str(out)), show_header=False)
-    table.add_row("size", f"{out.stat().st_size / 1e6:.2f} MB")
-    for name, value in rows:
-        table.add_row(name, value)
-    console.print(table)
 
 
-def _check_single(path: Path, model: ActionRecognizer, data: KeypointDataModule
-                  ) -> list[tuple[str, str]]:
-    """Compares a file with PyTorch; returns rows of the table.
+def _write_clips(path: Path, graph: Recognition, model: ActionRecognizer, data: KeypointDataModule,
+                 options: Any) -> list[tuple[str, str]]:
+    """Writes and checks the file of a network for whole clips; returns rows of the table.
 
     Raises:
-        UserError: The outputs differ.
+        UserError: The outputs of the file differ from those of PyTorch, or too many in 8 bits.
     """
-    clips = choose_clips(data, CHECKED)
-    difference = difference_from_torch(path, model, data, clips)
-    _refuse_difference(difference)
-    return [("difference from PyTorch", f"at most {difference:.1e}, {len(clips)} clips")]
-
-
-def _refuse_difference(difference: float) -> None:
-    if not difference <= TOLERANCE:
-        raise UserError(f"the exported network differs from PyTorch by up to {difference:.1e}, "
-                        f"more than {TOLERANCE:.0e}; nothing was written")
+    metadata = describe(options.ckpt_path, data, graph.views,
+                        "int8" if options.int8 else "float32")
+    rows = [("inputs", _shapes(graph, data)), ("outputs", f"probabilities (N, {data.num_classes})"),
+            ("opset", str(OPSET))]
+    with tempfile.TemporaryDirectory() as folder:
+        single = Path(folder) / "single.onnx" if options.int8 else path
+        write_onnx(graph, *example(graph, data), metadata, single)
+        clips = choose_clips(data, CHECKED)
+        difference = difference_from_torch(single, model, data, clips)
+        refuse_difference(difference)
+        rows.append(("difference from PyTorch", f"at most {difference:.1e}, {len(clips)} clips"))
+        if options.int8:
+            quantize(single, path, (feed_of(ClipDataset(
+                data.file, np.array([clip]), data.clip_len,
+                num_clips=data.maker.test_clips)[0], data) for clip in _calibration(data)))
+            accuracy = _check_int8(single, path, model, data, options.max_loss)
+            update_metadata(path, metadata | {"accuracy": accuracy})
+            rows += [(name, f"{100 * accuracy[key]:.2f} % of {accuracy['clips']} test clips")
+                     for name, key in (("top-1, float32", "top1_float32"),
+                                       ("top-1, int8", "top1"), ("same class", "same_class"))]
+    return rows
 
 
 def _calibration(data: KeypointDataModule) -> list[int]:

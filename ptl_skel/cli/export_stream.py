@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptl_skel.cli.deployable import STREAM_FORMAT, choose_clips, describe
+from ptl_skel.cli.deployable import STREAM_FORMAT, choose_clips, describe, refuse_difference
 from ptl_skel.cli.live_score import read_track
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import KeypointBatch
@@ -26,15 +26,15 @@ FORMS = ("frame", "step")
 FRAMES = 64
 """Frames of each stream on which a file is compared with PyTorch."""
 STREAMS = 8
-"""Number of these clips, which are run separately, in pairs, and with persons of others."""
+"""Number of these streams, which are run in batches of 1, 2 and 5."""
 
 
 def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, checkpoint: Path,
-                 form: str) -> tuple[float, list[tuple[str, str]]]:
-    """Writes the file; returns the largest difference from PyTorch, and rows of the table.
+                 form: str) -> list[tuple[str, str]]:
+    """Writes and checks the file of a causal network for streams; returns rows of the table.
 
     Raises:
-        UserError: The network cannot run on a stream.
+        UserError: The network cannot run on a stream, or the file's outputs differ.
     """
     graph = make_stream(model, data, form)
     settings = data.live_score or LiveScore()
@@ -54,8 +54,9 @@ def write_stream(path: Path, model: ActionRecognizer, data: KeypointDataModule, 
                    "memory": settings.memory, "settle": graph.stream.settle, "states": links}}
     write_onnx(graph, inputs, ["probabilities", *outputs], dynamic, metadata, path)
     difference = largest_difference(path, stream_batches(graph, data, names))
+    refuse_difference(difference)
     kilobytes = sum(state[0].numel() for state in states) * 4 / 1000
-    return difference, [
+    return [
         ("inputs", f"keypoints (N, M, {chunk}, {joints}, 2), scores (N, M, {chunk}, {joints}), "
                    f"{len(names)} of earlier chunks"),
         ("states", f"{kilobytes:.0f} kB a person"),
@@ -73,7 +74,7 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
     maker, settings = data.maker, data.live_score or LiveScore()
     channels, _, height, width = data.input_shape
     stream = StreamNetwork(model.classifier, (channels, height, width), every_frame=form == "frame",
-                    memory=settings.memory // settings.stride)
+                           memory=settings.memory // settings.stride)
     if maker.box != "follow":
         raise UserError("a stream cannot know the box around a whole clip, on which the network "
                         "was trained: train one with --data.box follow")

@@ -79,7 +79,7 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     scores = score_moments(ask, label, moments(length, settings.frame_rate))
     streams = choose_streams(len(clips))
     total = np.array([length[each].sum() for each in streams])
-    times = [np.arange(EVERY, frames + 1, EVERY) for frames in total.tolist()]
+    times = [np.arange(min(EVERY, frames), frames + 1, EVERY) for frames in total.tolist()]
     answers = _in_groups(
         joined, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
         np.argsort(total, kind="stable"), total, times)
@@ -107,7 +107,7 @@ def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, 
     if runs_as_stream(model, data):
         channels, _, height, width = data.input_shape
         stream = StreamNetwork(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
-                        every_frame=True, memory=memory // stride).to(device)
+                               every_frame=True, memory=memory // stride).to(device)
         return lambda tracks, times: answer_as_streams(stream, data, stride, tracks, times)
     return lambda tracks, times: answer_on_windows(model, data, memory, tracks, times)
 

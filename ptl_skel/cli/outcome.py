@@ -31,7 +31,6 @@ from ptl_skel.training.module import ActionRecognizer, class_scores
 WORST = 3
 """Number of classes with the lowest F1 score that a summary lists."""
 
-
 SHOWN = 10
 """Number of predictions that are printed."""
 

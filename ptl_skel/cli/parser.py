@@ -26,7 +26,6 @@ IGNORED_BY_RUNS = {
 }
 """Arguments of Lightning's trainer that a run sets itself, and what to do instead."""
 
-
 DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
 """The default in base.yaml."""
 KINDS = {"--config": "experiment", "--model.backbone": "backbone",
@@ -126,8 +125,8 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value of a flag; None if it is not given."""
-    return next((value for given, value in _flags(arguments) if given == flag), None)
+    """The value of a flag, the last one as for the parser; None if it is not given."""
+    return dict(_flags(arguments)).get(flag)
 
 
 def check_config_files(arguments: Sequence[str]) -> None:

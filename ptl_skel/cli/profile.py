@@ -10,7 +10,7 @@ from argparse import ArgumentError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from ptl_skel.command import CommandParser, console
 from ptl_skel.configs import shipped, suggest_shipped
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
-from ptl_skel.cost.latency import Latency, measure_in_turn
+from ptl_skel.cost.latency import Latency, forward_pass, measure_in_turn
 from ptl_skel.deploy.export import require_packages
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.runs.environment import machine
@@ -159,16 +159,7 @@ def _of_backbone(name: str, options: Namespace, device: torch.device) -> list[Ca
     with contextlib.suppress(FoldingError):  # `measure` has warned about it
         forms[", folded"] = fold_batch_norm(network, inputs)
     numbers = f"{cost.params / 1e6:.3f} M", f"{cost.gmacs:.3f}", ""
-
-    def caller(form: torch.nn.Module) -> Callable[[], object]:
-        def call() -> object:
-            outputs = form(inputs)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            return outputs
-        return call
-
-    return [Candidate(Path(name).stem + what, *numbers, caller(form))
+    return [Candidate(Path(name).stem + what, *numbers, forward_pass(form, inputs))
             for what, form in forms.items()]
 
 
@@ -255,10 +246,11 @@ def load_backbone(name: str, in_channels: int) -> Backbone:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Backbone, "backbone")
     try:
-        declared: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        declared["init_args"]["in_channels"] = in_channels
-        config = parser.parse_object({"backbone": declared})
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ArgumentError) as error:
+        declared = yaml.safe_load(path.read_text(encoding="utf-8"))
+        arguments = declared.get("init_args") or {}
+        config = parser.parse_object({"backbone": {
+            **declared, "init_args": {**arguments, "in_channels": in_channels}}})
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, ArgumentError) as error:
         raise UserError(f"{name} does not describe a backbone: {error}") from error
     backbone = parser.instantiate(config).backbone
     assert isinstance(backbone, Backbone)

@@ -8,8 +8,6 @@ Convention: one multiply-accumulate (MAC) is one product added to a sum, in conv
 
 from __future__ import annotations
 
-import statistics
-import time
 import warnings
 from dataclasses import dataclass
 
@@ -18,6 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
+from ptl_skel.cost.latency import forward_pass, measure_in_turn
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,4 @@ def bfloat16_slowdown() -> float:
 
 
 def _median_ms(model: nn.Module, inputs: torch.Tensor, seconds: float) -> float:
-    times: list[float] = []
-    started = time.perf_counter()
-    while len(times) < 4 or time.perf_counter() - started < seconds:
-        if inputs.device.type == "cuda":
-            torch.cuda.synchronize(inputs.device)
-        begin = time.perf_counter()
-        model(inputs)
-        if inputs.device.type == "cuda":
-            torch.cuda.synchronize(inputs.device)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[1:]) * 1e3  # the first pass warms up
+    return measure_in_turn([forward_pass(model, inputs)], seconds)[0].p50_ms

@@ -1,4 +1,4 @@
-"""Latencies of several calls, measured in turn."""
+"""Latencies of one or several calls, measured in turn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
 
 LEAST = 3
 """Minimum number of calls of each, however little time there is."""
@@ -25,6 +28,15 @@ class Latency:
     p50_ms: float
     p95_ms: float
     cpu_ms: float
+
+
+def forward_pass(model: nn.Module, inputs: Tensor) -> Callable[[], None]:
+    """A call that runs a network, and returns when its work is done, also on a GPU."""
+    def call() -> None:
+        model(inputs)
+        if inputs.device.type == "cuda":
+            torch.cuda.synchronize(inputs.device)
+    return call
 
 
 def measure_in_turn(calls: Sequence[Callable[[], object]], seconds: float) -> list[Latency]:

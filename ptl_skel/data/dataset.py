@@ -25,6 +25,9 @@ from ptl_skel.data.sampling import Sampling, sample_test, sample_train
 from ptl_skel.errors import UserError
 from ptl_skel.storage import KeypointFile
 
+ROWS_AT_ONCE = 2**16
+"""Frames of a person that are copied to a device at a time: 7 MB of NTU RGB+D."""
+
 
 class KeypointBatch:
     """Tensors of a batch by name, as the loader sends them.
@@ -49,9 +52,6 @@ class KeypointBatch:
     def pin_memory(self) -> KeypointBatch:
         """The batch in pinned memory."""
         return KeypointBatch(**{name: tensor.pin_memory() for name, tensor in self.tensors.items()})
-
-ROWS_AT_ONCE = 2**16
-"""Frames of a person that are copied to a device at a time: 7 MB of NTU RGB+D."""
 
 
 class ClipDataset(Dataset[KeypointBatch]):

@@ -31,7 +31,6 @@ from torch import Tensor
 TEST_SEED = 255
 """Seed of the sampler at test time, the one of the reference implementation (PYSKL)."""
 
-
 Sampling = Literal["uniform", "first_part", "camera_rate"]
 """How frames of training clips are sampled; see `sample_train`."""
 

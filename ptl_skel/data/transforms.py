@@ -25,7 +25,7 @@ MIN_BOX = 10.0
 FAR = 10.0
 """Frame sizes from the centre of the frame, beyond which a joint is missing: trackers that have
 lost one write such numbers. `ptl-skel preprocess` has the same rule, so this matters for files that
-were made otherwise, and for what a camera sees."""
+were made otherwise. `ptl_skel.deploy.runtime` implements it for exported networks."""
 FOLLOWING = 0.1
 """Fraction of the way to the persons that the centre of a `follow_box` moves in a frame."""
 SHRINKING = 0.05
@@ -175,10 +175,9 @@ def rotate_scale_shift(
         shift: Relative to the size of the box, ``(N, 2)``.
     """
     center, extent = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
-    cos, sin = angle.cos(), angle.sin()
-    turn = torch.stack([cos, sin, -sin, cos], -1).view(-1, 2, 2) * scale[:, None]
-    moved = (keypoints - _each(center)).flatten(1, 3) @ turn
-    return moved.view_as(keypoints) + _each(center + shift * extent)
+    x, y = (keypoints - _each(center)).unbind(-1)
+    turned = torch.stack(_turn(x, y, angle), -1)
+    return turned * _each(scale) + _each(center + shift * extent)
 
 
 @dataclass(frozen=True)
@@ -247,9 +246,8 @@ class Augmentation:
         clips, largest = len(keypoints), math.radians(self.rotation)
         angle = _between(-largest, largest, (clips,), keypoints)
         scale = _between(1 - self.scale, 1 + self.scale, (clips, 3), keypoints)
-        cos, sin, none, one = angle.cos(), angle.sin(), 0 * angle, 0 * angle + 1
-        turn = torch.stack([cos, sin, none, -sin, cos, none, none, none, one], -1).view(-1, 3, 3)
-        return (keypoints.flatten(1, 3) @ (turn * scale[:, None])).view_as(keypoints)
+        x, y, z = keypoints.unbind(-1)
+        return torch.stack([*_turn(x, y, angle), z], -1) * _each(scale)
 
 
 def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
@@ -266,8 +264,17 @@ def constant(numbers: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(numbers, device=device)
 
 
+def _turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates ``(N, M, T, V)``, rotated by an angle for each clip, ``(N,)`` in radians.
+
+    Written out, because a matrix product on a GPU may use TF32.
+    """
+    cos, sin = _each(angle.cos()), _each(angle.sin())
+    return cos * x - sin * y, sin * x + cos * y
+
+
 def _each(values: Tensor) -> Tensor:
-    """Values per clip ``(N, C)``, to be broadcast with keypoints ``(N, M, T, V, C)``."""
+    """Values per clip ``(N,)`` or ``(N, C)``, to be broadcast with ``(N, M, T, V)`` and so on."""
     return values[:, None, None, None]
 
 

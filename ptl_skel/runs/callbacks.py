@@ -60,11 +60,11 @@ class RunRecord(Callback):
             for stale in run_dir.glob("error*.txt"):
                 stale.unlink()
             write_text(run_dir / CONFIG, config)
-            self._take_up(run_dir)
+            self._keep_earlier(run_dir)
         self._write()
 
-    def _take_up(self, run_dir: Path) -> None:
-        """Keeps the epochs in the record of a resumed run; it will be tested again."""
+    def _keep_earlier(self, run_dir: Path) -> None:
+        """Keeps the epochs and metrics in the record of a resumed run, except those of its test."""
         with contextlib.suppress(UserError):  # a new run, or a record that cannot be used
             earlier = read_result(run_dir)
             self.result["metrics"] = {name: value for name, value in earlier["metrics"].items()

@@ -166,7 +166,6 @@ class Ranks:
         finally:
             del os.environ[DECISIONS]
 
-
     def _leave_interrupts_to_rank_0(self) -> None:
         """Makes the other processes that Lightning starts ignore Ctrl-C.
 

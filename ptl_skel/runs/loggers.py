@@ -11,6 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import COST
 from ptl_skel.runs.record import read_metrics
 
 
@@ -37,10 +38,6 @@ class MetricsLogger(CSVLogger):
         if fresh and self._earlier:
             writer.metrics = [*self._earlier]
         return writer
-
-
-COST = ("params", "gmacs", "latency_ms")
-"""Costs of the network that a run logs."""
 
 
 def _wandb_mode(mode: str) -> str:

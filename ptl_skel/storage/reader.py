@@ -88,7 +88,7 @@ class KeypointFile:
                     self._memory = file["frames/keypoints"][()], file["frames/scores"][()]
         except KeypointFileError:
             raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        except (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
             raise self._refusal(f"is damaged or not a keypoint file ({error})") from error
 
     def _refusal(self, why: str) -> KeypointFileError:

@@ -87,6 +87,16 @@ class UpToDate(UserError):  # noqa: N818  # not an error: there is nothing to do
     """The keypoint file that a `ClipWriter` would write exists and is complete."""
 
 
+def check_split_name(name: str) -> None:
+    """Checks the name of a protocol, which becomes that of an HDF5 group.
+
+    Raises:
+        UserError: It cannot be one.
+    """
+    if not name or name == "." or set(name) & {"/", "\0"}:
+        raise UserError(f"{name!r} cannot be the name of a split")
+
+
 def valid_clip(clip: Clip, header: Header) -> Clip:
     """The clip in the precision of the file; joints that are not finite get score 0.
 

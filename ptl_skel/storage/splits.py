@@ -15,7 +15,7 @@ from ptl_skel.atomic import replacing
 from ptl_skel.errors import UserError
 from ptl_skel.storage.locking import open_hdf5
 from ptl_skel.storage.reader import KeypointFile
-from ptl_skel.storage.schema import PARTS
+from ptl_skel.storage.schema import PARTS, check_split_name
 
 
 def add_split(path: Path, name: str, parts: Mapping[str, NDArray[np.int64]], how: str) -> None:
@@ -35,8 +35,7 @@ def add_split(path: Path, name: str, parts: Mapping[str, NDArray[np.int64]], how
     if name in file.splits:
         raise UserError(f"{path} already has a split {name}; give the new one another --name or "
                         "--seed")
-    if not name or name == "." or set(name) & {"/", "\0"}:
-        raise UserError(f"{name!r} cannot be the name of a split")
+    check_split_name(name)
     used = np.concatenate([np.empty(0, np.int64), *parts.values()])
     if not set(parts) <= set(PARTS) or len(np.unique(used)) < len(used):
         raise UserError(f"the parts of a split must be of {', '.join(PARTS)}, and must not share "
@@ -52,7 +51,6 @@ def add_split(path: Path, name: str, parts: Mapping[str, NDArray[np.int64]], how
                 for part, positions in parts.items():
                     group[part] = np.sort(positions)
     except OSError as error:
-        if isinstance(error, UserError) or error.errno not in {
-                errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}:
+        if error.errno not in {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}:
             raise
         raise UserError(f"{path} cannot be replaced: {error.strerror}; it is as it was") from error

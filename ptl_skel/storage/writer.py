@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import h5py
 import numpy as np
@@ -36,6 +36,7 @@ from ptl_skel.storage.schema import (
     KeypointFileError,
     Splits,
     UpToDate,
+    check_split_name,
     valid_clip,
 )
 
@@ -84,7 +85,7 @@ class ClipWriter:
         self._job = hashlib.sha256(fingerprint.encode()).hexdigest() if job is not None else ""
         if self.path.exists() and not overwrite:
             if self._job and _job_of(self.path) == self._job:
-                self.discard()  # left over if the process was killed during cleanup
+                self._discard_unused()  # left over if the process was killed during cleanup
                 raise UpToDate(f"{self.path} is complete, and made from the same input with the "
                                "same options: nothing to do; --overwrite makes it again")
             raise FileTakenError(f"{self.path} exists; give another --out, or --overwrite")
@@ -93,7 +94,7 @@ class ClipWriter:
             if not overwrite:
                 raise FileTakenError(f"{self._partial} holds the unfinished work of another job; "
                                      "remove it, give another --out, or --overwrite")
-            self.discard()
+            self._discard_unused()
         self._partial.mkdir(parents=True, exist_ok=True)
         if not started.exists():
             for name in ("keypoints", "scores", "journal"):
@@ -102,13 +103,13 @@ class ClipWriter:
         self._keypoints = (self._partial / "keypoints").open("r+b")
         self._scores = (self._partial / "scores").open("r+b")
         self._journal = (self._partial / "journal").open("r+b")
-        self._lock()
+        self._lock(self._journal)
         self._resume()
 
-    def _lock(self) -> None:
+    def _lock(self, journal: IO[bytes]) -> None:
         """Prevents a second process from doing the same work at the same time."""
         try:
-            lock_file(self._journal)
+            lock_file(journal)
         except BlockingIOError as error:
             raise FileTakenError(f"another process is writing {self.path}; wait for it, or give "
                                  "another --out") from error
@@ -117,6 +118,13 @@ class ClipWriter:
         """Removes the unfinished work; the job first, so that leftovers are not taken for work."""
         (self._partial / "job.json").unlink(missing_ok=True)
         shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _discard_unused(self) -> None:
+        """Removes unfinished work, unless another process is doing it."""
+        with (contextlib.suppress(FileNotFoundError),
+              (self._partial / "journal").open("r+b") as journal):
+            self._lock(journal)
+        self.discard()
 
     def _resume(self) -> None:
         """Keeps what the journal confirms and truncates the rest."""
@@ -247,9 +255,8 @@ class ClipWriter:
         position = {clip["id"]: i for i, clip in enumerate(self.index)}
         resolved: Splits = {}
         for protocol, parts in splits.items():
+            check_split_name(protocol)
             resolved[protocol], seen = {}, set[str]()
-            if not protocol or protocol == "." or set(protocol) & {"/", "\0"}:
-                raise UserError(f"{protocol!r} cannot be the name of a split")
             for part, ids in parts.items():
                 if part not in PARTS:
                     raise UserError(f"split {protocol}: the part must be one of {PARTS}, "

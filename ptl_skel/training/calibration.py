@@ -54,7 +54,7 @@ def calibration_error(probabilities: Tensor, label: Tensor) -> float:
 
 
 def error_on_other_half(logits: Tensor, label: Tensor, half: Tensor) -> float:
-    """The calibration error of each half, with the temperature fitted on the other half.
+    """The calibration error, where the temperature of each half is fitted on the other half.
 
     Args:
         logits: ``(N, K)``.

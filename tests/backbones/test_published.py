@@ -184,6 +184,7 @@ class TestArguments:
         ("conv1d", {"strides": [1]}, "an entry >= 1 for each block"),
         ("conv1d", {"kernel": 4}, "`kernel` must be odd, got 4"),
         ("stgcnpp", {"strides": [1]}, "an entry >= 1 for each block"),
+        ("stgcnpp", {"widths": [12, 5], "strides": [1, 1]}, "must be >= 6, the parallel branches"),
         ("stgcnpp", {"links": [[1, 0], [1, 0]]}, "for every joint but the root"),
         ("stgcnpp", {"links": [[1, 0], [3, 1]]}, "for every joint but the root"),
         ("stgcnpp", {"links": [[1, 2], [2, 1]]}, "for every joint but the root"),

@@ -39,6 +39,16 @@ class TestCheckpointAlone:
             np.testing.assert_array_equal(one.probabilities, other.probabilities)
         assert {path: path.read_bytes() for path in run.glob("*.*")} == before
 
+    def test_of_two_the_last_one_counts_as_for_other_flags(self, run):
+        first, last = run / "checkpoints/best.ckpt", Path("other.ckpt")
+        checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+        checkpoint["ptl_skel"]["config"]["data"]["eval_size"] = 24
+        torch.save(checkpoint, last)
+        main(["test", "--ckpt_path", str(first), "--ckpt_path", str(last), "--run_dir", "tested",
+              *QUIET])
+        assert "eval_size: 24" in Path("tested/config.yaml").read_text()
+        assert read_result(Path("tested"))["tested"] == "other.ckpt"
+
     def test_on_another_file_and_into_another_folder(self, run, tiny_file):
         shutil.copy(tiny_file, "copy.h5")
         main(["test", "--ckpt_path", "run/checkpoints/best.ckpt", "--data.file", "copy.h5",

@@ -1,12 +1,15 @@
 """The score of live recognition: when networks are asked, and what they may know by then."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from commandline import refusal
+from tiny import tiny_clips, write_clips
 
 from ptl_skel.cli.lightning import load_trained
-from ptl_skel.cli.live_score import WHOLE, make_answer, read_track
+from ptl_skel.cli.live_score import WHOLE, make_answer, read_track, score_live
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.live import (
     Track,
@@ -79,6 +82,16 @@ class TestRuns:
                 Track(track.keypoints[:, : frames // 2], track.scores[:, : frames // 2],
                       track.frame_size)))
         assert whole.tolist() == other.tolist() == short.tolist()
+
+
+    def test_a_stream_shorter_than_the_time_between_predictions(self, run, tmp_path):
+        clip = tiny_clips()[0]
+        short = replace(clip, keypoints=clip.keypoints[:, :5], scores=clip.scores[:, :5])
+        file = write_clips(tmp_path / "short.h5", [short], splits={"cross": {"test": [clip.id]}})
+        model, data = load_trained(["--ckpt_path", str(run / "checkpoints/last.ckpt"),
+                                    "--data.file", str(file)])
+        scores = score_live(model, data, CPU)
+        assert scores["stream_top1"] == scores["top1_after_100_percent"]
 
 
 def test_moments_by_hand():

@@ -36,6 +36,16 @@ def test_a_backbone_of_ones_own(capsys):
     assert more > fewer
 
 
+def test_a_backbone_without_arguments_of_its_own(monkeypatch):
+    Path("own_net.py").write_text(
+        "from ptl_skel.backbones import Backbone\n\n\nclass Own(Backbone):\n"
+        "    def __init__(self, in_channels: int) -> None:\n"
+        "        super().__init__()\n        self.in_channels = in_channels\n")
+    Path("own.yaml").write_text("class_path: own_net.Own\n")
+    monkeypatch.syspath_prepend(Path.cwd())
+    assert load_backbone("own.yaml", 5).in_channels == 5
+
+
 @pytest.mark.parametrize(("text", "said"), [
     (None, "backbone file own.yaml does not exist; check the path"),
     ("", NOT_ONE), ("[1, 2]", NOT_ONE),

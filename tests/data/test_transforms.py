@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
 from ptl_skel.data.transforms import (
     Augmentation,
@@ -144,6 +145,15 @@ class TestRotateScaleShift:
         keypoints = clip((80, 35), (70, 45), (60, 25))
         expected = clip((90, 35), (70, 40), (50, 30))
         assert_close(self.apply(keypoints, scale=(2.0, 0.5)), expected)
+
+    def test_there_is_no_matrix_product(self):
+        """On a GPU it may use TF32, with 10 bits for a coordinate."""
+        augment = Augmentation(rotation=10, scale=0.1, shift=0.1)
+        keypoints, scores = random_clips(1)
+        with FlopCounterMode(display=False) as counter:
+            augment(keypoints, scores, self.BOX, (56, 56), LAYOUT)
+            augment.spatial(torch.rand(1, 2, 3, 4, 3))
+        assert counter.get_total_flops() == 0
 
     def test_a_turn_comes_before_the_scale(self):
         assert_close(self.apply(clip((80, 35)), 90, (2.0, 0.5)), clip((70, 40)))

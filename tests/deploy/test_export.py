@@ -15,6 +15,7 @@ from tiny import CLASSES, tiny_clips, write_clips
 from torch import nn
 
 from ptl_skel.backbones import C3DLight, STGCNpp
+from ptl_skel.cli import deployable
 from ptl_skel.cli import export as command
 from ptl_skel.cli.deployable import batches_of, describe, feed_of, make_graph, predict
 from ptl_skel.cli.lightning import load_trained
@@ -269,7 +270,7 @@ def test_int8_that_loses_more_than_it_may(checkpoint, exported, monkeypatch, cap
 def test_a_file_that_computes_something_else_is_not_left_behind(checkpoint, exported, monkeypatch,
                                                                 capsys):
     pretend(monkeypatch, exported)
-    monkeypatch.setattr(command, "TOLERANCE", 1e-30)
+    monkeypatch.setattr(deployable, "TOLERANCE", 1e-30)
     said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", "a.onnx")
     assert "differs from PyTorch by up to" in said
     assert not list(Path().iterdir())

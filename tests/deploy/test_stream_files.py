@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,13 +18,16 @@ from commandline import refusal
 from dancers import write_video
 from pages import rows
 
+from ptl_skel.cli import deployable
 from ptl_skel.cli.calibrate import collect_answers
 from ptl_skel.cli.lightning import load_trained, parse
+from ptl_skel.cli.recognition import exported_model
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.transforms import follow_box
 from ptl_skel.deploy.runtime import Recognizer
 from ptl_skel.deploy.runtime_stream import Stream
 from ptl_skel.deploy.runtime_window import Window
+from ptl_skel.errors import UserError
 from ptl_skel.live.labels import MIN_PROBABILITY
 from ptl_skel.runs.checkpoints import CALIBRATION, read_record
 
@@ -147,6 +151,14 @@ class TestExport:
                        "--stream", *arguments)
         assert ("train one with --data.box follow" in said) or ("--int8 is for" in said)
         assert not list(tmp_path.iterdir())
+
+    def test_a_file_that_computes_something_else_is_refused_by_live_too(self, checkpoint,
+                                                                        monkeypatch):
+        monkeypatch.setattr(deployable, "TOLERANCE", -1)
+        options = SimpleNamespace(model=None, ckpt_path=checkpoint)
+        with (pytest.raises(UserError, match="differs from PyTorch by up to"),
+              exported_model(options, [])):
+            pass
 
     @pytest.mark.parametrize("option", ["test_clips=10", "test_flip=true", "clip_len=16",
                                         "corrupt.kind=missing", "val_fraction=0.5"])
