@@ -78,7 +78,7 @@ LIBRARIES = {
     "deploy.runtime_stream": {"numpy", "runtime"},  # as a copy outside of its package
     "deploy.runtime_window": {"numpy", "runtime"},
     "live": {"numpy", "av", "PIL", "matplotlib"},
-    "pose": {"numpy", "scipy", "av", "onnx", "onnxruntime", "rtmlib"},
+    "pose": {"numpy", "scipy", "av", "onnx", "onnxruntime", "openvino", "rtmlib"},
     "runs.record": set(),
     "runs.predictions": {"numpy"},
 }
