@@ -197,13 +197,14 @@ class SkeletonCLI(LightningCLI):
             torch.distributed.destroy_process_group()
 
     def before_fit(self) -> None:
-        """Adds the loggers; warns if bfloat16 makes training slower."""
+        """Adds the loggers, and warns of what would make the training slow or bad."""
         settings = self.config_init.fit
         steps = 0 if self.checkpoint is None else int(self.checkpoint["global_step"])
         self.trainer.loggers = [MetricsLogger(self.run_dir, steps),
                                 *as_list(settings.trainer.logger)]
         if self.ranks.is_first:
             outcome.warn_of_slow_bfloat16(self.trainer)
+            outcome.warn_of_untrained_classes(self.datamodule)
             self.trainer.loggers += wandb_loggers(self.run_dir, settings.wandb,
                                                   yaml.safe_load(self.parser_text()),
                                                   self.record.result["model"])

@@ -16,6 +16,7 @@ from rich.table import Table
 from ptl_skel.backbones import Backbone
 from ptl_skel.command import console
 from ptl_skel.cost.complexity import bfloat16_slowdown, measure
+from ptl_skel.data.classes import listed
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import DELAY, F1, LOSS
@@ -99,6 +100,15 @@ def warn_of_slow_bfloat16(trainer: Trainer) -> None:
     if (slowdown := bfloat16_slowdown()) > 2:
         console.print(f"warning: this CPU takes {slowdown:.0f} times as long in bfloat16; "
                       "--trainer.precision 32-true is faster", soft_wrap=True)
+
+
+def warn_of_untrained_classes(data: KeypointDataModule) -> None:
+    """Warns of classes without training clips, e.g. because their only subject is held out."""
+    untrained = [name for name, count in zip(data.class_names, data.class_counts, strict=True)
+                 if not count]
+    if untrained:
+        console.print(f"warning: the network cannot learn {listed(untrained)}: no training clip "
+                      f"shows it (validation: {data.validation})", soft_wrap=True, markup=False)
 
 
 def warn_of_divergence(result: Mapping[str, Any]) -> None:

@@ -69,3 +69,13 @@ def test_a_summary_names_the_worst_classes():
     table = outcome.summarise_run(Path("run"), result)
     assert list(table.columns[0].cells) == ["test F1", "lowest F1"]
     assert list(table.columns[1].cells)[1] == "b 25 %, \\[c] 50 %, e 75 %"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_class_whose_only_subject_is_held_out_is_reported(falls, tiny_config, capsys, seed):
+    main(["fit", "--config", str(tiny_config), "--data.file", str(falls), "--run_dir", "run",
+          "--data.val_fraction", "0.1", "--data.val_seed", str(seed), "--trainer.max_epochs", "1"])
+    result = read_result(Path("run"))
+    warned = ("warning: the network cannot learn 'fall': no training clip shows it (validation: "
+              "held-out subjects 3)") in capsys.readouterr().out
+    assert warned == (result["data"]["validation"] == "held-out subjects 3")
