@@ -90,7 +90,8 @@ class TestGuide:
         page = (ROOT / "docs/results/live.md").read_text(encoding="utf-8")
         recorded = rows(page.split("## Live recognition")[1])
         here = rows(GUIDE.split("## Results")[1])
-        for row, name in zip(here, ("narrow", "narrow causal=true"), strict=True):
+        names = ("narrow", "narrow causal=true", "reduced", "reduced causal=true")
+        for row, name in zip(here, names, strict=True):
             [arm] = [arm for arm in recorded if arm["arm"] == name]
             for when, written in row.items():
                 if when != "after":
