@@ -173,8 +173,11 @@ def _without(clip: Clip, far: NDArray[np.bool_]) -> Clip:
 
 def _are_percent(places: Floats, frame_size: tuple[int, int]) -> bool:
     """Whether visible joints ``(N, 2)`` use only the range 0 to 100 of a large frame."""
-    return bool(len(places) and min(frame_size) > _MUCH * _PERCENT and (places >= 0).all()
-                and (places <= _PERCENT).all() and (np.ptp(places, 0) > _PERCENT / 2).all())
+    if min(frame_size) <= _MUCH * _PERCENT:
+        return False
+    inside = places[((places >= 0) & (places <= _PERCENT)).all(1)]
+    return (len(inside) > max(0, _MOST * len(places))
+            and bool((np.ptp(inside, 0) > _PERCENT / 3).any()))
 
 
 def check_scores(scores: Floats) -> str:
@@ -197,6 +200,13 @@ def check_scores(scores: Floats) -> str:
                        "and y without a score, name the layout with --layout")
     return (f"doubtful: most scores are above 1 and count as 1, the largest is {visible.max():g}; "
             "scale them to 0..1, or if they are coordinates, name the layout with --layout")
+
+
+def doubt_unread(names: Collection[str], wanted: str) -> str:
+    """A doubt if there are no scores, but other values of each joint, of these names."""
+    return "" if not names else (
+        f"doubtful: values of each joint are left out: {', '.join(sorted(names))}; if they are "
+        f"scores, call them {wanted}")
 
 
 def check_counting(labels: Collection[int], num_classes: int, where: str) -> None:

@@ -16,6 +16,7 @@ Persons keep their index if there are at most ``--max_persons`` of them.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import zipfile
@@ -27,11 +28,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ptl_skel.errors import UserError
-
-from ..core.files import MAX_BYTES, find_clips, read_bytes, to_whole, walk
+from ..core.files import MAX_BYTES, find_clips, find_kind, read_bytes, to_whole
 from ..core.labels import Row
-from ..core.plausibility import check_axes, check_channels
+from ..core.plausibility import check_axes, check_channels, doubt_unread
 from ..core.source import Unusable
 from .poses import Poses
 from .source import PoseSource
@@ -57,7 +56,7 @@ class ArraysSource(PoseSource[Path | Part]):
 
     def find(self) -> Mapping[str, Path | Part | Unusable]:
         """The NPZ or NPY files, or the clips in the CSV files."""
-        kind = _kind(self.root)
+        kind = find_kind(self.root, (".npz", ".npy", ".csv"))
         return (find_parts(self.root, self.layout) if kind == ".csv"
                 else find_clips(self.root, kind))
 
@@ -74,17 +73,6 @@ class ArraysSource(PoseSource[Path | Part]):
         labels = {clip: read_label(place) for clip, place in self._clips.items()
                   if isinstance(place, Path) and place.suffix.lower() != ".npy"}
         return {clip: Row(label) for clip, label in labels.items() if label}
-
-
-def _kind(root: Path) -> str:
-    """The extension of the files in the input."""
-    endings = {root.suffix.lower()} if not root.is_dir() else {
-        Path(name).suffix.lower() for _, names in walk(root) for name in names}
-    kinds = sorted(endings & {".csv", ".npy", ".npz"})
-    if len(kinds) > 1:
-        raise UserError(f"{root} holds both {' and '.join(kinds)} files; keep one kind, and the "
-                        "labels elsewhere")
-    return kinds[0] if kinds else ".npz"
 
 
 def read_label(path: Path) -> str:
@@ -124,9 +112,23 @@ def read_npz(path: Path) -> Poses:
     check_axes(persons, frames)
     check_channels(keypoints)
     rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
+    unread = set() if "scores" in arrays else _find_unread(path, scores.shape)
     return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
                  np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays),
-                 _joint_names(arrays, rows.shape[1]))
+                 _joint_names(arrays, rows.shape[1]), doubt_unread(unread, "scores"))
+
+
+def _find_unread(path: Path, shape: tuple[int, ...]) -> set[str]:
+    """The names of other arrays of that shape in an NPZ file."""
+    found: set[str] = set()
+    if path.suffix.lower() == ".npy":
+        return found
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:  # damage does not matter
+        for info in archive.infolist():
+            with archive.open(info) as stream:
+                if _read_header(stream)[0] == shape:
+                    found.add(info.filename.removesuffix(".npy"))
+    return found - {*_ARRAYS}
 
 
 def _others(path: Path) -> str:
@@ -203,8 +205,7 @@ def read_npy(stream: IO[bytes], name: str) -> NDArray[Any]:
 
 
 def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
-    reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    shape, in_fortran_order, dtype = reads_header[npy.read_magic(stream)](stream)
+    shape, in_fortran_order, dtype = _read_header(stream)
     values = stream.read()
     if dtype.hasobject or len(values) != math.prod(shape) * dtype.itemsize:
         raise Unusable(f"{name} does not hold what its header says, or holds objects")
@@ -212,3 +213,8 @@ def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
         raise Unusable(f"{name} holds texts that are damaged")
     array: NDArray[Any] = np.frombuffer(values, dtype)
     return array.reshape(shape, order="F" if in_fortran_order else "C")
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    return reads_header[npy.read_magic(stream)](stream)
