@@ -20,7 +20,7 @@ from ptl_skel.storage import MAX_SIDE, Clip, Floats
 from .source import Unusable
 
 _FAR = 10  # frame sizes; joints further away are lost
-_FAR_3D = 1000  # times the median distance from the origin
+_FAR_3D = 100  # times the median distance from the origin
 _CENTRED, _CENTRED_AXIS = 0.25, 0.4  # share of negative values, in both axes and in one;
 # coordinates relative to a frame have fewer
 _SOME = 0.05  # of the joints
@@ -203,10 +203,10 @@ def check_scores(scores: Floats) -> str:
 
 
 def doubt_unread(names: Collection[str], wanted: str) -> str:
-    """A doubt if there are no scores, but other values of each joint, of these names."""
+    """A doubt if values of each joint are not read because of these names."""
     return "" if not names else (
-        f"doubtful: values of each joint are left out: {', '.join(sorted(names))}; if they are "
-        f"scores, call them {wanted}")
+        f"doubtful: values of each joint are left out: {', '.join(sorted(names))}; must they be "
+        f"called {wanted}?")
 
 
 def check_counting(labels: Collection[int], num_classes: int, where: str) -> None:
@@ -354,4 +354,5 @@ def check_metres(places: Floats) -> None:
                        "relative depth; give x and y without the depth")
     if are_shares and (np.abs(third) < _DEPTH).mean() >= _MOST:
         raise Unusable("its coordinates are relative (shares of the frame, and a depth), not in "
-                       "metres; give x and y in pixels, without the depth")
+                       "metres; read MediaPipe's files with `mediapipe`, or give x and y in pixels "
+                       "without the depth")

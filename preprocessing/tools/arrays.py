@@ -112,23 +112,25 @@ def read_npz(path: Path) -> Poses:
     check_axes(persons, frames)
     check_channels(keypoints)
     rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
-    unread = set() if "scores" in arrays else _find_unread(path, scores.shape)
+    note = doubt_unread(_find_unread(path, scores.shape), "scores, or joint_names")
     return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
                  np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays),
-                 _joint_names(arrays, rows.shape[1]), doubt_unread(unread, "scores"))
+                 _joint_names(arrays, rows.shape[1]), note)
 
 
 def _find_unread(path: Path, shape: tuple[int, ...]) -> set[str]:
-    """The names of other arrays of that shape in an NPZ file."""
-    found: set[str] = set()
+    """Arrays of an NPZ file that may be its scores, of that shape, or names of joints."""
+    found: dict[str, tuple[tuple[int, ...], str]] = {}
     if path.suffix.lower() == ".npy":
-        return found
+        return set()
     with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:  # damage does not matter
         for info in archive.infolist():
             with archive.open(info) as stream:
-                if _read_header(stream)[0] == shape:
-                    found.add(info.filename.removesuffix(".npy"))
-    return found - {*_ARRAYS}
+                of_array, _, dtype = _read_header(stream)
+                found[info.filename.removesuffix(".npy")] = of_array, dtype.kind
+    return {name for name, (of_array, kind) in found.items() if name not in _ARRAYS and (
+        (of_array == shape and "scores" not in found) or
+        (of_array == shape[-1:] and kind in "US" and "joint_names" not in found))}
 
 
 def _others(path: Path) -> str:

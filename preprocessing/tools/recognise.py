@@ -27,7 +27,7 @@ from .wide import read_table
 
 _LOOKED_AT = 20  # files of each extension
 _SUFFIXES = {".skeleton": "ntu", ".pkl": "pyskl", ".pickle": "pyskl", ".mat": "penn_action",
-             ".h5": "tables", ".hdf5": "tables"}
+             ".h5": "tables", ".hdf5": "tables", ".slp": "tables"}
 _ARCHIVES = {"keypoints": "arrays", "positions_2d": "videopose3d", "positions_3d": "videopose3d",
              "x_train": "ctrgcn"}
 _SHARE, _FAR = 1.5, 10  # shares of a frame are in 0..1; those of legs may lie far below it
