@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,11 @@ from .source import Unusable
 
 MAX_BYTES = 200_000_000
 """Largest file that is read as one clip. As JSON, 100,000 frames of a person take less."""
+
+LABEL_COLUMNS = ("clip", "label", "split", "subject")
+"""Columns of the tables of `core.labels`. Such a table may lie beside the clips."""
+
+_MAX_LINE = 100_000
 
 
 def walk(root: Path, _above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, list[str]]]:
@@ -77,7 +82,7 @@ def find_clips(root: Path, suffix: str) -> dict[str, Path]:
 
     Args:
         root: A folder, or the file of a single clip.
-        suffix: Ending of the names, e.g. ``.json``.
+        suffix: Ending of the names, e.g. ``.json``. Tables of labels are not clips.
 
     Raises:
         MissingFileError: There is no such file or folder.
@@ -88,11 +93,52 @@ def find_clips(root: Path, suffix: str) -> dict[str, Path]:
     if not root.is_dir():
         return {root.stem: root}
     found = [folder / name for folder, names in walk(root) for name in names
-             if name.lower().endswith(suffix)]
+             if name.lower().endswith(suffix) and not is_label_table(folder / name)]
     if not found:
         raise UserError(f"{root} holds no {suffix} file; give the folder that holds one per clip")
     check_links(found)
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in found}
+
+
+def find_kind(root: Path, suffixes: Sequence[str], *, may_repeat: bool = False) -> str:
+    """The ending of the files with clips: the first of `suffixes` that there is, or the first.
+
+    Args:
+        root: A folder, or the file of a single clip.
+        suffixes: Possible endings. Tables of labels are not clips.
+        may_repeat: Whether the same clips may also be there as files of another ending.
+
+    Raises:
+        UserError: There are also files of another ending.
+    """
+    if not root.is_dir():
+        return root.suffix.lower()
+    clips: dict[str, set[Path]] = {suffix: set() for suffix in suffixes}
+    for folder, names in walk(root):
+        for name in names:
+            path = folder / name
+            if path.suffix.lower() in clips and not is_label_table(path):
+                clips[path.suffix.lower()].add(path.with_suffix(""))
+    kinds = [suffix for suffix, found in clips.items() if found] or [suffixes[0]]
+    for kind in kinds[1:]:
+        others = clips[kind] - (clips[kinds[0]] if may_repeat else set())
+        if others:
+            raise UserError(f"{root} holds both {kinds[0]} and {kind} files, among them "
+                            f"{min(others).name}{kind}; keep one kind")
+    return kinds[0]
+
+
+def is_label_table(path: Path) -> bool:
+    """Whether a file is a CSV file with labels instead of keypoints, by its first line."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_MAX_LINE).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):  # reported when it is read
+        return False
+    names = {name.strip() for name in line.split(find_separator(line))}
+    return {"clip"} < names <= {*LABEL_COLUMNS}
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
@@ -146,12 +192,15 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
     """The content of a JSON file.
 
+    It may be a text with JSON, as ``json.dump(result.to_json(), file)`` writes it.
+
     Raises:
         Unusable: The file cannot be read, or is not JSON.
     """
     data = read_bytes(path, limit)
     try:
-        return json.loads(data)
+        content = json.loads(data)
+        return json.loads(content) if isinstance(content, str) else content
     except (ValueError, RecursionError) as error:
         raise Unusable(f"{path.name} is not JSON: {error}") from error
 

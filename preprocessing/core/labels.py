@@ -15,13 +15,12 @@ from pathlib import Path
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.storage import PARTS
 
-from .files import find_separator
+from .files import LABEL_COLUMNS, find_separator
 from .plausibility import check_counting
 
 PROTOCOL = "own"
 """Name of the protocol in the keypoint file that holds the splits of such a CSV file."""
 
-_COLUMNS = ("clip", "label", "split", "subject")
 _MAX_CLASSES = 100_000
 _UNKNOWN = {"-1", "nan"}  # as PYSKL and pandas write unknown labels
 
@@ -138,10 +137,10 @@ def read_labels(path: Path) -> dict[str, Row]:
     """
     if path.is_dir():
         raise UserError(f"--labels {path} is a folder; give a CSV file with the columns "
-                        f"{', '.join(_COLUMNS)}")
+                        f"{', '.join(LABEL_COLUMNS)}")
     if not path.is_file():
         raise MissingFileError(f"--labels {path} does not exist; it is a CSV file with the "
-                               f"columns {', '.join(_COLUMNS)}")
+                               f"columns {', '.join(LABEL_COLUMNS)}")
     found: dict[str, Row] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -149,7 +148,7 @@ def read_labels(path: Path) -> dict[str, Row]:
             file.seek(0)
             lines = csv.reader(file, strict=True, delimiter=separator)
             columns = [name.strip() for name in next(lines, [])]
-            if not {"clip"} < set(columns) <= set(_COLUMNS):
+            if not {"clip"} < set(columns) <= set(LABEL_COLUMNS):
                 raise UserError(f"--labels {path} must have the column clip, and label, split or "
                                 f"subject, but has: {', '.join(columns) or 'nothing'}")
             for cells in lines:

@@ -20,7 +20,7 @@ from ptl_skel.storage import MAX_SIDE, Clip, Floats
 from .source import Unusable
 
 _FAR = 10  # frame sizes; joints further away are lost
-_FAR_3D = 1000  # times the median distance from the origin
+_FAR_3D = 100  # times the median distance from the origin
 _CENTRED, _CENTRED_AXIS = 0.25, 0.4  # share of negative values, in both axes and in one;
 # coordinates relative to a frame have fewer
 _SOME = 0.05  # of the joints
@@ -173,8 +173,11 @@ def _without(clip: Clip, far: NDArray[np.bool_]) -> Clip:
 
 def _are_percent(places: Floats, frame_size: tuple[int, int]) -> bool:
     """Whether visible joints ``(N, 2)`` use only the range 0 to 100 of a large frame."""
-    return bool(len(places) and min(frame_size) > _MUCH * _PERCENT and (places >= 0).all()
-                and (places <= _PERCENT).all() and (np.ptp(places, 0) > _PERCENT / 2).all())
+    if min(frame_size) <= _MUCH * _PERCENT:
+        return False
+    inside = places[((places >= 0) & (places <= _PERCENT)).all(1)]
+    return (len(inside) > max(0, _MOST * len(places))
+            and bool((np.ptp(inside, 0) > _PERCENT / 3).any()))
 
 
 def check_scores(scores: Floats) -> str:
@@ -197,6 +200,13 @@ def check_scores(scores: Floats) -> str:
                        "and y without a score, name the layout with --layout")
     return (f"doubtful: most scores are above 1 and count as 1, the largest is {visible.max():g}; "
             "scale them to 0..1, or if they are coordinates, name the layout with --layout")
+
+
+def doubt_unread(names: Collection[str], wanted: str) -> str:
+    """A doubt if values of each joint are not read because of these names."""
+    return "" if not names else (
+        f"doubtful: values of each joint are left out: {', '.join(sorted(names))}; must they be "
+        f"called {wanted}?")
 
 
 def check_counting(labels: Collection[int], num_classes: int, where: str) -> None:
@@ -344,4 +354,5 @@ def check_metres(places: Floats) -> None:
                        "relative depth; give x and y without the depth")
     if are_shares and (np.abs(third) < _DEPTH).mean() >= _MOST:
         raise Unusable("its coordinates are relative (shares of the frame, and a depth), not in "
-                       "metres; give x and y in pixels, without the depth")
+                       "metres; read MediaPipe's files with `mediapipe`, or give x and y in pixels "
+                       "without the depth")

@@ -21,7 +21,13 @@ from ptl_skel.storage import Clip, Floats, Header
 from ..core import pickles
 from ..core.files import read_class_names
 from ..core.layouts import USUAL_LAYOUTS, choose_layout
-from ..core.plausibility import check_channels, check_counting, check_metres, check_scores
+from ..core.plausibility import (
+    check_channels,
+    check_counting,
+    check_metres,
+    check_scores,
+    doubt_unread,
+)
 from ..core.source import Unusable
 from .ntu.protocols import parse_name
 
@@ -136,7 +142,9 @@ class PysklSource:
         elif not isinstance(scores, np.ndarray) or scores.dtype.kind not in "biuf":
             raise Unusable("the annotation has a `keypoint_score` that is not an array of numbers")
         check_channels(keypoints)
-        doubt = check_scores(scores)
+        unread = {str(name) for name, value in annotation.items() if isinstance(value, np.ndarray)
+                  and value.shape == keypoints.shape[:3] and "keypoint_score" not in annotation}
+        doubt = doubt_unread(unread, "keypoint_score") or check_scores(scores)
         label = annotation.get("label", -1)
         if not isinstance(label, int | np.integer):
             raise Unusable(f"the annotation has the label {label!r}, which is not an integer")

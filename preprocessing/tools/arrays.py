@@ -16,6 +16,7 @@ Persons keep their index if there are at most ``--max_persons`` of them.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import zipfile
@@ -27,11 +28,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ptl_skel.errors import UserError
-
-from ..core.files import MAX_BYTES, find_clips, read_bytes, to_whole, walk
+from ..core.files import MAX_BYTES, find_clips, find_kind, read_bytes, to_whole
 from ..core.labels import Row
-from ..core.plausibility import check_axes, check_channels
+from ..core.plausibility import check_axes, check_channels, doubt_unread
 from ..core.source import Unusable
 from .poses import Poses
 from .source import PoseSource
@@ -57,7 +56,7 @@ class ArraysSource(PoseSource[Path | Part]):
 
     def find(self) -> Mapping[str, Path | Part | Unusable]:
         """The NPZ or NPY files, or the clips in the CSV files."""
-        kind = _kind(self.root)
+        kind = find_kind(self.root, (".npz", ".npy", ".csv"))
         return (find_parts(self.root, self.layout) if kind == ".csv"
                 else find_clips(self.root, kind))
 
@@ -74,17 +73,6 @@ class ArraysSource(PoseSource[Path | Part]):
         labels = {clip: read_label(place) for clip, place in self._clips.items()
                   if isinstance(place, Path) and place.suffix.lower() != ".npy"}
         return {clip: Row(label) for clip, label in labels.items() if label}
-
-
-def _kind(root: Path) -> str:
-    """The extension of the files in the input."""
-    endings = {root.suffix.lower()} if not root.is_dir() else {
-        Path(name).suffix.lower() for _, names in walk(root) for name in names}
-    kinds = sorted(endings & {".csv", ".npy", ".npz"})
-    if len(kinds) > 1:
-        raise UserError(f"{root} holds both {' and '.join(kinds)} files; keep one kind, and the "
-                        "labels elsewhere")
-    return kinds[0] if kinds else ".npz"
 
 
 def read_label(path: Path) -> str:
@@ -124,9 +112,25 @@ def read_npz(path: Path) -> Poses:
     check_axes(persons, frames)
     check_channels(keypoints)
     rows = keypoints.reshape(persons * frames, *keypoints.shape[-2:])
+    note = doubt_unread(_find_unread(path, scores.shape), "scores, or joint_names")
     return Poses(rows, scores.reshape(rows.shape[:2]), np.tile(np.arange(frames), persons),
                  np.repeat(np.arange(persons), frames), np.arange(frames), _frame_size(arrays),
-                 _joint_names(arrays, rows.shape[1]))
+                 _joint_names(arrays, rows.shape[1]), note)
+
+
+def _find_unread(path: Path, shape: tuple[int, ...]) -> set[str]:
+    """Arrays of an NPZ file that may be its scores, of that shape, or names of joints."""
+    found: dict[str, tuple[tuple[int, ...], str]] = {}
+    if path.suffix.lower() == ".npy":
+        return set()
+    with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:  # damage does not matter
+        for info in archive.infolist():
+            with archive.open(info) as stream:
+                of_array, _, dtype = _read_header(stream)
+                found[info.filename.removesuffix(".npy")] = of_array, dtype.kind
+    return {name for name, (of_array, kind) in found.items() if name not in _ARRAYS and (
+        (of_array == shape and "scores" not in found) or
+        (of_array == shape[-1:] and kind in "US" and "joint_names" not in found))}
 
 
 def _others(path: Path) -> str:
@@ -203,8 +207,7 @@ def read_npy(stream: IO[bytes], name: str) -> NDArray[Any]:
 
 
 def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
-    reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    shape, in_fortran_order, dtype = reads_header[npy.read_magic(stream)](stream)
+    shape, in_fortran_order, dtype = _read_header(stream)
     values = stream.read()
     if dtype.hasobject or len(values) != math.prod(shape) * dtype.itemsize:
         raise Unusable(f"{name} does not hold what its header says, or holds objects")
@@ -212,3 +215,8 @@ def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
         raise Unusable(f"{name} holds texts that are damaged")
     array: NDArray[Any] = np.frombuffer(values, dtype)
     return array.reshape(shape, order="F" if in_fortran_order else "C")
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    reads_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    return reads_header[npy.read_magic(stream)](stream)

@@ -27,19 +27,20 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from ..core.files import find_clips, read_json, to_numbers, to_whole
-from ..core.plausibility import check_metres
+from ..core.plausibility import check_metres, doubt_unread
 from ..core.source import Unusable
 from .frame_files import FrameFiles, find_videos, name_clips
 from .poses import Floats, PoseList, Poses, choose_persons, split_values
 from .source import PoseSource
 
 _NUMBER = re.compile(r"(\d+)", re.ASCII)
+_FRACTION = re.compile(r"(?<=\d\.)\d+(?=\D*$)", re.ASCII)  # of seconds
 _PEEKS = 20  # files that are read to see whether they contain one frame each
 # Keys in JSON of other tools, and how to read these.
 OTHERS = {
@@ -82,8 +83,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
                 persons += [(frame, person) for person in _dicts(
                     _persons_of_frame(content), "a list of persons")]
             persons, note = _only_persons(persons)
-            for frame, person in persons:
-                found.add(frame, *_pose(person, self.num_joints), _person(person))
+            note = _add_persons(found, persons, self.num_joints, note)
             return found.finish(place.frames.tolist(), joint_names=names, note=note)
         content = read_json(place)
         if isinstance(content, dict) and "annotations" in content:
@@ -105,8 +105,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
             persons = list(zip(frames, entries, strict=True))
         _check_one_video(entries)
         persons, note = _only_persons(persons)
-        for number, person in persons:
-            found.add(number, *_pose(person, self.num_joints), _person(person))
+        note = _add_persons(found, persons, self.num_joints, note)
         poses = found.finish(frames, joint_names=names, note=note)
         if poses.keypoints.shape[-1] == 3:
             try:
@@ -139,10 +138,7 @@ def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Pos
         if annotation.get("keypoints"):
             persons.append((frames[image], annotation))
     persons, note = _only_persons(persons, _names_of_categories(content))
-    for frame, annotation in persons:
-        keypoints, visible = _pose(annotation, num_joints)
-        found.add(frame, keypoints, None if visible is None else np.minimum(visible, 1),
-                  _person(annotation))
+    note = _add_persons(found, persons, num_joints, note)
     used = {repr(to_whole(annotation.get("category_id"))) for _, annotation in persons}
     height, width = next(iter(sides), (None, None))
     size = None if height is None or width is None else (height, width)
@@ -199,6 +195,24 @@ def _only_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
     return [one for one, is_person in zip(found, kept, strict=True) if is_person], note
 
 
+def _add_persons(found: PoseList, persons: Sequence[tuple[int, Mapping[str, Any]]],
+                 num_joints: int | None, note: str) -> str:
+    """Adds persons, given with their frames; the note, and a doubt if their scores are not read.
+
+    Raises:
+        Unusable: A person has no keypoints.
+    """
+    unread: set[str] = set()
+    for frame, person in persons:
+        keypoints, scores = _pose(person, num_joints)
+        found.add(frame, keypoints, scores, _person(person))
+        if scores is None:
+            unread |= {name for name, value in person.items() if isinstance(value, list)
+                       and len(value) == len(keypoints)
+                       and all(isinstance(score, float) for score in value)}
+    return "; ".join(filter(None, (note, doubt_unread(unread, "keypoint_scores"))))
+
+
 def _persons_by_image(content: Mapping[str, Any]) -> Any:
     """The list of entries in an object without annotations."""
     if "instance_info" in content:
@@ -246,8 +260,11 @@ def _unwrap_persons(found: Any) -> Any:
 
 def _persons_of_frame(content: Any) -> Any:
     """The list of persons in a file of one frame."""
+    content = _unwrap_persons(_unwrap_predictions(content))
     if isinstance(content, dict) and "instance_info" in content:
         content = content["instance_info"]
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], list):
+        content = content[0]
     if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
         return content[0].get("instances", content)
     return content
@@ -337,7 +354,15 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
 
 
 def _numbers_in_names(names: Sequence[str]) -> list[int]:
-    """The number of the frame in each image name, or its position in the sorted names."""
+    """The number of the frame in each image name, or its position in the sorted names.
+
+    Raises:
+        Unusable: The names are of images in several folders, or of several videos.
+    """
+    folders = sorted({str(PureWindowsPath(name).parent) for name in names})  # with / or \
+    if len(folders) > 1:
+        raise Unusable(f"its images lie in {len(folders)} folders, such as {folders[0]} and "
+                       f"{folders[1]}; a file must hold one clip")
     groups = [[int(number) for number in _NUMBER.findall(Path(name).stem) or _NUMBER.findall(name)]
               for name in names]
     if len({_NUMBER.sub("#", name) for name in names}) > 1:
@@ -349,6 +374,11 @@ def _numbers_in_names(names: Sequence[str]) -> list[int]:
     if _count_again(places):
         raise Unusable(f"{names[0]!r} and {names[-1]!r} look like frames of several videos; a file "
                        "must hold one clip")
+    if all(_FRACTION.search(Path(name).stem) for name in names):
+        fractions = [_FRACTION.findall(Path(name).stem)[-1] for name in names]
+        width = max(map(len, fractions))
+        columns[-1] = tuple(int(fraction.ljust(width, "0")) for fraction in fractions)
+        places = sorted(set(zip(*columns, strict=True)))
     order = {numbers: i for i, numbers in enumerate(places)}
     return [order[numbers] for numbers in zip(*columns, strict=True)]
 

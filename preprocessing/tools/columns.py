@@ -31,8 +31,9 @@ _ROLES = {role: names.split() for role, names in {
              "frameid frameidx",
     "clip": "clip video video_name video_id video_path file filename file_name sequence "
             "sequence_id",
-    "person": "person person_id track track_id tracker_id id individual individuals body body_id "
-              "bodyid player pid user",
+    "person": "person person_id track track_id tracker_id tracking_id trackingid id individual "
+              "individuals body body_id bodyid body_index bodyindex player pid user user_id userid "
+              "skeleton skeleton_id skeletonid",
     "time": "time timestamp time_stamp timestamp_ms time_ms time_s seconds",
     "label": "label class action activity target class_name"}.items()}
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")  # of DeepLabCut

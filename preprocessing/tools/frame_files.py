@@ -23,9 +23,10 @@ from ..core.source import LeftOut, Unusable
 from .poses import Integers
 
 _MAX_DIGITS = 18  # fit in 64 bits
-_TIME = re.compile(r"(([01]\d|2[0-3])[-_.:h]?[0-5]\d[-_.:m]?[0-5]\d|(?<!\d)1\d{9})[-_.,]$",
-                   re.ASCII)
-"""A name that ends in the time of day, or in seconds since 1970, before fractions of a second."""
+_TIME = re.compile(r"(([01]\d|2[0-3])[-_.:h]?[0-5]\d[-_.:m]?[0-5]\d|(?<!\d)1\d{9})[-_.,]$"
+                   r"|^\d+[.,]$", re.ASCII)
+"""A name that ends in the time of day, or in seconds since 1970, before fractions of a second; or
+is a number of seconds."""
 _PARTS_OF_SECOND = {3, 6, 9}  # digits
 _SMALL_STEP = 5  # frames; some show nobody and have no file. Steps in milliseconds are larger
 

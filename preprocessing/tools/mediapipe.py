@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.files import find_clips, read_bytes, to_numbers, walk
+from ..core.files import find_clips, find_kind, read_bytes, to_numbers
 from ..core.labels import Row
 from ..core.plausibility import check_shares
 from ..core.source import Unusable
@@ -47,12 +47,7 @@ class MediapipeSource(PoseSource[Path | FrameFiles | Part]):
         """The clips in tables, the NPY files, or the folders with one per frame."""
         if self.frame_size is None:
             raise self._no_frame_size()
-        if not self.root.is_dir():
-            is_table = self.root.suffix.lower() == ".csv"
-        else:
-            is_table = any(name.lower().endswith(".csv")
-                           for _, names in walk(self.root) for name in names)
-        if is_table:
+        if find_kind(self.root, (".npy", ".csv")) == ".csv":
             return find_tables(self.root)
         clips = find_clips(self.root, ".npy")
         if not self.root.is_dir():

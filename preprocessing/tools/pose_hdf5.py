@@ -122,7 +122,8 @@ def _read_deeplabcut(table: h5py.Dataset) -> Poses:
     frames = given.astype(np.int64)
     scores = np.where(np.isnan(joined[..., 3]), 1, joined[..., 3])
     persons = len(blocks)
-    return Poses(joined[..., :2], scores, np.tile(frames, persons),
+    has_z = all(joint[2] >= 0 for of_person in columns.places for joint in of_person)
+    return Poses(joined[..., : 2 + has_z], scores, np.tile(frames, persons),
                  np.repeat(np.arange(persons), len(frames)), frames, joint_names=columns.joints)
 
 

@@ -15,21 +15,23 @@ import numpy as np
 
 from ptl_skel.errors import MissingFileError, UserError
 
-from ..core.files import find_separator, read_bytes, read_json, walk
+from ..core.files import find_separator, is_label_table, read_bytes, read_json, walk
+from ..core.plausibility import check_metres
 from ..core.source import Unusable
 from .arrays import read_npy
 from .coco import OTHERS
-from .columns import read_header
 from .mediapipe import ROWS
+from .poses import Floats
 from .tables import COLUMNS
 from .wide import read_table
 
 _LOOKED_AT = 20  # files of each extension
 _SUFFIXES = {".skeleton": "ntu", ".pkl": "pyskl", ".pickle": "pyskl", ".mat": "penn_action",
-             ".h5": "tables", ".hdf5": "tables"}
+             ".h5": "tables", ".hdf5": "tables", ".slp": "tables"}
 _ARCHIVES = {"keypoints": "arrays", "positions_2d": "videopose3d", "positions_3d": "videopose3d",
              "x_train": "ctrgcn"}
-_SHARE = 1.5  # coordinates relative to a frame are in 0..1, or a little outside
+_SHARE, _FAR = 1.5, 10  # shares of a frame are in 0..1; those of legs may lie far below it
+_MOST, _NEARLY_ALL = 0.75, 0.9  # of the shares: not far outside, and not negative
 
 
 def recognise(root: Path) -> str:
@@ -43,18 +45,22 @@ def recognise(root: Path) -> str:
         raise MissingFileError(f"{root} does not exist; give a file or a folder of keypoints")
     found: dict[str, Path] = {}
     seen: dict[str, int] = {}
+    reason = ""
     for path in _files(root):
         suffix = path.suffix.lower()
         seen[suffix] = seen.get(suffix, 0) + 1
         if seen[suffix] <= _LOOKED_AT:
-            source = _source_of(path)
+            try:
+                source = _source_of(path)
+            except (Unusable, csv.Error) as error:
+                source, reason = "", reason or f"; {path.name} cannot be read: {error}"
             if source:
                 found.setdefault(source, path)
     if len(found) == 1:
         return next(iter(found))
     if not found:
         endings = ", ".join(suffix or "no ending" for suffix in islice(seen, 8)) or "no files"
-        raise UserError(f"{root} is of no format that is known here; it holds {endings}. "
+        raise UserError(f"{root} is of no format that is known here; it holds {endings}{reason}. "
                         "`ptl-skel preprocess --help` lists the sources")
     raise UserError(f"{root} may be of several sources: "
                     + "; ".join(f"{source}, as {path.name}" for source, path in found.items())
@@ -70,14 +76,15 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _source_of(path: Path) -> str:
-    """The source that reads a file; empty if there is none, or the file is damaged."""
+    """The source that reads a file; empty if there is none.
+
+    Raises:
+        Unusable: It is damaged, or does not hold keypoints.
+    """
     suffix = path.suffix.lower()
     reads = {".json": _of_json, ".csv": _of_csv, ".txt": _of_text, ".npy": _of_npy,
              ".npz": _of_archive, ".zip": _of_archive}
-    try:
-        return reads[suffix](path) if suffix in reads else _SUFFIXES.get(suffix, "")
-    except (Unusable, csv.Error):
-        return ""
+    return reads[suffix](path) if suffix in reads else _SUFFIXES.get(suffix, "")
 
 
 def _of_json(path: Path) -> str:
@@ -93,21 +100,35 @@ def _of_csv(path: Path) -> str:
     text = read_bytes(path).decode("utf-8-sig", errors="replace")
     lines = [cells for cells in islice(csv.reader(
         io.StringIO(text), delimiter=find_separator(text.split("\n", 1)[0])), 4) if cells]
-    names = {name.strip() for name in lines[0]} if lines else set[str]()
-    if names <= {"clip", "label", "split", "subject"}:
-        return ""  # the labels
-    if {*COLUMNS[:-1]} <= names:
+    if is_label_table(path):
+        return ""
+    if lines and {*COLUMNS[:-1]} <= {name.strip() for name in lines[0]}:
         return "arrays"
-    read_header(lines)
     table = read_table(path)
-    places = [place for person in table.columns.places for joint in person for place in joint[:2]]
-    values = [float(line[place]) for line in table.lines[:_LOOKED_AT] for place in places
-              if _is_float(line[place])]
-    has_score = any(joint[3] >= 0 for person in table.columns.places for joint in person)
-    has_z = any(joint[2] >= 0 for person in table.columns.places for joint in person)
-    are_shares = bool(values) and np.abs(values).max() < _SHARE and np.mean(
-        np.asarray(values) >= 0) > 0.9
-    return "mediapipe" if are_shares and (has_score or not has_z) else "tables"
+    joints = [joint for person in table.columns.places for joint in person]
+    places = np.array([[float(line[place]) if place >= 0 and _is_float(line[place]) else np.nan
+                        for place in joint[:3]]
+                       for line in table.lines[:_LOOKED_AT] for joint in joints])
+    has_score, has_z = (any(joint[axis] >= 0 for joint in joints) for axis in (3, 2))
+    if has_z and not has_score:
+        return "mediapipe" if _are_relative(places) else "tables"
+    return "mediapipe" if _are_shares(places[:, :2]) else "tables"
+
+
+def _are_shares(places: Floats) -> bool:
+    """Whether coordinates ``(..., 2)`` are shares of the frame, some of them beyond its edge."""
+    finite = places[np.isfinite(places)]
+    return bool(finite.size and np.abs(finite).max() < _FAR and (np.abs(finite) < _SHARE).mean()
+                > _MOST and (finite >= 0).mean() > _NEARLY_ALL)
+
+
+def _are_relative(places: Floats) -> bool:
+    """Whether coordinates ``(N, 3)`` are shares of the frame and a depth, not metres."""
+    try:
+        check_metres(places[np.isfinite(places).all(1)])
+    except Unusable:
+        return _are_shares(places[:, :2])
+    return False
 
 
 def _is_float(text: str) -> bool:
@@ -126,10 +147,9 @@ def _of_npy(path: Path) -> str:
     if array.dtype.kind not in "iuf" or not array.ndim or not array.size:
         return ""
     is_row = array.shape[-1] in ROWS and array.ndim <= 2
-    finite = array[..., :2][np.isfinite(array[..., :2])]
-    return "mediapipe" if is_row or (finite.size and array.ndim in {2, 3} and (
-        array.shape[-1] == 4 or finite.max() < _SHARE) and finite.min() > -_SHARE
-        and array.shape[-1] in {2, 3, 4} and (finite >= 0).mean() > 0.9) else "arrays"
+    is_mediapipe = is_row or (array.ndim in {2, 3} and (array.shape[-1] == 4 or (
+        array.shape[-1] in {2, 3} and _are_shares(array[..., :2]))))
+    return "mediapipe" if is_mediapipe else "arrays"
 
 
 def _of_archive(path: Path) -> str:
@@ -140,4 +160,6 @@ def _of_archive(path: Path) -> str:
         return ""
     if any(name.endswith(".skeleton") for name in names):
         return "ntu"
-    return next((source for key, source in _ARCHIVES.items() if f"{key}.npy" in names), "")
+    is_npz = path.suffix.lower() == ".npz"  # what else it may hold is reported when it is read
+    return next((source for key, source in _ARCHIVES.items() if f"{key}.npy" in names),
+                "arrays" if is_npz else "")

@@ -167,7 +167,7 @@ class PoseSource(ABC, Generic[T]):
         """Clips that only have a label are reported as skipped; if all do, it is a mistake."""
         known = [clip for clip, place in self._clips.items() if not isinstance(place, Unusable)]
         absent = [clip for clip in self._labels.rows if clip not in set(known)]
-        if len(absent) == len(self._labels.rows):
+        if known and len(absent) == len(self._labels.rows):
             raise UserError(f"{where} names none of the clips in {self.root}: it names "
                             f"{absent[0]!r}, the input has {known[0]!r}")
         for clip in absent:

@@ -23,7 +23,7 @@ from .poses import Floats, Integers, Poses
 
 MAX_FRAMES = 100_000  # a clip of an hour; if there are more, the numbers are not frame numbers
 _MEMORY = 30  # frames; a second of most videos
-_CROWD_OF_ONE = 9  # persons in a clip of one frame
+_CROWDED = 9  # persons in a frame, of a clip that has not more frames
 _CROWD = 50  # persons in a frame, on average over the largest clip
 _RUN, _STEADY = 3, 0.8  # frames, and share of small steps, in a possible video
 _FEW, _SMALL_STEP = 10, 5  # frames; step between the numbers of processed frames
@@ -69,9 +69,10 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
     if not rows.size:
         raise Unusable("no joint is visible in any frame")
     numbers = np.unique(np.concatenate([poses.frame, poses.frames]))
-    if len(numbers) == 1 and len(rows) > _CROWD_OF_ONE:
-        raise Unusable(f"it has {len(rows)} persons in frame {numbers[0]} and no other frame; "
-                       "number the frames 0, 1, 2 and so on")
+    if len(numbers) <= _CROWDED < len(rows) / len(numbers):
+        others = "no other frame" if len(numbers) == 1 else f"{len(numbers) - 1} more"
+        raise Unusable(f"it has {len(rows)} persons in frame {numbers[0]} and {others}; number the "
+                       "frames 0, 1, 2 and so on")
     indices = _count_frames(numbers)
     frame = indices[np.searchsorted(numbers, poses.frame[rows])]
     before = int(frame.min())

@@ -29,11 +29,11 @@ from ptl_skel.errors import UserError
 
 from ..core.files import (
     find_clips,
+    find_kind,
     find_separator,
     read_bytes,
     stamp,
     to_numbers,
-    walk,
     write_point,
 )
 from ..core.labels import Row
@@ -44,6 +44,8 @@ from .poses import Floats, Poses
 from .source import PoseSource
 
 SUFFIXES = (".csv", ".h5", ".hdf5")
+_MOST_PERSONS = 6  # of a Kinect; more lines with the same time are those of a second
+_OFTEN = 0.25  # share of times with several lines
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,8 @@ def find_labels(clips: MutableMapping[str, Any]) -> dict[str, Row]:
 
 
 def _files(root: Path) -> dict[str, Path]:
-    if not root.is_dir():
-        return find_clips(root, root.suffix or ".csv")
-    endings = {Path(name).suffix.lower() for _, names in walk(root) for name in names}
-    kinds = [suffix for suffix in SUFFIXES if suffix in endings]
     # DeepLabCut and SLEAP can write the same clip as CSV and as HDF5.
-    return find_clips(root, kinds[0] if kinds else ".csv")
+    return find_clips(root, find_kind(root, SUFFIXES, may_repeat=True) or SUFFIXES[0])
 
 
 def read_table(path: Path) -> Table:
@@ -208,19 +206,18 @@ def _read_table(path: Path, _: tuple[int, int]) -> Table:
 def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:
     frame = columns.roles.get("frame")
     person = columns.roles.get("person")
-    numbers = np.arange(len(lines))
+    numbers, note = np.arange(len(lines)), _doubt(columns)
+    names = [line[person].strip() if person is not None else "" for line in lines]
     if frame is not None:
         given = to_numbers([line[frame] for line in lines], "the column of frames")
         if not (np.isfinite(given).all() and (given == np.floor(given)).all()
                 and (np.abs(given) < 2**53).all()):
             raise Unusable("the column of frames must hold integers")
         numbers = given.astype(np.int64)
-    elif person is None:
-        _check_times([line[columns.roles["time"]] for line in lines] if "time" in columns.roles
-                     else [])
-    else:
+    elif len(set(names)) > 1:
         raise Unusable("it has a column of persons, but none of frames")
-    names = [line[person].strip() if person is not None else "" for line in lines]
+    elif "time" in columns.roles:
+        note = note or _check_times([line[columns.roles["time"]] for line in lines])
     ids = {name: i for i, name in enumerate(sorted(set(names), key=_in_order))}
     owner = np.array([ids[name] if name or person is None else -1 for name in names], np.int64)
     values = to_numbers([[cell.strip() or "nan" for cell in line] for line in (
@@ -240,7 +237,7 @@ def _poses(columns: Columns, lines: Sequence[Sequence[str]]) -> Poses:
     if several > 1:
         owner = np.repeat(np.arange(several), len(lines))
     return Poses(np.concatenate(rows), np.concatenate(scores), np.tile(numbers, several),
-                 owner, np.unique(numbers), joint_names=columns.joints, note=_doubt(columns))
+                 owner, np.unique(numbers), joint_names=columns.joints, note=note)
 
 
 def _doubt(columns: Columns) -> str:
@@ -250,8 +247,11 @@ def _doubt(columns: Columns) -> str:
             "called score, and each person needs lines of its own")
 
 
-def _check_times(cells: Sequence[str]) -> None:
+def _check_times(cells: Sequence[str]) -> str:
     """Checks that the lines are in chronological order, if they have no frame number.
+
+    Returns:
+        A doubt if several lines have the same time, as those of several persons do.
 
     Raises:
         Unusable: They are not.
@@ -262,6 +262,11 @@ def _check_times(cells: Sequence[str]) -> None:
     if any(later < earlier for earlier, later in pairwise(times)):
         raise Unusable("its lines are not in the order of their times, or are of several videos; "
                        "number the frames in a column frame, and the videos in a column clip")
+    counts = np.unique(cells, return_counts=True)[1]
+    if counts.max() > _MOST_PERSONS or (counts > 1).mean() < _OFTEN:
+        return ""
+    return (f"doubtful: up to {counts.max()} lines have the same time; if they are of several "
+            "persons, number these in a column person, and the frames in a column frame")
 
 
 def _chosen(lines: Sequence[Sequence[str]], columns: Columns) -> Iterable[list[str]]:

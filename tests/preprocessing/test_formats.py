@@ -515,7 +515,7 @@ def test_what_is_not_clear_is_listed(refuse, tmp_path):
     ("frame,nose_x,nose_y\n", "no line below its header"),
     ("frame,nose_x,nose_y\n0.5,1,2\n", "the column of frames must hold integers"),
     ("frame,nose_x,nose_y\n0,1,what\n", "not a list of numbers"),
-    ("id,nose_x,nose_y\n0,1,2\n", "a column of persons, but none of frames"),
+    ("id,nose_x,nose_y\n0,1,2\n1,1,2\n", "a column of persons, but none of frames"),
     ("", "no columns x and y of joints"),
 ])
 def test_flawed_tables(refuse, tmp_path, text, message):

@@ -195,7 +195,7 @@ def test_pixels_with_a_relative_depth(run, form):
 
 @pytest.mark.parametrize(("images", "message"), [
     ("vid{video}_{frame:04d}.jpg", "look like frames of several videos"),
-    ("{video}/{frame:04d}.jpg", "have the same number"),
+    ("{video}/{frame:04d}.jpg", "its images lie in 2 folders, such as 0 and 1"),
     ("{name}_{frame:04d}.jpg", "have the same number")])
 def test_several_videos_in_a_file_of_results(run, images, message):
     names = [images.format(video=video, name="ab"[video], frame=frame)
