@@ -32,7 +32,7 @@ TOLERANCE = 1e-5
 """Largest difference of a probability or a state that is attributed to rounding."""
 
 OPTIONS = ("file", "protocol", "class_names", "representation", "camera", "box", "eval_size",
-           "in_memory")
+           "use_scores", "in_memory")
 """Options of the data that affect every export."""
 CLIP_OPTIONS = ("clip_len", "test_clips", "test_flip")
 """Those that affect files for whole clips."""
@@ -68,7 +68,8 @@ def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition
     if maker.box == "follow":
         raise UserError("the network was trained on the box that a stream knows (`data.box` "
                         "follow); ptl-skel export --stream writes a file for streams")
-    views = Views(data.clip_len, maker.test_clips, maker.test_flip, maker.camera)
+    views = Views(data.clip_len, maker.test_clips, maker.test_flip, maker.camera,
+                  maker.use_scores)
     size = maker.eval_size, maker.eval_size
     classifier: nn.Module = model.classifier
     try:

@@ -78,7 +78,8 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
     if maker.box != "follow":
         raise UserError("a stream cannot know the box around a whole clip, on which the network "
                         "was trained: train one with --data.box follow")
-    return StreamFromKeypoints(stream, maker.representation, (maker.eval_size,) * 2).eval()
+    return StreamFromKeypoints(stream, maker.representation, (maker.eval_size,) * 2,
+                               use_scores=maker.use_scores).eval()
 
 
 @torch.inference_mode()

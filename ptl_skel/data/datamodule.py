@@ -70,6 +70,8 @@ class KeypointDataModule(LightningDataModule):
             windows of every frame, every second or every third, for causal networks.
         box: What heatmaps show: ``clip``, the square around the persons in all frames, or
             ``follow``, a square for each frame that depends only on the frames so far.
+        use_scores: Weight joints by their scores; otherwise all joints that are not missing have
+            score 1. For networks trained on annotations, which have no other scores.
         live_score: Also test live recognition: predictions before actions are over, and in streams
             of several actions; see `ptl_skel.data.live`. None: do not.
         num_workers: Processes that read; 0 is fastest, since only coordinates are read.
@@ -109,6 +111,7 @@ class KeypointDataModule(LightningDataModule):
         corrupt: Corruption | None = None,
         sampling: Sampling = "uniform",
         box: Literal["clip", "follow"] = "clip",
+        use_scores: bool = True,
         live_score: LiveScore | None = None,
         num_workers: int = 0,
         in_memory: bool = True,
@@ -141,7 +144,7 @@ class KeypointDataModule(LightningDataModule):
         self.protocol = protocol
         self.maker = InputMaker(
             representation(self.layout), self.layout, self.file.header.num_coordinates, camera,
-            augment, size, eval_size, test_clips, test_flip, box)
+            augment, size, eval_size, test_clips, test_flip, box, use_scores)
         self.corrupt = corrupt
         if corrupt is not None:
             corrupt.check()

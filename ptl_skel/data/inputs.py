@@ -43,6 +43,8 @@ class InputMaker:
         test_flip: Test on the horizontal flip of each clip as well.
         box: What heatmaps show: ``clip``, the square around the persons in all frames, or
             ``follow``, a square for each frame that depends only on the frames so far.
+        use_scores: Weight joints by their scores; otherwise all joints that are not missing have
+            score 1.
 
     Raises:
         UserError: Camera, representation and coordinates do not fit each other, or an argument of
@@ -59,6 +61,7 @@ class InputMaker:
     test_clips: int
     test_flip: bool
     box: Literal["clip", "follow"] = "clip"
+    use_scores: bool = True
 
     def __post_init__(self) -> None:
         if self.camera is not None:
@@ -100,8 +103,7 @@ class InputMaker:
 
     def train(self, batch: KeypointBatch, dtype: torch.dtype) -> Tensor:
         """Augmented inputs ``(N, C, T, H, W)``, one per clip."""
-        keypoints, scores, frame_size = (
-            batch[name] for name in ("keypoints", "scores", "frame_size"))
+        keypoints, scores, frame_size = self._take(batch)
         size = self.size, self.size
         if self.coordinates == 2:
             keypoints, scores = drop_far(keypoints, scores, frame_size)
@@ -125,8 +127,7 @@ class InputMaker:
 
     def place(self, batch: KeypointBatch, *, several: bool) -> tuple[Tensor, Tensor]:
         """Keypoints and scores that `evaluate` renders; 2D keypoints in pixels of the heatmaps."""
-        keypoints, scores, frame_size = (
-            batch[name] for name in ("keypoints", "scores", "frame_size"))
+        keypoints, scores, frame_size = self._take(batch)
         size = self.eval_size, self.eval_size
         if self.coordinates == 2:
             keypoints, scores = drop_far(keypoints, scores, frame_size)
@@ -144,6 +145,12 @@ class InputMaker:
             keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
         return keypoints, scores
 
+    def _take(self, batch: KeypointBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Keypoints, scores as they are used, and frame sizes of a batch."""
+        scores = batch["scores"]
+        return batch["keypoints"], scores if self.use_scores else full_scores(scores), batch[
+            "frame_size"]
+
     def _find_box(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor
                   ) -> tuple[Tensor, Tensor]:
         """Keypoints, and the box ``(N, 4)`` in their unit that the inputs show."""
@@ -152,6 +159,11 @@ class InputMaker:
             return keypoints, frame_box(keypoints, scores, torch.ones_like(frame_size))
         find_box = compact_box if self.representation.cropped else frame_box
         return keypoints, find_box(keypoints, scores, frame_size)
+
+
+def full_scores(scores: Tensor) -> Tensor:
+    """1 for each joint that is not missing, 0 for the others."""
+    return (scores > 0).to(scores.dtype)
 
 
 def _split_clips(values: Tensor, num_clips: int) -> Tensor:

@@ -23,12 +23,14 @@ class Views:
         num_clips: Clips per sample; their frames follow each other.
         flip: Whether the horizontal flip of each clip is a view as well.
         camera: Projects 3D coordinates, from each of its test viewpoints; None: they are pixels.
+        use_scores: Weight joints by their scores; otherwise they are there or missing.
     """
 
     clip_len: int
     num_clips: int = 1
     flip: bool = False
     camera: Camera | None = None
+    use_scores: bool = True
 
     @property
     def coordinates(self) -> int:
@@ -82,7 +84,7 @@ class Recognition(nn.Module):
             scores: ``(N, M, T, V)``, 0 for missing joints.
             frame_size: Height and width of the frame, ``(N, 2)``; None with a camera.
         """
-        keypoints, scores = drop_missing(keypoints, scores)
+        keypoints, scores = drop_missing(keypoints, scores, use_scores=self.views.use_scores)
         if self.views.camera is not None:
             keypoints, scores = self.views.camera.around(keypoints, scores)
             frame_size = self.image.expand(keypoints.shape[0], 2)
@@ -107,11 +109,12 @@ class Recognition(nn.Module):
         return each.transpose(1, 2).flatten(0, 1)
 
 
-def drop_missing(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+def drop_missing(keypoints: Tensor, scores: Tensor, *, use_scores: bool = True
+                 ) -> tuple[Tensor, Tensor]:
     """Keypoints and scores, set to 0 for joints that are missing or not finite.
 
-    Scores are at most 1.
+    Scores are at most 1; without `use_scores` they are 1 for all other joints.
     """
     known = is_finite(keypoints).all(-1) & is_finite(scores) & (scores > 0)
-    scores = torch.where(known, scores, 0.0).clamp(0, 1)
+    scores = torch.where(known, scores.clamp(0, 1) if use_scores else 1.0, 0.0)
     return torch.where(known[..., None], keypoints, 0.0), scores

@@ -188,14 +188,15 @@ class StreamFromKeypoints(nn.Module):
         stream: The network.
         representation: Makes its inputs.
         size: Height and width of the maps, pixels.
+        use_scores: Weight joints by their scores; otherwise they are there or missing.
     """
 
     extent: Tensor
 
     def __init__(self, stream: StreamNetwork, representation: Representation,
-                 size: tuple[int, int]) -> None:
+                 size: tuple[int, int], *, use_scores: bool = True) -> None:
         super().__init__()
-        self.stream = stream
+        self.stream, self.use_scores = stream, use_scores
         self.dense = make_dense(representation, size)
         self.register_buffer("extent", torch.tensor([size[1], size[0]], dtype=torch.float32))
 
@@ -218,6 +219,6 @@ class StreamFromKeypoints(nn.Module):
                 joint that is not finite is missing.
             scores: ``(N, M, P, V)``.
         """
-        keypoints, scores = drop_missing(keypoints, scores)
+        keypoints, scores = drop_missing(keypoints, scores, use_scores=self.use_scores)
         inputs: Tensor = self.dense(keypoints * self.extent, scores)
         return inputs

@@ -38,6 +38,26 @@ def trainer(stage, world_size=1, rank=0, precision="32-true"):
                            precision=precision, **{name: name == stage for name in FUNCTIONS})
 
 
+@pytest.mark.parametrize("stage", ["training", "testing"])
+def test_without_scores_all_joints_that_are_not_missing_count_alike(tiny_file, stage):
+    data = make(tiny_file, stage=stage, use_scores=False)
+    batch = next(iter(data.test_dataloader()))
+    batch["scores"][:, :, ::3] = 0
+
+    def inputs(scores):
+        torch.manual_seed(0)
+        varied = KeypointBatch(**{**batch.tensors, "scores": scores})
+        if stage == "training":
+            return data.maker.train(varied, torch.float32)
+        return data.maker.evaluate(varied, torch.float32, several=True)
+
+    found = inputs(batch["scores"])
+    assert torch.equal(found, inputs(0.2 * batch["scores"]))
+    data.maker.use_scores = True
+    assert torch.equal(found, inputs((batch["scores"] > 0).float()))
+    assert not torch.equal(found, inputs(batch["scores"]))
+
+
 def clips_of(loader):
     return torch.cat([batch["clip"] for batch in loader]).tolist()
 

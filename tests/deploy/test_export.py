@@ -106,6 +106,22 @@ def test_the_file_computes_what_the_test_computes(exported, checkpoint, tiny_fil
     assert {size[1] for size in sizes} >= {1, 2, 4}
 
 
+def test_scores_that_only_say_which_joints_are_missing(checkpoint, tiny_file):
+    """For a network trained on annotations; in PyTorch as in the file."""
+    option = ("--data.use_scores", "false")
+    main(["export", "--ckpt_path", str(checkpoint), "--out", "found.onnx", *option])
+    session = open_session(Path("found.onnx"))
+    _, data = load_trained(["--ckpt_path", str(checkpoint), *option])
+    feed = feed_of(ClipDataset(data.file, np.array([3, 8]), data.clip_len)[0], data)
+    feed["scores"][:, :, 2] = 0
+    [expected] = session.run(None, feed)
+    for scores in (0.3 * feed["scores"], np.sqrt(feed["scores"])):
+        np.testing.assert_allclose(session.run(None, {**feed, "scores": scores})[0], expected,
+                                   atol=1e-6)
+    fewer = np.where(np.arange(feed["scores"].shape[-1]) < 6, feed["scores"], 0)
+    assert np.abs(session.run(None, {**feed, "scores": fewer})[0] - expected).max() > 1e-4
+
+
 def test_the_arms_need_only_2d_convolutions(exported):
     assert kernels(exported) == {(1, 1), (3, 1), (3, 3)}
     assert not [name for name in list_operators(exported) if name in {"Scatter", "Loop", "NonZero"}]

@@ -51,6 +51,19 @@ def exported(request, checkpoint, tmp_path_factory):
     return path, request.param
 
 
+def test_scores_that_only_say_which_joints_are_missing(checkpoint):
+    from ptl_skel.cli.export_stream import make_stream
+    from ptl_skel.cli.lightning import load_trained
+
+    graph = make_stream(*load_trained(["--ckpt_path", str(checkpoint), "--data.use_scores",
+                                       "false"]), "frame")
+    keypoints = torch.rand(1, 1, 1, 13, 2)
+    scores = torch.rand(1, 1, 1, 13) * (torch.arange(13) % 3 > 0)
+    assert torch.equal(graph.render(keypoints, scores), graph.render(keypoints, scores / 4))
+    assert not torch.equal(graph.render(keypoints, scores),
+                           graph.render(keypoints, torch.ones_like(scores)))
+
+
 def walk(frames, seed=0):
     """A person who walks through a frame of 240 x 320 pixels."""
     random = np.random.default_rng(seed)
