@@ -111,7 +111,7 @@ class TestRoundTrip:
         with pytest.raises(KeypointFileError, match="no protocol 'xsub'; it has: own"):
             file.split("xsub", "train")
         without = KeypointFile(write(tmp_path / "without.h5", [make_clip("a")]))
-        with pytest.raises(KeypointFileError, match="no split at all, `ptl-skel split .*hout.h5"):
+        with pytest.raises(KeypointFileError, match="no split at all, `ptl-skel split"):
             without.split("own", "train")
         with pytest.raises(KeypointFileError, match="no clip 'z'"):
             file.position("z")

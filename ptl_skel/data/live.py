@@ -33,8 +33,8 @@ class LiveScore:
     """Tests a network before actions are over.
 
     Args:
-        frame_rate: Frames per second of the videos, which keypoint files do not hold; for the
-            accuracy after some seconds. None: not scored.
+        frame_rate: Frames per second of all videos, for the accuracy after some seconds. It is not
+            read from the keypoint file. None: not scored.
         stride: A causal network sees every `stride`-th frame.
         memory: Frames that a prediction in a stream of joined clips takes into account: a window
             does not span more, and the mean of a causal network's outputs forgets earlier ones. In

@@ -261,7 +261,7 @@ class TestHoldOut:
         data.trainer = trainer("training")
         assert data.val_dataloader() == []
         data.trainer = trainer("validating")
-        with pytest.raises(KeypointFileError, match="to validate on; train with --data.val_frac"):
+        with pytest.raises(KeypointFileError, match="to validate on; train with"):
             data.val_dataloader()
 
     def test_none_where_the_test_part_is_empty(self, tmp_path):
