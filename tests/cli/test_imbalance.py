@@ -69,3 +69,12 @@ def test_a_summary_names_the_worst_classes():
     table = outcome.summarise_run(Path("run"), result)
     assert list(table.columns[0].cells) == ["test F1", "lowest F1"]
     assert list(table.columns[1].cells)[1] == "b 25 %, \\[c] 50 %, e 75 %"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(12.4, "12 s"), (90, "1.5 min")])
+def test_a_summary_has_the_time_of_the_training_with_the_other_costs(seconds, shown):
+    cost = {"params": 1e6, "gmacs": 0.5, "latency_ms": 1.0, "device": "cpu"}
+    result = {"model": cost, "training_seconds": seconds, "metrics": {}}
+    table = outcome.summarise_run(Path("run"), result)
+    assert list(table.columns[1].cells)[-1] == shown
+    assert not outcome.summarise_run(Path("run"), result | {"model": None}).columns
