@@ -118,8 +118,9 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "test": {"metavar": "FILE", "type": Path, "help": "a file whose clips are for testing"},
     "frame_size": {"metavar": ("HEIGHT", "WIDTH"), "type": lambda text: _count(text), "nargs": 2,
                    "help": "of the video in pixels, if the input does not contain it"},
-    "layout": {"help": "joint layout, e.g. body25, or your own YAML file; default: inferred from "
-                       "the number of joints if only one layout is common"},
+    "layout": {"help": "joint layout, e.g. body25, or your own YAML file; default: that of the "
+                       "estimator for videos, otherwise inferred from the number of joints if only "
+                       "one layout is common"},
     "classes": {"metavar": "FILE", "type": Path,
                 "help": "class names, one per line; default: those that the input or the labels "
                         "contain, or the official ones"},

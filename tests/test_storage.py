@@ -103,13 +103,16 @@ class TestRoundTrip:
         with pytest.raises(ValueError, match="the frame rate nan and the first frame 0 must be"):
             write(tmp_path / "no.h5", [make_clip("a", fps=float("nan"))])
 
-    def test_splits_and_positions(self, stored):
+    def test_splits_and_positions(self, stored, tmp_path):
         file = KeypointFile(stored)
         assert file.split("own", "train").tolist() == [0, 1]
         assert file.split("own", "val").tolist() == []
         assert file.position("c") == 2
         with pytest.raises(KeypointFileError, match="no protocol 'xsub'; it has: own"):
             file.split("xsub", "train")
+        without = KeypointFile(write(tmp_path / "without.h5", [make_clip("a")]))
+        with pytest.raises(KeypointFileError, match="no split at all, `ptl-skel split"):
+            without.split("own", "train")
         with pytest.raises(KeypointFileError, match="no clip 'z'"):
             file.position("z")
 

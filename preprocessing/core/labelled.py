@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Header
 
-from .labels import name_classes, read_labels
+from .labels import Row, name_classes, read_labels
 from .source import Source
 
 
@@ -33,9 +33,10 @@ class LabelledSource:
 
     def __init__(self, source: Source, path: Path, *, has_classes: bool = False) -> None:
         self._source, self._path = source, path
-        rows = read_labels(path)
         keys = source.keys()
-        names = {name for key in keys for name in (key, Path(key).stem)}
+        rows = _without_extensions(read_labels(path), set(keys))
+        # Keys with an extension are files whose clips are named by their stems.
+        names = {*keys, *(Path(key).stem for key in keys if Path(key).suffix)}
         if keys and names.isdisjoint(rows):
             raise UserError(f"--labels {path} names none of the clips: it names "
                             f"{next(iter(rows))!r}, the input has {keys[0]!r}")
@@ -82,3 +83,12 @@ class LabelledSource:
             yield replace(
                 clip, label=self._labels.label(clip.id) if self._has_labels else clip.label,
                 subject=self._labels.subject(clip.id) if self._has_subjects else clip.subject)
+
+
+def _without_extensions(rows: Mapping[str, Row], keys: Set[str]) -> dict[str, Row]:
+    """The rows by clip, also if they name the file of a clip with its extension."""
+    found: dict[str, Row] = {}
+    for name, row in rows.items():
+        stem = str(Path(name).with_suffix(""))
+        found[stem if name not in keys and stem in keys and stem not in rows else name] = row
+    return found

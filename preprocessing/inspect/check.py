@@ -141,7 +141,8 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
                   f"{header.num_coordinates}D, {header.dtype}",
         "clips": f"{len(file):,}",
         "frames": f"{lengths.sum():,}; {lengths.min():,} to {lengths.max():,} a clip, "
-                  f"median {np.median(lengths):,.0f}",
+                  f"median {np.median(lengths):,.0f}" if lengths.min() < lengths.max() else
+                  f"{lengths.sum():,}; {lengths[0]:,} a clip",
         "persons": f"{persons.min()} to {persons.max()} a clip, mean {persons.mean():.2f}"
                    if persons.min() < persons.max() else f"{persons.min()} a clip",
         "classes": str(len(header.class_names)),

@@ -33,6 +33,7 @@ from ptl_skel.cli.parser import (
 )
 from ptl_skel.command import console
 from ptl_skel.configs import CONFIGS
+from ptl_skel.data.classes import listed
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
 from ptl_skel.runs.callbacks import RunRecord
@@ -242,6 +243,13 @@ class SkeletonCLI(LightningCLI):
         outcome.save_predictions(self.run_dir, self.model, self.datamodule,
                                  write=self.ranks.is_first)
         self._finish(**facts)
+
+    def before_predict(self) -> None:
+        """Reports labels that predictions cannot be compared with."""
+        if self.ranks.is_first and (unknown := self.datamodule.unknown_classes()):
+            console.print(f"{self.datamodule.file.path} has clips of {listed(unknown)}, which the "
+                          "model does not know; these labels are ignored", markup=False,
+                          highlight=False, soft_wrap=True)
 
     def after_predict(self) -> None:
         """Also writes and shows a table of the predicted classes."""

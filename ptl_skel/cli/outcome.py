@@ -135,8 +135,9 @@ def summarise_run(run_dir: Path, result: Mapping[str, Any]) -> Table:
         table.add_row("parameters", f"{cost['params'] / 1e6:.3f} M")
         table.add_row("GMACs", f"{cost['gmacs']:.3f}")
         table.add_row("latency", f"{cost['latency_ms']:.1f} ms ({cost['device']})")
-    if result["training_seconds"]:
-        table.add_row("training", f"{result['training_seconds'] / 60:.1f} min")
+        if seconds := result["training_seconds"]:
+            table.add_row("training", f"{seconds:.0f} s" if seconds < 60 else
+                          f"{seconds / 60:.1f} min")
     for name, value in result["metrics"].items():
         part, _, metric = name.partition("/")
         shown = (f"{value:.4f}" if metric == LOSS else f"{value:.0f} frames" if metric == DELAY

@@ -97,11 +97,11 @@ def _write(options: Any, segments: Sequence[Segment], seconds: float) -> None:
         table.add_column(name)
     for each in segments[:_SHOWN]:
         table.add_row("scene" if each.person is None else str(each.person),
-                      format_time(round(each.start, 1), seconds),
-                      format_time(round(each.end, 1), seconds), escape(each.label),
+                      format_time(each.start, seconds),
+                      format_time(each.end, seconds), escape(each.label),
                       f"{each.probability:.2f}")
     console.print(table)
-    console.print(f"{len(segments):,} segments in {format_time(round(seconds, 1), seconds)}: "
+    console.print(f"{len(segments):,} segments in {format_time(seconds, seconds)}: "
                   f"segments.csv, segments.json and timeline.png in {out}", markup=False,
                   highlight=False, soft_wrap=True)
 

@@ -209,20 +209,24 @@ class KeypointDataModule(LightningDataModule):
                    f"has no split, `ptl-skel split {self.file.path} --by class` makes one")
             raise KeypointFileError(f"`data.protocol` is missing; {self.file.path} {has}")
         if not len(self.parts[name]):
+            purpose = ("validate on; train with --data.val_fraction 0.2 to hold some out"
+                       if name == "val" else f"{name} on")
             raise KeypointFileError(f"protocol {self.protocol!r} of {self.file.path} has no "
-                                    f"labelled clip to {name} on")
+                                    f"labelled clip to {purpose}")
         return self._known(self.parts[name])
 
     def _known(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
         """The clips, if every class among them is one of `class_names`."""
-        labels = np.unique(self.file.label[clips])
-        unknown = [self.file.header.class_names[label] for label in labels
-                   if label >= 0 and self._class_of_label[label] < 0]
-        if unknown:
+        if unknown := self.unknown_classes(clips):
             raise KeypointFileError(
                 f"{self.file.path} has clips of {listed(unknown)}, which the model does not know; "
                 f"its classes are {listed(self.class_names)}")
         return clips
+
+    def unknown_classes(self, clips: NDArray[np.int64] | slice = slice(None)) -> list[str]:
+        """The classes of some clips, by default all in the file, that are not in `class_names`."""
+        return [self.file.header.class_names[label] for label in np.unique(self.file.label[clips])
+                if label >= 0 and self._class_of_label[label] < 0]
 
     def setup(self, stage: str) -> None:
         """Checks what a trainer is going to use before it starts.
@@ -236,7 +240,7 @@ class KeypointDataModule(LightningDataModule):
                 was asked for.
         """
         if stage == "predict":
-            self._check_view(self._known(np.arange(len(self.file))))
+            self._check_view(np.arange(len(self.file)))
             return
         self._check_view(self.part({"fit": "train", "validate": "val", "test": "test"}[stage]))
         if stage == "fit":
@@ -298,8 +302,11 @@ class KeypointDataModule(LightningDataModule):
         return self._views_loader(self.part("test"))
 
     def predict_dataloader(self) -> DataLoader[KeypointBatch]:
-        """All clips of the file, labelled or not, with all their views."""
-        return self._views_loader(self._known(np.arange(len(self.file))))
+        """All clips of the file with all their views, whatever their labels are.
+
+        The label of a clip whose class is not in `class_names` is -1, unknown.
+        """
+        return self._views_loader(np.arange(len(self.file)))
 
     def _views_loader(self, clips: NDArray[np.int64]) -> DataLoader[KeypointBatch]:
         dataset = self._dataset(clips, num_clips=self.maker.test_clips)

@@ -61,7 +61,7 @@ class Label:
     Args:
         name: Name of the class, None for unknown.
         probability: Probability of that class; for unknown, that of the most likely one.
-        earlier: Earlier names, the latest first.
+        earlier: Earlier names, the latest first; neighbours differ, also from `name`.
     """
 
     name: str | None
@@ -119,23 +119,31 @@ class Labels:
             person.time = time
             claimed = self._threshold.choose(person.smooth, person.claimed)
             if claimed != person.claimed:
-                if person.claimed is not None:
-                    person.earlier.appendleft(self._names[person.claimed])
+                name = self._name(person.claimed)
+                if name is not None and name not in list(person.earlier)[:1]:
+                    person.earlier.appendleft(name)
                 person.claimed = claimed
                 events.append(self._event(time, who, claimed, person.smooth))
         return events
 
     def show(self) -> dict[Hashable, Label]:
         """The label of each person."""
-        return {who: Label(None if person.claimed is None else self._names[person.claimed],
-                           _probability(person.smooth, person.claimed), tuple(person.earlier))
-                for who, person in self._people.items()}
+        shown = dict[Hashable, Label]()
+        for who, person in self._people.items():
+            name, earlier = self._name(person.claimed), tuple(person.earlier)
+            # A person whose label was unknown in between gets the same one again.
+            shown[who] = Label(name, _probability(person.smooth, person.claimed),
+                               earlier[1:] if name in earlier[:1] else earlier)
+        return shown
+
+    def _name(self, claimed: int | None) -> str | None:
+        return None if claimed is None else self._names[claimed]
 
     def _event(self, time: float, who: Hashable, claimed: int | None, smooth: Floats | None
                ) -> dict[str, Any]:
         return {"time": round(time, 3), "person": who,
                 "event": "left" if smooth is None else "label",
-                "label": None if claimed is None else self._names[claimed],
+                "label": self._name(claimed),
                 "probability": None if smooth is None else round(_probability(smooth, claimed), 4)}
 
 

@@ -60,9 +60,9 @@ def draw_timeline(segments: Sequence[Segment], seconds: float, title: str) -> Fi
 
 
 def format_time(seconds: float, longest: float) -> str:
-    """A time in seconds, or in minutes and hours for longer videos."""
+    """A time in seconds, with tenths, or in minutes and hours for longer videos."""
     if longest < _MINUTE:
-        return f"{seconds:g} s"
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _MINUTE)
     hours, minutes = divmod(minutes, _MINUTE)
     return f"{hours}:{minutes:02}:{rest:02}" if longest >= _MINUTE**2 else f"{minutes}:{rest:02}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,14 @@ def make_estimator(name: str = "movenet", model: Path | str | None = None) -> Po
         model: Its model, e.g. an ONNX file; passed on as ``model`` if given.
 
     Raises:
-        UserError: There is no such estimator, or the class lacks a member of `PoseEstimator`.
+        UserError: There is no such estimator, it takes no model, or the class lacks a member of
+            `PoseEstimator`.
     """
-    estimator = _find_class(ESTIMATORS.get(name, name))(**({"model": model} if model else {}))
+    kind = _find_class(ESTIMATORS.get(name, name))
+    if model and not _takes_model(kind):
+        raise UserError(f"--estimator {name} takes no model: leave --pose_model out, or give its "
+                        "class an argument `model`")
+    estimator = kind(**({"model": model} if model else {}))
     missing = [member for member in _MEMBERS if not hasattr(estimator, member)]
     if missing:
         raise UserError(f"--estimator {name} is not a pose estimator: it has no "
@@ -36,6 +42,11 @@ def make_estimator(name: str = "movenet", model: Path | str | None = None) -> Po
                         "have")
     made: PoseEstimator = estimator
     return made
+
+
+def _takes_model(kind: Any) -> bool:
+    return any(each.name == "model" or each.kind is each.VAR_KEYWORD
+               for each in inspect.signature(kind).parameters.values())
 
 
 def _find_class(path: str) -> Any:

@@ -82,6 +82,7 @@ def wandb_loggers(run_dir: Path, mode: str, config: Mapping[str, Any], cost: Map
         save_dir=run_dir.resolve(),  # its service may have been started in another folder
         offline=mode == "offline", config={"config": dict(config)},
         settings=wandb.Settings(silent=mode == "offline"))
+    logger._wandb_init.pop("anonymous", None)  # Lightning sets it to None; W&B warns about it
     logger.experiment.summary.update({name: cost[name] for name in COST})
     return [logger]
 

@@ -245,8 +245,9 @@ class KeypointFile:
             KeypointFileError: There is no such protocol.
         """
         if protocol not in self.splits:
-            known = ", ".join(sorted(self.splits)) or "none"
-            raise KeypointFileError(f"{self.path} has no protocol {protocol!r}; it has: {known}")
+            known = f"it has: {', '.join(sorted(self.splits))}" if self.splits else (
+                f"it has no split at all, `ptl-skel split {self.path} --by class` makes one")
+            raise KeypointFileError(f"{self.path} has no protocol {protocol!r}; {known}")
         return self.splits[protocol].get(part, np.empty(0, np.int64))
 
 

@@ -164,10 +164,13 @@ class TestBadCheckpoints:
         clips = tiny_clips()[:8]
         file = write_clips(tmp_path / "two.h5", clips, class_names=("one", "other"), splits={
             "cross": {"test": [clip.id for clip in clips]}})
-        for verb in ("test", "predict"):
-            said = refusal(capsys, verb, "--ckpt_path", last, "--data.file", file)
-            assert "has clips of 'one', which the model does not know; its classes are " in said
+        said = refusal(capsys, "test", "--ckpt_path", last, "--data.file", file)
+        assert "has clips of 'one', which the model does not know; its classes are " in said
         assert not Path("run/test").exists()
+        main(["predict", "--ckpt_path", str(last), "--data.file", str(file), *QUIET])
+        assert ("has clips of 'one', which the model does not know; these labels are ignored"
+                in capsys.readouterr().out)
+        assert (read_predictions(Path("run/predict")).label == -1).all()
 
     @pytest.mark.parametrize("verb", ["fit", "test"])
     def test_of_another_model(self, capsys, last, verb):

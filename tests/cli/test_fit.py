@@ -136,7 +136,7 @@ class TestFit:
         assert ("takes 11 times as long in bfloat16; --trainer.precision 32-true" in said) == warned
 
     def test_weights_and_biases_offline_by_default(self, tiny_file, tiny_config, monkeypatch,
-                                                   tmp_path):
+                                                   tmp_path, capfd):
         import wandb
 
         for name in ("WANDB_MODE", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_DIR"):
@@ -150,6 +150,8 @@ class TestFit:
             monkeypatch.chdir(folder)
             main(["fit", "--config", str(config), "--data.file", str(tiny_file), "--run_dir",
                   "run", "--trainer.max_epochs", "1"])
+        said = capfd.readouterr()
+        assert "wandb:" not in said.out + said.err
         wandb.teardown()  # its service may write on for a moment
         for folder in folders:
             mirrored, = (folder / "run/wandb").glob("offline-run-*")

@@ -79,3 +79,12 @@ def test_a_class_whose_only_subject_is_held_out_is_reported(falls, tiny_config, 
     warned = ("warning: the network cannot learn 'fall': no training clip shows it (validation: "
               "held-out subjects 3)") in capsys.readouterr().out
     assert warned == (result["data"]["validation"] == "held-out subjects 3")
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(12.4, "12 s"), (90, "1.5 min")])
+def test_a_summary_has_the_time_of_the_training_with_the_other_costs(seconds, shown):
+    cost = {"params": 1e6, "gmacs": 0.5, "latency_ms": 1.0, "device": "cpu"}
+    result = {"model": cost, "training_seconds": seconds, "metrics": {}}
+    table = outcome.summarise_run(Path("run"), result)
+    assert list(table.columns[1].cells)[-1] == shown
+    assert not outcome.summarise_run(Path("run"), result | {"model": None}).columns

@@ -127,12 +127,19 @@ class TestHeader:
         for stage in ("fit", "test"):
             make(file, "known", class_names=known, val_fraction=0).setup(stage)
         assert len(make(file, "known", class_names=known).test_dataloader().dataset) == 8
-        for data, stage, loader in [(make(file, "all", class_names=known), "fit", "train"),
-                                    (make(file, None, class_names=known), "predict", "predict")]:
-            with pytest.raises(UserError, match=said):
-                data.setup(stage)
-            with pytest.raises(UserError, match=said):
-                getattr(data, f"{loader}_dataloader")()
+        data = make(file, "all", class_names=known)
+        with pytest.raises(UserError, match=said):
+            data.setup("fit")
+        with pytest.raises(UserError, match=said):
+            data.train_dataloader()
+
+    def test_a_class_that_the_model_does_not_know_counts_as_unknown_to_predict(self, tiny_file):
+        data = make(tiny_file, None, stage="predicting", class_names=["walk", *CLASSES[:2]])
+        data.setup("predict")
+        assert data.unknown_classes() == [CLASSES[2]]
+        labels = {data.on_after_batch_transfer(batch, 0)["label"].min().item()
+                  for batch in data.predict_dataloader()}
+        assert min(labels) == -1
 
     def test_a_name_that_two_classes_share_identifies_none(self, tiny_file):
         with pytest.raises(UserError, match="two of them are named 'a'"):
@@ -274,7 +281,7 @@ class TestHoldOut:
         data.trainer = trainer("training")
         assert data.val_dataloader() == []
         data.trainer = trainer("validating")
-        with pytest.raises(KeypointFileError, match="no labelled clip to val"):
+        with pytest.raises(KeypointFileError, match="to validate on; train with"):
             data.val_dataloader()
 
     def test_none_where_the_test_part_is_empty(self, tmp_path):

@@ -118,7 +118,7 @@ def test_the_timeline_has_a_row_for_each_person(tmp_path):
 
 
 @pytest.mark.parametrize(("seconds", "longest", "text"), [
-    (2.5, 10, "2.5 s"), (75, 600, "1:15"), (3725, 7200, "1:02:05")])
+    (2.5, 10, "2.5 s"), (2, 10, "2.0 s"), (75, 600, "1:15"), (3725, 7200, "1:02:05")])
 def test_times_read_well(seconds, longest, text):
     assert format_time(seconds, longest) == text
 
@@ -145,6 +145,17 @@ def test_events_report_changes_and_departures_only():
     event, = labels.update(4, {})
     assert (event["event"], event["label"], event["person"]) == ("left", None, 0)
     assert labels.show() == {}
+
+
+def test_earlier_labels_do_not_repeat_each_other_or_the_current_one():
+    labels = Labels(NAMES, Threshold(0.8), smoothing=0)
+    shown = []
+    for time, run in enumerate([0.9, 0.5, 0.9, 0.5, 0.1, 0.5]):
+        sees(labels, time, run)
+        label = labels.show()[0]
+        shown.append((label.name, *label.earlier))
+    assert shown == [("run",), (None, "run"), ("run",), (None, "run"), ("jump", "run"),
+                     (None, "jump", "run")]
 
 
 def test_smoothing_delays_a_change():

@@ -45,6 +45,11 @@ def test_estimators_that_cannot_be_made(name, message):
         make_estimator(name)
 
 
+def test_a_model_for_a_class_that_takes_none():
+    with pytest.raises(UserError, match="NoLayout takes no model: leave --pose_model out"):
+        make_estimator("videos.NoLayout", "some.onnx")
+
+
 def test_a_mistake_in_a_module_of_your_own_is_not_disguised(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("import no_such_library\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -157,6 +157,11 @@ def test_what_is_printed(tmp_path, capsys):
         assert line in lines
 
 
+def test_clips_of_one_length(tmp_path, capsys):
+    check_file(write(tmp_path / "toys.h5", make_clip("a", 5), make_clip("b", 5)))
+    assert "10; 5 a clip " in capsys.readouterr().out
+
+
 def test_texts_are_not_markup(tmp_path, capsys):
     path = write(tmp_path / "[red]toys.h5", make_clip("[b]", 1, label=0), classes=("[up]", ":cat:"))
     check_file(path)

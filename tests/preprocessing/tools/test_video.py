@@ -69,6 +69,22 @@ def test_labels_and_splits_from_a_csv_file(videos, tmp_path):
     assert file.split("own", "train").tolist() == [0, 2]
 
 
+def test_labels_that_name_the_files_of_the_clips(videos, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("clip,label,split\njump/a.mp4,up,train\nwalk/a,along,test\n")
+    file = preprocess(tmp_path / "out.h5", videos, "--labels", labels)
+    assert {file.ids[i]: int(label) for i, label in enumerate(file.label) if label >= 0} == {
+        "jump/a": 1, "walk/a": 0}
+    assert file.ids[file.split("own", "train")[0]] == "jump/a"
+
+
+def test_labels_that_name_clips_without_their_folder_are_rejected(videos, tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text("clip,label\na,up\nb,along\n")
+    said = refusal(capsys, "preprocess", "video", videos, *MINE, "--labels",
+                   tmp_path / "labels.csv", "--out", tmp_path / "out.h5")
+    assert "names none of the clips: it names 'a', the input has 'jump/a'" in said
+
+
 def test_joints_of_another_layout(videos, tmp_path, capsys):
     file = preprocess(tmp_path / "out.h5", videos / "walk" / "a.mp4", "--layout", "penn13")
     assert file.header.layout == LAYOUTS["penn13"]
