@@ -48,8 +48,8 @@ class ResidualBlock(nn.Module):
 class Conv1D(Backbone):
     """Convolutions over time, shared by all persons, with a maximum over the persons' features.
 
-    Each frame of a person is described by the coordinates of the joints, which of them are known,
-    all distances between two joints, and how far each joint has moved over one and two frames.
+    Each frame of a person is described by the coordinates of the joints, all distances between two
+    joints, how far each joint has moved over one and two frames, and which joints are missing.
     Values that involve a missing joint are 0. Takes the output of
     `ptl_skel.representations.NormalizedCoordinates`.
 
@@ -82,10 +82,11 @@ class Conv1D(Backbone):
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("second", second, persistent=False)
         moving = (in_channels - 1) * self.num_joints
-        described = moving * (1 + len(SPEEDS)) + self.num_joints + len(first)
-        self.data_bn = nn.BatchNorm1d(described)
-        self.embedding = nn.Sequential(nn.Conv1d(described, widths[0], 1, bias=False),
-                                       nn.BatchNorm1d(widths[0]), nn.ReLU(inplace=True))
+        measured = moving * (1 + len(SPEEDS)) + len(first)
+        self.data_bn = nn.BatchNorm1d(measured)
+        self.embedding = nn.Sequential(
+            nn.Conv1d(measured + self.num_joints, widths[0], 1, bias=False),
+            nn.BatchNorm1d(widths[0]), nn.ReLU(inplace=True))
         channels = widths[0]
         blocks = []
         for width, stride in zip(widths, strides, strict=True):
@@ -100,17 +101,21 @@ class Conv1D(Backbone):
             raise UserError(f"`links` describe {self.num_joints} joints, got {joints}; this "
                             f"network reads {self.reads}")
         frames = inputs.permute(0, 3, 1, 4, 2).flatten(0, 1)  # (N * M, C, V, T)
-        features = self.blocks(self.embedding(self.data_bn(self.describe(frames))))
+        # Not normalised: where no joint is missing in training, the first one would be an enormous
+        # value in a test.
+        missing = 1 - frames[:, -1]
+        described = torch.cat([self.data_bn(self.measure(frames)), missing], 1)
+        features = self.blocks(self.embedding(described))
         # Features are not negative, so an absent person, which is 0, does not change the maximum.
         present = (frames[:, -1].amax((1, 2)) > 0).to(features.dtype)
         each = (features * present[:, None, None]).unflatten(0, (clips, persons))
         return cast(Tensor, each.amax(1)[..., None, None])
 
-    def describe(self, frames: Tensor) -> Tensor:
-        """The values that the class describes, ``(N, C, V, T)`` to ``(N, D, T)``."""
+    def measure(self, frames: Tensor) -> Tensor:
+        """Coordinates, motion and distances, ``(N, C, V, T)`` to ``(N, D, T)``."""
         known = frames[:, -1:]
         joints = frames[:, :-1] * known
-        parts = [joints, known]
+        parts = [joints]
         for step in SPEEDS:
             both = known * _earlier(known, step)
             parts.append((joints - _earlier(joints, step)) * both)
