@@ -21,9 +21,10 @@ def lines(text):
 def test_the_pages_are_those_of_the_records(command, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     page = ROOT / command[-1]
-    main([*command[1:-1], str(tmp_path / page.name)])
-    assert lines((tmp_path / page.name).read_text(encoding="utf-8")) == lines(
-        page.read_text(encoding="utf-8"))
+    again = tmp_path / page.name
+    main([*command[1:-1], str(again)])
+    made = again.read_text(encoding="utf-8").replace(str(again), command[-1])
+    assert lines(made) == lines(page.read_text(encoding="utf-8"))
 
 
 def test_all_records_are_reported():
