@@ -192,11 +192,11 @@ def test_absurd_input():
 
 def test_a_crowd_is_followed_in_bounded_memory():
     found = PoseList()
-    for frame in range(3):
+    for frame in range(10):
         for i in range(300):
             found.add(frame, body(0) + np.array([200 * i, 300]), np.full(JOINTS, (1 + i) / 300))
-    _, scores = follow_persons(found.finish(range(3)), 2)
-    assert scores[:, :, 0].tolist() == [[1] * 3, [np.float32(299 / 300)] * 3]
+    _, scores = follow_persons(found.finish(range(10)), 2)
+    assert scores[:, :, 0].tolist() == [[1] * 10, [np.float32(299 / 300)] * 10]
 
 
 def test_coordinates_of_any_size_do_no_harm():
