@@ -81,7 +81,7 @@ lint: $(STAMP) ## check style and types
 	$(BIN)/mypy
 
 docs: $(STAMP) ## build the documentation as a site in build/site; a dead link fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "documentation: build/site/index.html"
 
 check-wheel: ## build the wheel and use it in an empty environment; takes minutes
