@@ -24,10 +24,9 @@ Reference:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,11 +35,10 @@ from ..core.files import find_clips, read_json, to_numbers, to_whole
 from ..core.plausibility import check_metres, doubt_unread
 from ..core.source import Unusable
 from .frame_files import FrameFiles, find_videos, name_clips
+from .image_names import NUMBER, numbers_in_names
 from .poses import Floats, PoseList, Poses, choose_persons, split_values
 from .source import PoseSource
 
-_NUMBER = re.compile(r"(\d+)", re.ASCII)
-_FRACTION = re.compile(r"(?<=\d\.)\d+(?=\D*$)", re.ASCII)  # of seconds
 _PEEKS = 20  # files that are read to see whether they contain one frame each
 # Keys in JSON of other tools, and how to read these.
 OTHERS = {
@@ -218,7 +216,7 @@ def _persons_by_image(content: Mapping[str, Any]) -> Any:
     if "instance_info" in content:
         return content["instance_info"]
     by_image = {image: _unwrap_persons(found) for image, found in content.items()}
-    if all(isinstance(persons, list) and _NUMBER.search(image)
+    if all(isinstance(persons, list) and NUMBER.search(image)
            for image, persons in by_image.items()):
         persons = [(image, person) for image, persons in by_image.items() for person in persons]
         if all(isinstance(person, dict) for _, person in persons):
@@ -339,10 +337,10 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
         whole = [value for value in values if isinstance(value, int)]
         if len(whole) == len(values):
             return whole
-        if not all(isinstance(value, int) or (isinstance(value, str) and _NUMBER.search(value))
+        if not all(isinstance(value, int) or (isinstance(value, str) and NUMBER.search(value))
                    for value in values):
             continue
-        found = _numbers_in_names([f"{value:d}" if isinstance(value, int) else str(value)
+        found = numbers_in_names([f"{value:d}" if isinstance(value, int) else str(value)
                                    for value in values])
         named = dict[int, Any]()
         for number, value in zip(found, values, strict=True):
@@ -351,49 +349,6 @@ def _frame_numbers(entries: Sequence[Mapping[str, Any]], *keys: str) -> list[int
                                "hold one clip")
         return found
     raise Unusable(f"there is no number of a frame in {' or '.join(keys)} of each entry")
-
-
-def _numbers_in_names(names: Sequence[str]) -> list[int]:
-    """The number of the frame in each image name, or its position in the sorted names.
-
-    Raises:
-        Unusable: The names are of images in several folders, or of several videos.
-    """
-    folders = sorted({str(PureWindowsPath(name).parent) for name in names})  # with / or \
-    if len(folders) > 1:
-        raise Unusable(f"its images lie in {len(folders)} folders, such as {folders[0]} and "
-                       f"{folders[1]}; a file must hold one clip")
-    groups = [[int(number) for number in _NUMBER.findall(Path(name).stem) or _NUMBER.findall(name)]
-              for name in names]
-    if len({_NUMBER.sub("#", name) for name in names}) > 1:
-        return [numbers[-1] for numbers in groups]
-    columns = [column for column in zip(*groups, strict=True) if len(set(column)) > 1]
-    if len(columns) < 2:
-        return list(columns[0]) if columns else [numbers[-1] for numbers in groups]
-    places = sorted(set(zip(*columns, strict=True)))
-    if _count_again(places):
-        raise Unusable(f"{names[0]!r} and {names[-1]!r} look like frames of several videos; a file "
-                       "must hold one clip")
-    if all(_FRACTION.search(Path(name).stem) for name in names):
-        fractions = [_FRACTION.findall(Path(name).stem)[-1] for name in names]
-        width = max(map(len, fractions))
-        columns[-1] = tuple(int(fraction.ljust(width, "0")) for fraction in fractions)
-        places = sorted(set(zip(*columns, strict=True)))
-    order = {numbers: i for i, numbers in enumerate(places)}
-    return [order[numbers] for numbers in zip(*columns, strict=True)]
-
-
-def _count_again(places: Sequence[tuple[int, ...]]) -> bool:
-    """Whether the last number counts in steps of 1 from the same start for each prefix.
-
-    This is the case for frames of videos; fractions of a second in times have larger steps.
-    """
-    runs: dict[tuple[int, ...], list[int]] = {}
-    for *head, last in places:
-        runs.setdefault(tuple(head), []).append(last)
-    first = min(run[0] for run in runs.values())
-    return len(runs) > 1 and all(len(run) > 1 and run == list(range(first, first + len(run)))
-                                 for run in runs.values())
 
 
 def _pose(person: Mapping[str, Any], num_joints: int | None) -> tuple[Floats, Floats | None]:

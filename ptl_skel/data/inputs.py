@@ -147,9 +147,8 @@ class InputMaker:
 
     def _take(self, batch: KeypointBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Keypoints, scores as they are used, and frame sizes of a batch."""
-        scores = batch["scores"]
-        return batch["keypoints"], scores if self.use_scores else full_scores(scores), batch[
-            "frame_size"]
+        scores = batch["scores"] if self.use_scores else full_scores(batch["scores"])
+        return batch["keypoints"], scores, batch["frame_size"]
 
     def _find_box(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor
                   ) -> tuple[Tensor, Tensor]:
