@@ -76,7 +76,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _source_of(path: Path) -> str:
-    """The source that reads a file; empty if there is none.
+    """The source that reads a file; empty if no source does.
 
     Raises:
         Unusable: It is damaged, or does not hold keypoints.

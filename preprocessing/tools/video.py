@@ -178,6 +178,6 @@ def _common_folder(inputs: Sequence[Path]) -> Path:
 
 
 def _label(name: str) -> str:
-    """The folder of a clip, empty if there is none."""
+    """The folder of a clip; empty for a clip at the top."""
     folder = Path(name).parent.name
     return folder if folder != ".." else ""

@@ -245,7 +245,7 @@ def middle_channels(
     """Channels between the spatial and the temporal convolution; see `Conv2Plus1D`.
 
     Raises:
-        UserError: `middle` is none of the three.
+        UserError: `middle` is not one of these three.
     """
     if middle == "matched":
         time, space = kernel[0], kernel[1] ** 2

@@ -140,7 +140,7 @@ def test_damage_that_looks_like_further_streams(tmp_path, monkeypatch):
 def test_an_unknown_colour_matrix(tmp_path):
     frames, _ = read(walking(tmp_path / "a.mp4", 3))
     expected = frames[1].to_image(40)
-    frames[1].decoded.colorspace = 65  # there is none of this number
+    frames[1].decoded.colorspace = 65  # no colour matrix has this number
     np.testing.assert_allclose(frames[1].to_image(40), expected, atol=40)
 
 

@@ -1,4 +1,4 @@
-"""Inputs as people have them that used to come out wrong without a word, by the command line."""
+"""Inputs as people have them that used to be silently misread, by the command line."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Further inputs of people that came out wrong without a word or were rejected by mistake."""
+"""Further inputs of people that were silently misread, or rejected by mistake."""
 
 import json
 import pickle
