@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ptl_skel.data.dataset import KeypointBatch
+from ptl_skel.data.transforms import person_sizes
 from ptl_skel.errors import UserError
 
 Kind = Literal["drop", "displace", "low_scores"]
@@ -71,16 +72,3 @@ class Corruption:
             sampled.append(random.standard_normal(like.shape[1:], np.float32) if normal
                            else random.random(like.shape[1:], np.float32))
         return torch.from_numpy(np.stack(sampled)).to(like.device)
-
-
-def person_sizes(keypoints: Tensor, scores: Tensor) -> Tensor:
-    """The largest side of the box around each person in all frames, ``(N, M, 1, 1, 1)``.
-
-    Args:
-        keypoints: ``(N, M, T, V, C)``.
-        scores: ``(N, M, T, V)``; joints of score 0 do not count. 0 for an absent person.
-    """
-    known = (scores > 0)[..., None]
-    low = torch.where(known, keypoints, torch.inf).amin((2, 3))
-    high = torch.where(known, keypoints, -torch.inf).amax((2, 3))
-    return (high - low).clamp_min(0).amax(-1)[..., None, None, None]

@@ -111,7 +111,8 @@ class InputMaker:
             keypoints, scores = self.camera.moving(keypoints, scores)
             frame_size = self.camera.frames(keypoints)
         if self._reaching == 3:
-            inputs = self.representation(self.augment.spatial(keypoints), scores, size, dtype)
+            keypoints, scores = self.augment.spatial(keypoints, scores)
+            inputs = self.representation(keypoints, scores, size, dtype)
             return _flip_some(inputs, self.representation.flip, self.augment.flip)
         keypoints, box = self._find_box(keypoints, scores, frame_size)
         keypoints, scores = self.augment(keypoints, scores, box, size, self.layout)

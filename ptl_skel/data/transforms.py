@@ -191,6 +191,10 @@ class Augmentation:
         rotation: Largest rotation, degrees; for 3D coordinates about their third axis.
         scale: Largest change of size, for each axis; 0.1 is 90 to 110 %.
         shift: Largest shift relative to the box; has no effect on 3D coordinates, nor has a crop.
+        drop: Largest share of joints that are missing; each clip gets a share from 0 to this one.
+        displace: Largest standard deviation of a displacement of joints, independent in each frame,
+            relative to the size of the person.
+        low_scores: Largest fraction by which scores are lowered.
 
     Raises:
         UserError: A range or a probability is out of range.
@@ -202,6 +206,9 @@ class Augmentation:
     rotation: float = 0.0
     scale: float = 0.0
     shift: float = 0.0
+    drop: float = 0.0
+    displace: float = 0.0
+    low_scores: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("crop_area", "crop_aspect"):
@@ -211,7 +218,10 @@ class Augmentation:
                                 f"1), got {low} to {high}")
         if not 0 <= self.flip <= 1:
             raise UserError(f"`flip` must be a probability, got {self.flip}")
-        for name in ("rotation", "shift"):
+        for name in ("drop", "low_scores"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"`{name}` must lie in 0..1, got {getattr(self, name)}")
+        for name in ("rotation", "shift", "displace"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"`{name}` must be >= 0, got {getattr(self, name)}")
         if not 0 <= self.scale < 1:
@@ -223,6 +233,7 @@ class Augmentation:
     ) -> tuple[Tensor, Tensor]:
         """Augmented keypoints and scores, in pixels of an image of ``size`` (height, width)."""
         clips = len(box)
+        keypoints, scores = self._degrade(keypoints, scores)
         if self.rotation or self.scale or self.shift:
             largest = math.radians(self.rotation)
             keypoints = rotate_scale_shift(
@@ -235,19 +246,44 @@ class Augmentation:
         flipped = torch.rand(clips, device=box.device) < self.flip
         return flip(keypoints, size[1], layout, flipped), flip_scores(scores, layout, flipped)
 
-    def spatial(self, keypoints: Tensor) -> Tensor:
+    def spatial(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """3D coordinates ``(N, M, T, V, 3)``, rotated about the third axis, scaled along each.
 
         Crop and shift would have no effect, as representations of 3D coordinates are relative to
         the persons. They swap left and right themselves, so `flip` is not applied here.
         """
+        keypoints, scores = self._degrade(keypoints, scores)
         if not (self.rotation or self.scale):
-            return keypoints
+            return keypoints, scores
         clips, largest = len(keypoints), math.radians(self.rotation)
         angle = _between(-largest, largest, (clips,), keypoints)
         scale = _between(1 - self.scale, 1 + self.scale, (clips, 3), keypoints)
         x, y, z = keypoints.unbind(-1)
-        return torch.stack([*_turn(x, y, angle), z], -1) * _each(scale)
+        return torch.stack([*_turn(x, y, angle), z], -1) * _each(scale), scores
+
+    def _degrade(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Keypoints and scores as a worse pose estimator would give them."""
+        if self.displace:
+            level = self.displace * _level(keypoints) * person_sizes(keypoints, scores)
+            keypoints = keypoints + level * torch.randn_like(keypoints)
+        if self.low_scores:
+            scores = scores * (1 - self.low_scores * _level(scores) * torch.rand_like(scores))
+        if self.drop:
+            scores = scores * (torch.rand_like(scores) >= self.drop * _level(scores))
+        return keypoints, scores
+
+
+def person_sizes(keypoints: Tensor, scores: Tensor) -> Tensor:
+    """The largest side of the box around each person in all frames, ``(N, M, 1, 1, 1)``.
+
+    Args:
+        keypoints: ``(N, M, T, V, C)``.
+        scores: ``(N, M, T, V)``; joints of score 0 do not count. 0 for an absent person.
+    """
+    known = (scores > 0)[..., None]
+    low = torch.where(known, keypoints, torch.inf).amin((2, 3))
+    high = torch.where(known, keypoints, -torch.inf).amax((2, 3))
+    return (high - low).clamp_min(0).amax(-1)[..., None, None, None]
 
 
 def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
@@ -276,6 +312,11 @@ def _turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
 def _each(values: Tensor) -> Tensor:
     """Values per clip ``(N,)`` or ``(N, C)``, to be broadcast with ``(N, M, T, V)`` and so on."""
     return values[:, None, None, None]
+
+
+def _level(like: Tensor) -> Tensor:
+    """A random number in 0..1 for each clip, to be broadcast with `like`."""
+    return torch.rand(len(like), *[1] * (like.ndim - 1), dtype=like.dtype, device=like.device)
 
 
 def _between(low: float, high: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
