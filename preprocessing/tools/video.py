@@ -14,7 +14,7 @@ from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.pose import PersonTracker, PoseEstimator, find_poses, make_estimator
 from ptl_skel.pose.video import Video, VideoError
 from ptl_skel.skeletons import get_layout, map_joints
-from ptl_skel.storage import Clip, Floats, Header
+from ptl_skel.storage import PARTS, Clip, Floats, Header
 
 from ..core.files import check_links, read_class_names, walk
 from ..core.labels import Row, name_classes
@@ -34,7 +34,8 @@ class VideoSource:
     """A source (see `preprocessing.core.source`) of the persons that an estimator finds in videos.
 
     A clip is named after its file: its path below the common folder of all inputs, without the
-    extension. If a video is in a subfolder of that, the name of the subfolder is its label.
+    extension. If a video is in a subfolder of that, the name of the subfolder is its label. If all
+    are in folders of classes below train, val and test, these are the parts of a split.
 
     Args:
         inputs: Videos, or folders that contain them at any depth.
@@ -57,7 +58,8 @@ class VideoSource:
             raise UserError(f"--max_persons must be >= 1, got {max_persons}")
         self._videos = find_videos(inputs)
         self._named, self._model, self._max_persons = estimator, pose_model, max_persons
-        rows = {name: Row(_label(name)) for name in self._videos}
+        is_split = all(map(_part, self._videos))
+        rows = {name: Row(_label(name), _part(name) if is_split else "") for name in self._videos}
         names = None if classes is None else read_class_names(classes)
         self._labels = name_classes(rows, names, "the names of the folders")
         joints = self._estimator.layout
@@ -107,8 +109,8 @@ class VideoSource:
                      repairs="; ".join(notes), fps=fps, first_frame=first)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """Videos have no splits."""
-        return {}
+        """That of the folders train, val and test."""
+        return self._labels.splits(ids)
 
     def _follow(self, video: Video) -> tuple[Poses, tuple[int, int], list[str]]:
         """The persons of a video, its frame size, and what was wrong with it."""
@@ -175,6 +177,12 @@ def _common_folder(inputs: Sequence[Path]) -> Path:
     """The folder below which clips are named: that of all inputs."""
     return Path(os.path.commonpath([(path if path.is_dir() else path.parent).absolute()
                                     for path in inputs]))
+
+
+def _part(name: str) -> str:
+    """The part of a split that a clip such as ``train/jump/a`` belongs to; empty for others."""
+    folders = Path(name).parts
+    return folders[0] if len(folders) > 2 and folders[0] in PARTS else ""
 
 
 def _label(name: str) -> str:

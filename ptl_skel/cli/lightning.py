@@ -70,7 +70,7 @@ class SkeletonCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments, and rejects those that would have no effect or bypass a check."""
         super().parse_arguments(parser, args)
-        if missing := missing_representation(self.config[self.config.subcommand]):
+        if missing := missing_representation(self.config[self.config.subcommand], args):
             super().parse_arguments(parser, [*args, *missing])
         self.settings = self.config[self.config.subcommand]
         check_settings(self.settings, args)
@@ -316,7 +316,7 @@ def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     for args in commands:
         words = ["fit", *(expand_shipped(word) for word in args)]
         settings = parser.parse_args(words).fit
-        if missing := missing_representation(settings):
+        if missing := missing_representation(settings, words):
             settings = parser.parse_args([*words, *missing]).fit
         parsed.append(settings.as_dict())
     return parsed

@@ -28,6 +28,7 @@ IGNORED_BY_RUNS = {
 
 DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
 """The default in base.yaml."""
+LIMBS = "ptl_skel.representations.LimbHeatmaps"
 KINDS = {"--config": "experiment", "--model.backbone": "backbone",
          "--data.representation": "representation", "--data.camera": "camera"}
 """Flags that take a YAML file, and the folder of the shipped ones."""
@@ -195,6 +196,9 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
         value = trainer[name]
         if type(value) is int and value < 1:
             raise UserError(f"--trainer.{name} must be >= 1, got {value}")
+    if 0 in (trainer.max_epochs, trainer.max_steps):
+        raise UserError("--trainer.max_epochs or max_steps 0 trains nothing; to test weights as "
+                        "they are, use `ptl-skel test --init_from`")
     if trainer.max_epochs is not None and trainer.max_epochs < 0 and trainer.max_steps < 0:
         raise UserError(f"--trainer.max_epochs {trainer.max_epochs} is a training without end, but "
                         "the learning rate has to reach 0 at its end; leave it out for a length "
@@ -212,17 +216,25 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
                         "always writes; --wandb off turns Weights & Biases off")
 
 
-def missing_representation(settings: Any) -> list[str]:
+def missing_representation(settings: Any, args: Sequence[str]) -> list[str]:
     """The missing representation flag of a network not made for heatmaps, or an empty list.
 
     Args:
         settings: The parsed settings of a run; its representation is the default unless another one
             was given.
+        args: The command line.
+
+    Raises:
+        UserError: It asks for heatmaps, which the network cannot read.
     """
     module, _, name = settings.model.backbone.class_path.rpartition(".")
     reads = getattr(import_module(module), name).reads
-    if reads is None or settings.data.representation.class_path != DEFAULT_REPRESENTATION:
+    given = settings.data.representation.class_path
+    if reads is None or given not in (DEFAULT_REPRESENTATION, LIMBS):
         return []
+    if given == LIMBS or any(flag.startswith("--data.representation") for flag, _ in _flags(args)):
+        raise UserError(f"{name} does not read heatmaps; leave --data.representation out, or give "
+                        f"--data.representation {reads}")
     return ["--data.representation", shipped(reads)]
 
 

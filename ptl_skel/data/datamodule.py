@@ -63,7 +63,8 @@ class KeypointDataModule(LightningDataModule):
             checkpoint selected this way has seen the test part.
         test_clips: Clips taken from each sample at test time; their probabilities are averaged.
         test_flip: Test on the horizontal flip of each clip as well.
-        corrupt: Degrade the keypoints of the test, to measure the robustness of a network.
+        corrupt: Degrade the keypoints in `validate`, `test` and `predict`, to measure the
+            robustness of a network. Has no effect on `fit`, except for the test at its end.
         sampling: How frames are sampled in training: ``uniform``, spread over the whole clip, as in
             validation and test; ``first_part``, for half of the clips spread over a beginning of
             random length, for networks that predict before the action is over; ``camera_rate``,
@@ -359,7 +360,7 @@ class KeypointDataModule(LightningDataModule):
         trainer = self.trainer
         dtype = self.maker.dtype("32-true" if trainer is None else str(trainer.precision))
         several = trainer is not None and (trainer.testing or trainer.predicting)
-        if self.corrupt is not None and trainer is not None and trainer.testing:
+        if self.corrupt is not None and trainer is not None and trainer.state.fn != "fit":
             batch = self.corrupt(batch)
         if trainer is not None and trainer.training:
             inputs = self.maker.train(batch, dtype)

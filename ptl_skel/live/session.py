@@ -131,7 +131,9 @@ class Session:
         self._seconds = self._cpu = 0.0
         self._video: VideoWriter | GifWriter | None = None
         self._events: EventWriter | None = None
-        stages = [Stage("decode", self._decode), Stage("pose", self._find),
+        # Drawing would take more time on the other core than the estimator takes on its own.
+        alone = getattr(estimator, "single_threaded", False) and not outputs.drawn
+        stages = [Stage("decode", self._decode), Stage("pose", self._find, own_core=alone),
                   Stage("recognise", self._recognise)]
         if outputs.drawn:
             stages.append(Stage("draw", self._draw))

@@ -52,7 +52,11 @@ class Poses:
 
 
 class PoseEstimator(Protocol):
-    """Finds the joints of all persons in an image."""
+    """Finds the joints of all persons in an image.
+
+    An estimator may also have an attribute `single_threaded`: if it is true, `ptl-skel live` may
+    run it on a core of its own.
+    """
 
     @property
     def layout(self) -> SkeletonLayout:

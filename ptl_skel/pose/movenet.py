@@ -46,6 +46,7 @@ class MoveNet:
     """
 
     layout = LAYOUTS["coco17"]
+    single_threaded = True
 
     def __init__(self, model: Path | str | None = None, *, side: int = _SIDE,
                  min_confidence: float = 0.1, min_score: float = 0.2) -> None:

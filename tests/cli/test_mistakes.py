@@ -82,6 +82,12 @@ class TestMistakes:
         (["--model.warmup", "2"], "`model.warmup` must lie in 0..1, got 2"),
         (["--data.augment.flip", "2"], "`flip` must be a probability, got 2"),
         (["--data.representation.init_args.sigma", "0"], "`sigma` must be positive"),
+        (["--model.backbone", "backbone/conv1d.yaml", "--data.representation",
+          "representation/limbs.yaml"], "does not read heatmaps; leave --data.representation out"),
+        (["--model.backbone", "backbone/conv1d.yaml", "--data.representation.init_args.sigma",
+          "1"], "does not read heatmaps; leave --data.representation out"),
+        (["--trainer.max_epochs", "0"], "max_steps 0 trains nothing"),
+        (["--trainer.max_steps", "0"], "max_steps 0 trains nothing"),
         (["--trainer.devices", "0"], "devices='0'"),
         (["--run_dir", "typo.yaml/run"], "--run_dir typo.yaml/run cannot be made: "),
     ])

@@ -24,6 +24,20 @@ def runs(finished_run, tmp_path, monkeypatch):
     return Path("runs")
 
 
+def test_validation_and_predictions_are_of_degraded_keypoints_too(runs):
+    checkpoint = ["--ckpt_path", str(runs / "one/checkpoints/last.ckpt")]
+    blind = ["--data.corrupt", "{kind: drop, level: 1}"]
+    main(["predict", *checkpoint, *blind, "--run_dir", "predicted"])
+    probabilities = read_predictions(Path("predicted")).probabilities
+    assert abs(probabilities - probabilities[0]).max() < 1e-6
+    losses = []
+    for name, corruption in (("whole", []), ("blind", blind)):
+        main(["validate", *checkpoint, "--data.val_on_test", "true", *corruption,
+              "--run_dir", name])
+        losses.append(read_result(Path(name))["metrics"]["val/loss"])
+    assert losses[0] != losses[1]
+
+
 def test_each_level_is_tested_once_and_reported(runs, capsys, monkeypatch):
     main(["robustness", str(runs), "--accelerator", "cpu", *LEVELS])
     tests = {path.name: path for path in (runs / "one/robustness").iterdir()}

@@ -3,6 +3,8 @@
 import _thread
 import functools
 import itertools
+import os
+import sys
 import threading
 import time
 
@@ -119,3 +121,34 @@ def test_ctrl_c_closes_the_source_and_finishes_what_was_read():
     assert closed.is_set()
     assert len(read) - 2 <= len(seen) <= len(read)  # one may have been read, but not handed on
     assert seen == list(range(len(seen)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux assigns threads to cores")
+class TestCores:
+    @staticmethod
+    def cores_of_stages(monkeypatch, available, *, own_core):
+        own = sorted(os.sched_getaffinity(0))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(available))
+        assigned = {}
+        monkeypatch.setattr(os, "sched_setaffinity",
+                            lambda thread, cores: assigned.update({thread: cores}))
+        threads = {}
+
+        def work(name, item):
+            threads[name] = threading.get_native_id()
+            return item
+
+        stages = [Stage(name, functools.partial(work, name), own_core=own_core and name == "pose")
+                  for name in ("decode", "pose", "recognise")]
+        Pipeline(range(3), stages, newest=False, close=lambda: None).run()
+        monkeypatch.undo()
+        assert sorted(os.sched_getaffinity(0)) == own
+        return [assigned.get(threads[stage.name]) for stage in stages]
+
+    def test_of_two_cores_a_stage_may_have_one(self, monkeypatch):
+        assert self.cores_of_stages(monkeypatch, [3, 5], own_core=True) == [{5}, {3}, {5}]
+
+    @pytest.mark.parametrize(("available", "own_core"), [
+        ([3, 5], False), ([3], True), ([0, 1, 2], True)])
+    def test_otherwise_the_system_places_them(self, monkeypatch, available, own_core):
+        assert self.cores_of_stages(monkeypatch, available, own_core=own_core) == [None] * 3

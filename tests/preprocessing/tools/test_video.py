@@ -61,6 +61,20 @@ def test_videos_in_folders_of_classes(videos, tmp_path, workers):
         np.testing.assert_allclose(clip.keypoints, expected, atol=2.5)
 
 
+def test_a_split_in_folders(videos, tmp_path):
+    folder = tmp_path / "parted"
+    for part, clip in (("train", "jump/a"), ("train", "walk/a"), ("test", "jump/b")):
+        (folder / part / clip).parent.mkdir(parents=True, exist_ok=True)
+        (videos / f"{clip}.mp4").rename(folder / part / f"{clip}.mp4")
+    file = preprocess(tmp_path / "out.h5", folder)
+    assert file.header.class_names == ("jump", "walk")
+    assert [file.ids[i] for i in file.split("own", "train")] == ["train/jump/a", "train/walk/a"]
+    assert [file.ids[i] for i in file.split("own", "test")] == ["test/jump/b"]
+    (folder / "jump").mkdir()
+    (folder / "test" / "jump" / "b.mp4").rename(folder / "jump" / "b.mp4")
+    assert preprocess(tmp_path / "mixed.h5", folder).splits == {}
+
+
 def test_labels_and_splits_from_a_csv_file(videos, tmp_path):
     (tmp_path / "labels.csv").write_text(
         "clip,label,split\njump/a,up,train\njump/b,up,test\nwalk/a,along,train\n")
