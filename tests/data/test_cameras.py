@@ -290,8 +290,10 @@ class TestDataModule:
 
     def test_coordinates_in_3d_are_rotated_and_scaled(self):
         keypoints = torch.randn(50, 2, 4, 5, 3)
-        assert Augmentation().spatial(keypoints) is keypoints
-        rotated = Augmentation(rotation=30).spatial(keypoints)
+        scores = torch.ones(keypoints.shape[:-1])
+        assert Augmentation().spatial(keypoints, scores) == (keypoints, scores)
+        rotated, same = Augmentation(rotation=30).spatial(keypoints, scores)
+        assert same is scores
         assert not torch.allclose(rotated, keypoints)
         assert torch.equal(rotated[..., 2], keypoints[..., 2])
         torch.testing.assert_close(rotated.norm(dim=-1), keypoints.norm(dim=-1))
@@ -300,7 +302,8 @@ class TestDataModule:
         angle = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
         torch.testing.assert_close(angle, angle[:, :1].expand_as(angle), rtol=0, atol=1e-4)
         assert 20 < math.degrees(float(angle.abs().max())) <= 30
-        scale = (Augmentation(scale=0.2).spatial(keypoints) / keypoints).flatten(1, 3)
+        scaled, _ = Augmentation(scale=0.2).spatial(keypoints, scores)
+        scale = (scaled / keypoints).flatten(1, 3)
         torch.testing.assert_close(scale, scale[:, :1].expand_as(scale))
         assert 0.8 <= float(scale.min()) < 0.85
         assert 1.15 < float(scale.max()) <= 1.2

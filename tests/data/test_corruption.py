@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from ptl_skel.data.corruption import Corruption, person_sizes
+from ptl_skel.data.corruption import Corruption
 from ptl_skel.data.dataset import KeypointBatch
+from ptl_skel.data.transforms import Augmentation, person_sizes
 from ptl_skel.errors import UserError
+from ptl_skel.skeletons import LAYOUTS
 
 
 def batch(clips=(3, 8), persons=2, coordinates=2):
@@ -92,3 +94,56 @@ class TestEveryKind:
 def test_mistakes(arguments, message):
     with pytest.raises(UserError, match=message):
         Corruption(*arguments).check()
+
+
+class TestAugmentation:
+    """The same degradation in training: each clip gets a level from 0 to the largest."""
+
+    @staticmethod
+    def augmented(coordinates=2, **amounts):
+        before = batch(clips=range(400), persons=1, coordinates=coordinates)
+        augment = Augmentation(crop_area=(1.0, 1.0), flip=0, **amounts)
+        torch.manual_seed(0)
+        if coordinates == 3:
+            return before, *augment.spatial(before["keypoints"], before["scores"])
+        box = torch.tensor([0.0, 0, 100, 100]).expand(400, 4)  # of the same size as the image
+        return before, *augment(before["keypoints"], before["scores"], box, (100, 100),
+                                LAYOUTS["kinect20"])
+
+    @pytest.mark.parametrize("coordinates", [2, 3])
+    def test_each_clip_lacks_another_share_of_joints(self, coordinates):
+        before, keypoints, scores = self.augmented(coordinates, drop=0.4)
+        torch.testing.assert_close(keypoints, before["keypoints"])
+        known = before["scores"] > 0
+        assert torch.equal(scores[scores > 0], before["scores"][scores > 0])
+        missing = (known & (scores == 0)).sum((1, 2, 3)) / known.sum((1, 2, 3))
+        assert missing.quantile(0.05) < 0.05
+        assert missing.median() == pytest.approx(0.2, abs=0.03)
+        assert 0.36 < missing.quantile(0.98) < 0.43
+
+    @pytest.mark.parametrize("coordinates", [2, 3])
+    def test_displacement_is_relative_to_the_person(self, coordinates):
+        before, keypoints, scores = self.augmented(coordinates, displace=0.1)
+        assert torch.equal(scores, before["scores"])
+        moved = (keypoints - before["keypoints"]).flatten(1).std(1)  # a person is 100 high
+        assert moved.min() < 0.3
+        assert moved.median() == pytest.approx(5, abs=0.7)
+        assert 9 < moved.max() < 10.5
+
+    @pytest.mark.parametrize("coordinates", [2, 3])
+    def test_scores_are_lowered(self, coordinates):
+        before, keypoints, scores = self.augmented(coordinates, low_scores=0.8)
+        torch.testing.assert_close(keypoints, before["keypoints"])
+        known = before["scores"] > 0
+        ratio = scores[known] / before["scores"][known]
+        assert 0.2 <= ratio.min() < 0.25
+        assert ratio.max() <= 1
+        assert ratio.mean() == pytest.approx(1 - 0.8 / 4, abs=0.02)
+
+    @pytest.mark.parametrize(("amount", "message"), [
+        ({"drop": 1.5}, "`drop` must lie in 0..1, got 1.5"),
+        ({"low_scores": -0.1}, "`low_scores` must lie in 0..1, got -0.1"),
+        ({"displace": -1}, "`displace` must be >= 0, got -1")])
+    def test_impossible_amounts_are_rejected(self, amount, message):
+        with pytest.raises(UserError, match=message):
+            Augmentation(**amount)

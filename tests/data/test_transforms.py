@@ -152,7 +152,7 @@ class TestRotateScaleShift:
         keypoints, scores = random_clips(1)
         with FlopCounterMode(display=False) as counter:
             augment(keypoints, scores, self.BOX, (56, 56), LAYOUT)
-            augment.spatial(torch.rand(1, 2, 3, 4, 3))
+            augment.spatial(torch.rand(1, 2, 3, 4, 3), torch.ones(1, 2, 3, 4))
         assert counter.get_total_flops() == 0
 
     def test_a_turn_comes_before_the_scale(self):
