@@ -16,7 +16,7 @@ from torch import Tensor
 from ptl_skel.atomic import replacing
 from ptl_skel.cli.deployable import refuse_not_finite
 from ptl_skel.cli.lightning import load_trained
-from ptl_skel.cli.live_score import WHOLE, answer_clips, make_answer, runs_as_stream
+from ptl_skel.cli.live_score import WHOLE, make_predictor, predict_clips, runs_as_stream
 from ptl_skel.command import CommandParser, console
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.live import SHARES, LiveScore, moments
@@ -47,19 +47,20 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--precision must be above 0 and at most 1, got {options.precision}")
     checkpoint = read_checkpoint(options.ckpt_path)
     if CALIBRATION in checkpoint[RECORD]:
-        raise UserError(f"{options.ckpt_path} is calibrated already")
+        raise UserError(f"{options.ckpt_path} is already calibrated")
     model, data = load_trained(
         ["--ckpt_path", str(options.ckpt_path),
          *([] if options.file is None else ["--data.file", str(options.file)])])
     refuse_not_finite(model, options.ckpt_path)
     if not data.has_validation:
         raise UserError(
-            f"{options.ckpt_path} was trained without validation clips, and those it was trained "
-            "on cannot show how sure it may be; train with --data.val_fraction 0.2")
+            f"{options.ckpt_path} was trained without validation clips, and training clips "
+            "cannot show how reliable its probabilities are; train with --data.val_fraction 0.2")
     if data.validation == "test part":
-        raise UserError(f"{options.ckpt_path} was validated on the test part, which is not for "
-                        "choices; train with --data.val_on_test false --data.val_fraction 0.2")
-    logits, label, clip = collect_answers(model, data)
+        raise UserError(f"{options.ckpt_path} was validated on the test part, which must not "
+                        "be used for calibration; train with --data.val_on_test false "
+                        "--data.val_fraction 0.2")
+    logits, label, clip = predict_validation(model, data)
     facts, rows = _calibrate(logits, label, clip, options.precision)
     apply_temperature(model, facts["temperature"])
     checkpoint["state_dict"] = model.state_dict()
@@ -78,8 +79,8 @@ def main(args: Sequence[str]) -> None:
 
 
 @torch.inference_mode()
-def collect_answers(model: ActionRecognizer, data: KeypointDataModule
-                    ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+def predict_validation(model: ActionRecognizer, data: KeypointDataModule
+                       ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
     """The predictions of a network on validation clips.
 
     A network that was trained to predict before an action is over is evaluated after each fifth of
@@ -92,16 +93,16 @@ def collect_answers(model: ActionRecognizer, data: KeypointDataModule
     clips = data.part("val")
     length = data.file.num_frames[clips].astype(np.int64)
     shares = list(moments(length, None).values())
-    asked = np.stack(shares if data.sampling != "uniform" else shares[-1:], 1)
+    times = np.stack(shares if data.sampling != "uniform" else shares[-1:], 1)
     settings = data.live_score or LiveScore()
     memory = settings.memory if runs_as_stream(model, data) else WHOLE
-    answer = make_answer(model, data, settings.stride, memory, torch.device("cpu"))
-    answers = answer_clips(answer, data, clips, list(asked))
+    predictor = make_predictor(model, data, settings.stride, memory, torch.device("cpu"))
+    predictions = predict_clips(predictor, data, clips, list(times))
     label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64)))
-    probabilities = torch.from_numpy(np.concatenate(answers))
+    probabilities = torch.from_numpy(np.concatenate(predictions))
     smallest = torch.finfo(probabilities.dtype).tiny
-    return (probabilities.clamp_min(smallest).log(), label.repeat_interleave(asked.shape[1]),
-            np.repeat(np.arange(len(clips)), asked.shape[1]))
+    return (probabilities.clamp_min(smallest).log(), label.repeat_interleave(times.shape[1]),
+            np.repeat(np.arange(len(clips)), times.shape[1]))
 
 
 def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision: float
@@ -109,7 +110,7 @@ def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision
     """The facts of a calibration to record, and rows of the table.
 
     Raises:
-        UserError: All predictions, or those of half the clips, are right.
+        UserError: All predictions are right, or all those of half the clips.
     """
     temperature = fit_temperature(logits, label)
     before = calibration_error(logits.softmax(1), label)
@@ -121,16 +122,16 @@ def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision
     facts = {"temperature": temperature, "precision": precision,
              "min_probability": None if chosen is None else chosen[0],
              "clips": clips, "error_before": before, "error_after": after}
-    asked = len(label) // clips
-    when = f", asked after {', '.join(map(str, SHARES))} %" if asked > 1 else ""
+    several = len(label) > clips
+    when = f", predictions after {', '.join(map(str, SHARES))} %" if several else ""
     advice = (f"not reached; `live` and `segment` use {MIN_PROBABILITY}" if chosen is None else
-              f"{chosen[0]:.2f} claims {100 * chosen[1]:.1f} % of the answers")
+              f"{chosen[0]:.2f}, reached by {100 * chosen[1]:.1f} % of the predictions")
     return facts, [
         ("validation", f"{clips:,} clips{when}"),
-        ("right answers", f"{100 * right.double().mean():.1f} %"),
+        ("accuracy", f"{100 * right.double().mean():.1f} %"),
         ("temperature", f"{temperature:.3f}"),
-        ("calibration error", f"{100 * before:.1f} %, calibrated {100 * after:.1f} %"),
-        (f"{100 * precision:g} % right from", advice)]
+        ("calibration error", f"{100 * before:.1f} % before, {100 * after:.1f} % after"),
+        (f"threshold for {100 * precision:g} % correct", advice)]
 
 
 def _parser() -> CommandParser:

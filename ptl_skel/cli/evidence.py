@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from ptl_skel.cli.lightning import load_trained
-from ptl_skel.cli.live_score import WHOLE, make_answer, read_track
+from ptl_skel.cli.live_score import WHOLE, make_predictor, read_track
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.live import LiveScore
 from ptl_skel.data.sampling import sample_test
 from ptl_skel.errors import UserError
 from ptl_skel.representations import JointHeatmaps
-from ptl_skel.show.answers import Answers
 from ptl_skel.show.clip import View, find_clip
 from ptl_skel.show.evidence import Evidence
+from ptl_skel.show.predictions import PredictionsOverTime
 from ptl_skel.training.module import ActionRecognizer
 
 SPANS = 8
@@ -43,14 +43,15 @@ def explain_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str])
     return find_evidence(model, data, find_clip(data.file, clip))
 
 
-def follow_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str]) -> Answers:
+def predict_clip(checkpoint: Path, file: Path, clip: str, others: Sequence[str]
+                 ) -> PredictionsOverTime:
     """The predictions of a checkpoint as a clip goes on; arguments as in `explain_clip`.
 
     Raises:
         UserError: The checkpoint does not fit the file, or works on 3D coordinates.
     """
     model, data = _load(checkpoint, file, others)
-    return find_answers(model, data, find_clip(data.file, clip))
+    return predict_over_time(model, data, find_clip(data.file, clip))
 
 
 def _load(checkpoint: Path, file: Path, others: Sequence[str]
@@ -60,10 +61,11 @@ def _load(checkpoint: Path, file: Path, others: Sequence[str]
 
 
 @torch.inference_mode()
-def find_answers(model: ActionRecognizer, data: KeypointDataModule, clip: int) -> Answers:
-    """Predicts at each frame that the network sees of the whole clip, from the frames so far.
+def predict_over_time(model: ActionRecognizer, data: KeypointDataModule, clip: int
+                      ) -> PredictionsOverTime:
+    """Predictions at each frame that the network samples from the clip, using the frames so far.
 
-    At the last frame it predicts from the whole clip, as in a test.
+    The last one uses the whole clip, as in a test.
 
     Raises:
         UserError: The network works on 3D coordinates.
@@ -71,11 +73,11 @@ def find_answers(model: ActionRecognizer, data: KeypointDataModule, clip: int) -
     keypoints, scores = _read(data, clip)
     view = _view(data, clip, keypoints, scores)
     settings = data.live_score or LiveScore()
-    answer = make_answer(model.eval(), data, settings.stride, WHOLE, torch.device("cpu"))
+    predictor = make_predictor(model.eval(), data, settings.stride, WHOLE, torch.device("cpu"))
     seen = np.append(view.frames[:-1], data.file.num_frames[clip])
-    seen = np.maximum.accumulate(seen)  # of a short clip, the network sees the first frames twice
-    probabilities, = answer([read_track(data, clip)], [seen])
-    return Answers(view, data.class_names, probabilities, _true(data, clip))
+    seen = np.maximum.accumulate(seen)  # in a short clip, the first frames are sampled twice
+    probabilities, = predictor([read_track(data, clip)], [seen])
+    return PredictionsOverTime(view, data.class_names, probabilities, _true(data, clip))
 
 
 @torch.inference_mode()

@@ -72,10 +72,10 @@ def _print(summary: Summary, options: Any) -> None:
     table = Table(title=escape(str(options.source)), show_header=False)
     rate = summary.frames / summary.seconds if summary.seconds else 0.0
     table.add_row("frames", f"{summary.frames:,} in {summary.seconds:.1f} s, {rate:.1f} a second")
-    table.add_row("with a person", f"{summary.inhabited:,}")
+    table.add_row("with a person", f"{summary.with_person:,}")
     for name, number in (("dropped", summary.dropped), ("recognised but not drawn",
                          summary.not_drawn), ("damaged packets", summary.damaged),
-                         ("camera returned", summary.returns)):
+                         ("camera reconnected", summary.reconnects)):
         if number or name == "dropped":
             table.add_row(name, f"{number:,}")
     table.add_row("frame to label", _format(summary.latency))

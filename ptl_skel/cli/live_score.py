@@ -31,8 +31,8 @@ from ptl_skel.data.sampling import sample_test
 from ptl_skel.deploy.streaming import StreamNetwork
 from ptl_skel.training.module import ActionRecognizer
 
-TOGETHER = 2048
-"""Number of frames of all streams in a batch."""
+MAX_FRAMES = 2048
+"""Maximum number of frames of all streams in a batch."""
 WHOLE = 10**6
 """A memory longer than any clip."""
 CHUNK = 64
@@ -40,9 +40,9 @@ CHUNK = 64
 
 Times = NDArray[np.int64]
 Floats = NDArray[np.float32]
-Answer = Callable[[Sequence[Track], Sequence[Times]], list[Floats]]
-"""Maps tracks, and for each the numbers of frames seen, to the probabilities at these times,
-``(n, K)`` for each."""
+Predictor = Callable[[Sequence[Track], Sequence[Times]], list[Floats]]
+"""Takes tracks, and for each track the numbers of frames seen at n times; returns the probabilities
+of each track at these times, ``(n, K)``."""
 
 
 @torch.inference_mode()
@@ -50,7 +50,7 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
                ) -> dict[str, float]:
     """Scores of live recognition on the test part by name; empty if `data.live_score` is null.
 
-    None on corrupted keypoints, either: streams are made of those in the file.
+    Empty on corrupted keypoints as well: streams are made of the keypoints in the file.
 
     Args:
         model: The network; it is left in evaluation mode.
@@ -61,38 +61,38 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     if settings is None:
         return {}
     if data.corrupt is not None:
-        console.print("data.live_score is for the keypoints of the file: no such scores with "
+        console.print("data.live_score uses the keypoints of the file: no such scores with "
                       "data.corrupt", soft_wrap=True)
         return {}
     if settings.frame_rate is None:
         console.print("data.live_score.frame_rate is not set: no scores after 0.5, 1 and 2 seconds",
                       soft_wrap=True)
-    alone, joined = (make_answer(model.eval().to(device), data, settings.stride, memory, device)
+    alone, joined = (make_predictor(model.eval().to(device), data, settings.stride, memory, device)
                      for memory in (WHOLE, settings.memory))
     clips = data.part("test")
     length = data.file.num_frames[clips].astype(np.int64)
     label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64))).numpy()
 
-    def ask(numbers: Sequence[int], times: list[Times]) -> list[NDArray[np.int64]]:
-        return [each.argmax(1) for each in answer_clips(alone, data, clips, times)]
+    def predict(numbers: Sequence[int], times: list[Times]) -> list[NDArray[np.int64]]:
+        return [each.argmax(1) for each in predict_clips(alone, data, clips, times)]
 
-    scores = score_moments(ask, label, moments(length, settings.frame_rate))
+    scores = score_moments(predict, label, moments(length, settings.frame_rate))
     streams = choose_streams(len(clips))
     total = np.array([length[each].sum() for each in streams])
     times = [np.arange(min(EVERY, frames), frames + 1, EVERY) for frames in total.tolist()]
-    answers = _in_groups(
+    predictions = _in_groups(
         joined, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
         np.argsort(total, kind="stable"), total, times)
-    classes = [each.argmax(1) for each in answers]
+    classes = [each.argmax(1) for each in predictions]
     return scores | score_stream(classes, times, [length[each] for each in streams],
                                  [label[each] for each in streams])
 
 
-def answer_clips(answer: Answer, data: KeypointDataModule, clips: NDArray[np.int64],
-                 times: Sequence[Times]) -> list[Floats]:
-    """Predictions on separate clips of the file; see `Answer`."""
+def predict_clips(predictor: Predictor, data: KeypointDataModule, clips: NDArray[np.int64],
+                  times: Sequence[Times]) -> list[Floats]:
+    """Predictions on separate clips of the file; see `Predictor`."""
     length = data.file.num_frames[clips].astype(np.int64)
-    return _in_groups(answer, lambda i: read_track(data, clips[i]),
+    return _in_groups(predictor, lambda i: read_track(data, clips[i]),
                       np.argsort(length, kind="stable"), length, times)
 
 
@@ -101,22 +101,22 @@ def runs_as_stream(model: ActionRecognizer, data: KeypointDataModule) -> bool:
     return data.maker.box == "follow" and is_causal(model.classifier[0])
 
 
-def make_answer(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
-                device: torch.device) -> Answer:
+def make_predictor(model: ActionRecognizer, data: KeypointDataModule, stride: int, memory: int,
+                   device: torch.device) -> Predictor:
     """A function that predicts on videos with a network; see `LiveScore` for the arguments."""
     if runs_as_stream(model, data):
         channels, _, height, width = data.input_shape
         stream = StreamNetwork(copy.deepcopy(model.classifier).cpu(), (channels, height, width),
                                every_frame=True, memory=memory // stride).to(device)
-        return lambda tracks, times: answer_as_streams(stream, data, stride, tracks, times)
-    return lambda tracks, times: answer_on_windows(model, data, memory, tracks, times)
+        return lambda tracks, times: predict_on_streams(stream, data, stride, tracks, times)
+    return lambda tracks, times: predict_on_windows(model, data, memory, tracks, times)
 
 
-def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory: int,
-                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
-    """Predictions of a network that is run again at each moment; see `Answer`."""
+def predict_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory: int,
+                       tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
+    """Predictions of a network that is run again at each moment; see `Predictor`."""
     device = next(model.parameters()).device
-    answers = []
+    predictions = []
     for track, seen in zip(tracks, times, strict=True):
         found = []
         for some in np.array_split(seen, -(-len(seen) // data.batch_size)):
@@ -129,13 +129,13 @@ def answer_on_windows(model: ActionRecognizer, data: KeypointDataModule, memory:
                 frame_size=track.frame_size.expand(len(some), 2)).to(device)
             inputs = data.maker.evaluate(windows, torch.float32, several=False)
             found.append(model(inputs).softmax(1).cpu().numpy())
-        answers.append(np.concatenate(found))
-    return answers
+        predictions.append(np.concatenate(found))
+    return predictions
 
 
-def answer_as_streams(stream: StreamNetwork, data: KeypointDataModule, stride: int,
-                      tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
-    """Predictions of a causal network that sees every `stride`-th frame; see `Answer`."""
+def predict_on_streams(stream: StreamNetwork, data: KeypointDataModule, stride: int,
+                       tracks: Sequence[Track], times: Sequence[Times]) -> list[Floats]:
+    """Predictions of a causal network that sees every `stride`-th frame; see `Predictor`."""
     device = stream.linear.weight.device
     keypoints, scores = (_pad([getattr(track, name)[:, ::stride] for track in tracks]).to(device)
                          for name in ("keypoints", "scores"))
@@ -161,20 +161,20 @@ def read_track(data: KeypointDataModule, clip: int) -> Track:
     return Track(batch["keypoints"][0], batch["scores"][0], batch["frame_size"][0])
 
 
-def _in_groups(answer: Answer, read: Callable[[int], Track], order: NDArray[np.int64],
+def _in_groups(predictor: Predictor, read: Callable[[int], Track], order: NDArray[np.int64],
                length: NDArray[np.int64], times: Sequence[Times]) -> list[Floats]:
     """Predictions on all tracks; tracks of similar length are read and run together."""
     found: dict[int, Floats] = {}
     for group in _groups(order, length):
-        answers = answer([read(i) for i in group], [times[i] for i in group])
-        found |= dict(zip(group, answers, strict=True))
+        predictions = predictor([read(i) for i in group], [times[i] for i in group])
+        found |= dict(zip(group, predictions, strict=True))
     return [found[i] for i in range(len(times))]
 
 
 def _groups(order: NDArray[np.int64], length: NDArray[np.int64]) -> Iterator[list[int]]:
     group: list[int] = []
     for i in order.tolist():
-        if group and (len(group) + 1) * length[i] > TOGETHER:
+        if group and (len(group) + 1) * length[i] > MAX_FRAMES:
             yield group
             group = []
         group.append(i)

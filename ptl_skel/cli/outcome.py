@@ -22,8 +22,8 @@ from ptl_skel.errors import UserError
 from ptl_skel.metrics import DELAY, F1, LOSS
 from ptl_skel.runs.predictions import (
     Predictions,
-    answers,
     read_predictions,
+    top_predictions,
     write_predictions,
     write_table,
 )
@@ -78,7 +78,7 @@ def tabulate_predictions(run_dir: Path) -> Table:
     """
     predictions = read_predictions(run_dir)
     write_table(run_dir / "predictions.csv", predictions)
-    found = answers(predictions)
+    found = top_predictions(predictions)
     table = Table("clip", "class", "probability", title=escape(str(run_dir / "predictions.csv")))
     for clip, name, probability in found[:SHOWN]:
         table.add_row(escape(clip), escape(name), f"{probability:.4f}")

@@ -27,7 +27,7 @@ def main(args: Sequence[str]) -> None:
     parser = _parser()
     options, others = parser.parse_with_data(args)
     if others and options.ckpt_path is None:
-        raise UserError(f"{others[0]} needs --ckpt_path, the run whose data it changes")
+        raise UserError(f"{others[0]} needs --ckpt_path: it changes the data of a run")
     if options.layout is not None:
         _show_layout(options.layout, options.out)
         return
@@ -36,8 +36,8 @@ def main(args: Sequence[str]) -> None:
     if options.ckpt_path is not None:
         for name in ("frames", "clip_len", "size", "camera", "sigma"):
             if getattr(options, name) != parser.get_default(name):
-                raise UserError(f"--{name} is not for --ckpt_path, which shows what the network of "
-                                "the run sees; leave one of them out")
+                raise UserError(f"--{name} has no effect with --ckpt_path, which shows the inputs "
+                                "of the trained network; leave one of them out")
         _show_evidence(options, others)
         return
     if min(options.frames, options.clip_len, options.size) < 1:
@@ -66,21 +66,22 @@ def main(args: Sequence[str]) -> None:
 
 
 def _show_evidence(options: Any, others: Sequence[str]) -> None:
-    from ptl_skel.cli.evidence import explain_clip, follow_clip
-    from ptl_skel.show.answers import save_answers
+    from ptl_skel.cli.evidence import explain_clip, predict_clip
     from ptl_skel.show.evidence import draw_evidence
+    from ptl_skel.show.predictions import save_predictions_gif
 
     arguments = options.ckpt_path, options.file, options.clip, others
     out = None if options.out is None else Path(options.out)
     if out is not None and out.suffix.lower() == ".gif":
-        answers = follow_clip(*arguments)
+        predictions = predict_clip(*arguments)
         with _writing(out):
-            save_answers(answers, out)
-        title = answers.title
+            save_predictions_gif(predictions, out)
+        title = predictions.title
     else:
         evidence = explain_clip(*arguments)
         out = out or Path(_file_name(evidence.view.title) + "_evidence.png")
-        _save_figure(draw_evidence(evidence), out, "evidence, or in .gif for the answers over time")
+        _save_figure(draw_evidence(evidence), out, "evidence, or in .gif for "
+                     "predictions over time")
         title = evidence.title
     console.print(f"{title}: {out}", markup=False, highlight=False, soft_wrap=True)
 
@@ -127,9 +128,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--clip", metavar="ID",
                         help="id of the clip, or its number in the file: 1 for the first")
     parser.add_argument("--ckpt_path", metavar="CHECKPOINT", type=Path, help=(
-        "show what the network of a run saw in the clip: each joint is hidden in each time span, "
+        "show the evidence for the prediction of a run: each joint is hidden in each time span, "
         "and the colour shows how much the log-odds of the predicted class fall. A .gif as --out "
-        "shows the predictions as the clip goes on"))
+        "shows the predictions over time"))
     parser.add_argument("--layout", metavar="NAME", help=(
         "show the joint layout of that name, or from a YAML file, instead of a clip"))
     parser.add_argument("--out", metavar="PICTURE", help=(

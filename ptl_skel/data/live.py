@@ -30,7 +30,7 @@ EVERY = 8
 
 @dataclass(frozen=True)
 class LiveScore:
-    """Tests a network before actions are over.
+    """Settings for testing a network before actions are over.
 
     Args:
         frame_rate: Frames per second of all clips, for the accuracy after some seconds; those in
@@ -79,12 +79,12 @@ def moments(num_frames: NDArray[np.int64], frame_rate: float | None
 
     For a clip that ends earlier, it is the end.
     """
-    asked = {f"top1_after_{share}_percent": np.maximum(1, np.rint(num_frames * share / 100))
+    seen = {f"top1_after_{share}_percent": np.maximum(1, np.rint(num_frames * share / 100))
              for share in SHARES}
     if frame_rate is not None:
-        asked |= {f"top1_after_{seconds:g}_s": np.clip(np.rint(seconds * frame_rate), 1, num_frames)
+        seen |= {f"top1_after_{seconds:g}_s": np.clip(np.rint(seconds * frame_rate), 1, num_frames)
                   for seconds in SECONDS}
-    return {name: frames.astype(np.int64) for name, frames in asked.items()}
+    return {name: frames.astype(np.int64) for name, frames in seen.items()}
 
 
 def choose_streams(clips: int) -> list[NDArray[np.int64]]:
@@ -127,31 +127,32 @@ def _place(track: Track, *, first: bool) -> tuple[Tensor, Tensor] | None:
     return (low + high) / 2, (high - low).amax().clamp(min=1e-3)
 
 
-def score_moments(ask: Callable[[Sequence[int], list[NDArray[np.int64]]],
-                                list[NDArray[np.int64]]],
-                  label: NDArray[np.int64], asked: dict[str, NDArray[np.int64]]
+def score_moments(predict: Callable[[Sequence[int], list[NDArray[np.int64]]],
+                                    list[NDArray[np.int64]]],
+                  label: NDArray[np.int64], seen: dict[str, NDArray[np.int64]]
                   ) -> dict[str, float]:
     """Accuracy by the name of the moment, and ``live_top1``, the mean over the shares of a clip.
 
     Args:
-        ask: Takes indices of clips, and for each the numbers of frames seen; returns predictions.
+        predict: Takes indices of clips, and for each the numbers of frames seen; returns the
+            predicted classes.
         label: True classes of all clips, ``(N,)``.
-        asked: See `moments`.
+        seen: Numbers of frames seen, by name of the moment; see `moments`.
     """
     clips = range(len(label))
-    answers = np.stack(ask(clips, list(np.stack(list(asked.values()), 1))))  # (N, moments)
-    right = (answers == label[:, None]).mean(0)
-    scores = {name: float(share) for name, share in zip(asked, right, strict=True)}
+    predicted = np.stack(predict(clips, list(np.stack(list(seen.values()), 1))))  # (N, moments)
+    right = (predicted == label[:, None]).mean(0)
+    scores = {name: float(share) for name, share in zip(seen, right, strict=True)}
     return scores | {"live_top1": float(right[: len(SHARES)].mean())}
 
 
-def score_stream(answers: Sequence[NDArray[np.int64]], times: Sequence[NDArray[np.int64]],
+def score_stream(predicted: Sequence[NDArray[np.int64]], times: Sequence[NDArray[np.int64]],
                  lengths: Sequence[NDArray[np.int64]], labels: Sequence[NDArray[np.int64]]
                  ) -> dict[str, float]:
     """How well streams of joined clips are recognised.
 
     Args:
-        answers: For each stream, the predicted class at each of its `times`.
+        predicted: For each stream, the predicted class at each of its `times`.
         times: Frames seen by then.
         lengths: For each stream, the numbers of frames of its clips.
         labels: Their classes.
@@ -163,7 +164,7 @@ def score_stream(answers: Sequence[NDArray[np.int64]], times: Sequence[NDArray[n
     """
     right: list[NDArray[np.bool_]] = []
     delays, reached = [], []
-    for given, when, frames, label in zip(answers, times, lengths, labels, strict=True):
+    for given, when, frames, label in zip(predicted, times, lengths, labels, strict=True):
         ends = np.cumsum(frames)
         clip = np.searchsorted(ends, when)
         hits = given == label[clip]

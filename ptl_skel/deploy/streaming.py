@@ -132,7 +132,7 @@ class StreamNetwork(nn.Module):
             states: States of these streams, in the order of `start`.
         """
         features, past = self._run(inputs, list(states[2:]))
-        return (*self._answer(features, *states[:2]), *past)
+        return (*self._predict(features, *states[:2]), *past)
 
     def forward_chunk(self, inputs: Tensor, *delayed: Tensor) -> tuple[Tensor, ...]:
         """The same for one chunk, without moving kept frames that the network does not use.
@@ -150,7 +150,7 @@ class StreamNetwork(nn.Module):
             form the newest frame, ``(N, C, H, W)``.
         """
         features, new = self._run(inputs, list(delayed[2:]), whole=False)
-        return (*self._answer(features, *delayed[:2]), *new)
+        return (*self._predict(features, *delayed[:2]), *new)
 
     def select(self, states: Sequence[Tensor], newest: bool = False) -> list[Tensor]:
         """The parts of states that `forward_chunk` takes before a chunk, or returns after it."""
@@ -162,8 +162,8 @@ class StreamNetwork(nn.Module):
                 found.append(state)
         return found
 
-    def _answer(self, features: Tensor, mean: Tensor, seen: Tensor
-                ) -> tuple[Tensor, Tensor, Tensor]:
+    def _predict(self, features: Tensor, mean: Tensor, seen: Tensor
+                 ) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities after each output, and the new mean and number of outputs."""
         means = []
         for output in features.mean((3, 4)).unbind(2):

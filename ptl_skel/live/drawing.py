@@ -23,7 +23,7 @@ _COLOURS = ((255, 176, 59), (80, 200, 255), (150, 230, 110), (255, 120, 170), (1
             (255, 235, 90))
 _SIDES = {"left": (0.18, 0.56, 0.88), "right": (0.94, 0.5, 0.12), "middle": (0.73, 0.75, 0.78)}
 _UNKNOWN = (200, 200, 200)
-_MAP = 56  # px; height and width of the heatmaps, as networks see them
+_MAP = 56  # px; height and width of the heatmaps, as in the inputs of networks
 _SIGMA = 0.9  # px of the heatmaps; a little wider than for networks, for better visibility
 _PADDING = 1.25
 
@@ -63,19 +63,19 @@ def draw_people(image: Image, poses: Poses, numbers: NDArray[np.int64],
         number, visible = int(numbers[row]), poses.scores[row] > 0
         if number in labels and visible.any():
             points = poses.keypoints[row, visible] * scale
-            _write(draw, (points[:, 0].mean(), points[:, 1].min() - 3 * line), labels[number],
-                   font, _COLOURS[number % len(_COLOURS)], (width, height), taken)
+            _draw_label(draw, (points[:, 0].mean(), points[:, 1].min() - 3 * line), labels[number],
+                        font, _COLOURS[number % len(_COLOURS)], (width, height), taken)
     if None in labels:
-        _write(draw, (width / 2, height * 0.97), labels[None], font, _COLOURS[0], (width, height),
-               taken)
+        _draw_label(draw, (width / 2, height * 0.97), labels[None], font, _COLOURS[0],
+                    (width, height), taken)
     return np.asarray(canvas)
 
 
-def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], label: Label, font: Any,
-           colour: tuple[int, int, int], size: tuple[int, int], taken: list[_Box]) -> None:
-    """A label above a position, and the earlier labels above it, paler; all within the image.
+def _draw_label(draw: ImageDraw.ImageDraw, place: tuple[float, float], label: Label, font: Any,
+                colour: tuple[int, int, int], size: tuple[int, int], taken: list[_Box]) -> None:
+    """Draws a label above a position, and paler, above it, the earlier labels; all in the image.
 
-    It moves up if it would cover one of the labels in `taken`, to which it is added.
+    It moves up if it would cover another label: `taken` are their boxes, to which its own is added.
     """
     name = "unknown" if label.name is None else label.name.replace("_", " ")
     lines = [f"{name} {100 * label.probability:.0f} %", *(each.replace("_", " ")
@@ -110,7 +110,7 @@ def _paste_heatmaps(canvas: Pillow.Image, poses: Poses, numbers: NDArray[np.int6
     side = canvas.height // 3
     rows = [row for row in np.argsort(numbers).tolist() if numbers[row] >= 0]
     for place, row in enumerate(rows[: canvas.width // side]):
-        maps = render_maps(poses.keypoints[row], poses.scores[row], layout)
+        maps = render_heatmaps(poses.keypoints[row], poses.scores[row], layout)
         shown = Pillow.fromarray(maps).resize((side - 4, side - 4), Pillow.Resampling.NEAREST)
         colour = _COLOURS[int(numbers[row]) % len(_COLOURS)]
         framed = Pillow.new("RGB", (side, side), colour)
@@ -118,8 +118,8 @@ def _paste_heatmaps(canvas: Pillow.Image, poses: Poses, numbers: NDArray[np.int6
         canvas.paste(framed, (8 + place * (side + 8), 8))
 
 
-def render_maps(keypoints: Floats, scores: Floats, layout: SkeletonLayout) -> Image:
-    """The joint heatmaps of a person in the square around it, sides in colours, ``(56, 56, 3)``.
+def render_heatmaps(keypoints: Floats, scores: Floats, layout: SkeletonLayout) -> Image:
+    """The joint heatmaps of a person in a square box, a colour for each side, ``(56, 56, 3)``.
 
     Args:
         keypoints: Pixels, ``(V, 2)``.

@@ -73,7 +73,7 @@ class Label:
 class _Person:
     smooth: Floats
     time: float
-    claimed: int | None
+    assigned: int | None
     earlier: deque[str]
 
 
@@ -117,35 +117,35 @@ class Labels:
             else:
                 person.smooth = new
             person.time = time
-            claimed = self._threshold.choose(person.smooth, person.claimed)
-            if claimed != person.claimed:
-                name = self._name(person.claimed)
+            assigned = self._threshold.choose(person.smooth, person.assigned)
+            if assigned != person.assigned:
+                name = self._name(person.assigned)
                 if name is not None and name not in list(person.earlier)[:1]:
                     person.earlier.appendleft(name)
-                person.claimed = claimed
-                events.append(self._event(time, who, claimed, person.smooth))
+                person.assigned = assigned
+                events.append(self._event(time, who, assigned, person.smooth))
         return events
 
     def show(self) -> dict[Hashable, Label]:
         """The label of each person."""
         shown = dict[Hashable, Label]()
         for who, person in self._people.items():
-            name, earlier = self._name(person.claimed), tuple(person.earlier)
+            name, earlier = self._name(person.assigned), tuple(person.earlier)
             # A person whose label was unknown in between gets the same one again.
-            shown[who] = Label(name, _probability(person.smooth, person.claimed),
+            shown[who] = Label(name, _probability(person.smooth, person.assigned),
                                earlier[1:] if name in earlier[:1] else earlier)
         return shown
 
-    def _name(self, claimed: int | None) -> str | None:
-        return None if claimed is None else self._names[claimed]
+    def _name(self, assigned: int | None) -> str | None:
+        return None if assigned is None else self._names[assigned]
 
-    def _event(self, time: float, who: Hashable, claimed: int | None, smooth: Floats | None
+    def _event(self, time: float, who: Hashable, assigned: int | None, smooth: Floats | None
                ) -> dict[str, Any]:
         return {"time": round(time, 3), "person": who,
                 "event": "left" if smooth is None else "label",
-                "label": self._name(claimed),
-                "probability": None if smooth is None else round(_probability(smooth, claimed), 4)}
+                "label": self._name(assigned),
+                "probability": None if smooth is None else round(_probability(smooth, assigned), 4)}
 
 
-def _probability(smooth: Floats, claimed: int | None) -> float:
-    return float(smooth.max() if claimed is None else smooth[claimed])
+def _probability(smooth: Floats, assigned: int | None) -> float:
+    return float(smooth.max() if assigned is None else smooth[assigned])

@@ -20,7 +20,7 @@ from ptl_skel.skeletons import SkeletonLayout, map_joints
 
 Floats = NDArray[np.float32]
 
-_LATER = 1e-3  # seconds between frames whose file gives both the same time
+_MIN_STEP = 1e-3  # seconds between two frames, even if their time stamps are equal
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Answers:
+class FramePredictions:
     """The predictions at a frame.
 
     Args:
@@ -59,7 +59,7 @@ class Answers:
             (yet).
         probabilities: ``(K,)`` of each tracked person who has been recognised, including those who
             are hidden for a moment; by number, or under None for the whole scene.
-        fresh: Whether they are new at this frame.
+        fresh: Whether they were computed at this frame; otherwise they are those of an earlier one.
     """
 
     numbers: NDArray[np.int64]
@@ -110,7 +110,7 @@ class People:
         self._time = -np.inf
         self._last: Mapping[Hashable, Floats] = {}
 
-    def add(self, time: float, poses: Poses, frame_size: tuple[int, int]) -> Answers:
+    def add(self, time: float, poses: Poses, frame_size: tuple[int, int]) -> FramePredictions:
         """Adds a frame.
 
         Args:
@@ -118,7 +118,7 @@ class People:
             poses: The persons in it, in pixels.
             frame_size: Height and width, pixels.
         """
-        self._time = max(time, self._time + _LATER)
+        self._time = max(time, self._time + _MIN_STEP)
         numbers = self._tracker.update(poses.keypoints, poses.scores, poses.confidence)
         people: dict[Hashable, tuple[ArrayLike, ArrayLike]] = {
             int(number): (poses.keypoints[row, self._joints], poses.scores[row, self._joints])
@@ -128,7 +128,7 @@ class People:
         self._frames += 1
         if fresh:
             self._last = self._recognize.recognize()
-        return Answers(numbers, self._last, fresh)
+        return FramePredictions(numbers, self._last, fresh)
 
 
 def _read(model: Path) -> Any:

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-WAITING = 2
+MAX_WAITING = 2
 """Maximum number of items between two stages if none are dropped."""
-REMEMBERED = 10_000
-"""Number of latest times for statistics, so that memory does not grow."""
-STOPPED = 10.0
+KEPT_TIMES = 10_000
+"""Number of latest times that are kept for statistics, so that memory does not grow."""
+STOP_TIMEOUT = 10.0
 """Seconds that a stage may take to end after it was stopped."""
 
 _CHECK = 0.2  # seconds between checks for Ctrl-C
@@ -27,7 +27,7 @@ class Slot:
     """Passes items from one thread to the next.
 
     Args:
-        newest: Hold one item, which a newer one replaces. Else hold up to `WAITING`; then `put`
+        newest: Hold one item, which a newer one replaces. Else hold up to `MAX_WAITING`; then `put`
             waits.
 
     Attributes:
@@ -46,7 +46,7 @@ class Slot:
             if self._newest:
                 self.dropped += len(self._items)
                 self._items.clear()
-            self._changed.wait_for(lambda: self._stopped or len(self._items) < WAITING)
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < MAX_WAITING)
             if not self._stopped:
                 self._items.append(item)
             self._changed.notify_all()
@@ -79,7 +79,7 @@ class Stage:
 
     Args:
         name: Name in the summary.
-        work: Takes an item of the previous stage; returns that for the next.
+        work: Takes an item from the previous stage, and returns the one for the next stage.
         own_core: On a machine with two cores, run alone on one of them. For a stage that takes
             longer than all others together, and starts no threads itself.
 
@@ -89,7 +89,7 @@ class Stage:
 
     def __init__(self, name: str, work: Callable[[Any], Any], *, own_core: bool = False) -> None:
         self.name, self.work, self.own_core = name, work, own_core
-        self.seconds: deque[float] = deque(maxlen=REMEMBERED)
+        self.seconds: deque[float] = deque(maxlen=KEPT_TIMES)
 
     def __call__(self, item: Any) -> Any:
         """Processes an item, and measures the time."""
@@ -123,14 +123,14 @@ class Pipeline:
         return [slot.dropped for slot in self._slots]
 
     def run(self) -> None:
-        """Runs to the end; all items that were read then have passed all stages.
+        """Runs to the end: returns when all items that were read have passed all stages.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed. Items in progress are finished, unless it is
                 pressed again.
             BaseException: Raised by a stage or the source; re-raised after all threads have ended.
         """
-        threads = [threading.Thread(target=self._guard, args=(place,), daemon=True)
+        threads = [threading.Thread(target=self._run_stage, args=(place,), daemon=True)
                    for place in range(len(self.stages))]
         for thread in threads:
             thread.start()
@@ -139,10 +139,10 @@ class Pipeline:
         except KeyboardInterrupt:
             self._end_source()
             try:
-                _join(threads, STOPPED)
+                _join(threads, STOP_TIMEOUT)
             finally:
                 self._stop()
-                _join(threads, STOPPED)
+                _join(threads, STOP_TIMEOUT)
             raise
         if self._errors:
             raise self._errors[0]
@@ -156,7 +156,7 @@ class Pipeline:
         for slot in self._slots:
             slot.stop()
 
-    def _guard(self, place: int) -> None:
+    def _run_stage(self, place: int) -> None:
         """Runs a stage. An error in it stops all others; one in the source lets them finish."""
         try:
             if self._cores is not None and sys.platform == "linux":

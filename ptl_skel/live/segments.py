@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
 from ptl_skel.live.labels import Threshold
-from ptl_skel.live.people import Answers
+from ptl_skel.live.people import FramePredictions
 
 Floats = NDArray[np.floating[Any]]
 
@@ -63,7 +63,7 @@ class Rules:
 
 @dataclass
 class _Stay:
-    """A person, or the scene with somebody in it, until nothing is answered any more."""
+    """A period in which a person is present, or somebody in the scene, until predictions end."""
 
     first: float
     last: float
@@ -85,24 +85,24 @@ class Tracks:
         self._present: dict[Hashable, _Stay] = {}
         self._stays: dict[Hashable, list[_Stay]] = {}
 
-    def add(self, time: float, answers: Answers) -> None:
+    def add(self, time: float, predictions: FramePredictions) -> None:
         """Adds the predictions at a frame."""
-        seen: list[int | None] = [int(number) for number in answers.numbers if number >= 0]
-        if None in answers.probabilities:
+        seen: list[int | None] = [int(number) for number in predictions.numbers if number >= 0]
+        if None in predictions.probabilities:
             seen.append(None)
         for person in seen:
             if person not in self._present:
                 self._present[person] = _Stay(time, time)
                 self._stays.setdefault(person, []).append(self._present[person])
             self._present[person].last = time
-        if answers.fresh:
-            for who, probabilities in answers.probabilities.items():
+        if predictions.fresh:
+            for who, probabilities in predictions.probabilities.items():
                 stay = self._present[who]
-                looked = min(self._span, time - stay.first)
-                stay.times.append(time - looked / 2)
+                span = min(self._span, time - stay.first)
+                stay.times.append(time - span / 2)
                 stay.probabilities.append(probabilities)
             self._present = {who: stay for who, stay in self._present.items()
-                             if who in answers.probabilities or not stay.times}
+                             if who in predictions.probabilities or not stay.times}
 
     @property
     def empty(self) -> bool:

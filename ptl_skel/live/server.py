@@ -23,10 +23,10 @@ main{max-width:1100px;margin:auto;padding:12px}img{width:100%;display:block;back
 table{border-collapse:collapse;margin-top:12px}td,th{text-align:left;padding:4px 24px 4px 0}
 .unknown{color:#8a919b}</style></head>
 <body><main><img src="/stream" alt="the stream with skeletons and labels">
-<p id="facts"></p><table><thead><tr><th>person<th>label<th>probability<th>before</tr></thead>
+<p id="facts"></p><table><thead><tr><th>person<th>label<th>probability<th>earlier</tr></thead>
 <tbody></tbody></table></main><script>
 const body = document.querySelector("tbody");
-async function look() {
+async function refresh() {
   try {
     const state = await (await fetch("/state")).json();
     document.getElementById("facts").textContent = state.facts;
@@ -39,10 +39,10 @@ async function look() {
       }
       return row;
     }));
-  } catch { document.getElementById("facts").textContent = "The stream is over."; return; }
-  setTimeout(look, 500);
+  } catch { document.getElementById("facts").textContent = "The stream has ended."; return; }
+  setTimeout(refresh, 500);
 }
-look();
+refresh();
 </script></body></html>
 """
 
@@ -67,8 +67,8 @@ class PageServer:
         try:
             self._server = _Server((host, port), handler)
         except (OSError, OverflowError) as error:
-            raise UserError(f"--serve cannot listen at {host}:{port}: {error}; --serve takes "
-                            "another port, 0 for any that is free") from error
+            raise UserError(f"--serve cannot listen at {host}:{port}: {error}; give "
+                            "--serve another port, or 0 for any free one") from error
         self._server.daemon_threads = True
         self.url = f"http://{host}:{self._server.server_address[1]}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
@@ -123,7 +123,7 @@ class _Feed:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Writes nothing where the browser has gone."""
+        """Prints no traceback if the browser has closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Does nothing."""
 
     def do_GET(self) -> None:  # the name that the base class calls
-        """Answers a browser."""
+        """Responds to a request of the browser."""
         if self.path == "/":
             self._send(_PAGE.encode(), "text/html; charset=utf-8")
         elif self.path == "/state":

@@ -14,8 +14,8 @@ import numpy as np
 
 from ptl_skel.live.drawing import draw_people
 from ptl_skel.live.labels import Label, Labels
-from ptl_skel.live.people import Answers, People
-from ptl_skel.live.pipeline import REMEMBERED, Pipeline, Stage
+from ptl_skel.live.people import FramePredictions, People
+from ptl_skel.live.pipeline import KEPT_TIMES, Pipeline, Stage
 from ptl_skel.live.server import PageServer
 from ptl_skel.live.writing import EventWriter, GifWriter, VideoWriter
 from ptl_skel.pose import PoseEstimator, Poses, find_poses
@@ -58,7 +58,7 @@ class Work:
         arrived: When it was decoded, seconds of `time.perf_counter`.
         image: Input of the pose estimator.
         poses: The persons in it.
-        answers: Predictions for them.
+        predictions: Predictions for them.
         labels: By number of the person; under None for the scene.
     """
 
@@ -66,7 +66,7 @@ class Work:
     arrived: float
     image: Image | None
     poses: Poses | None = None
-    answers: Answers | None = None
+    predictions: FramePredictions | None = None
     labels: dict[Any, Label] = field(default_factory=dict)
 
 
@@ -76,25 +76,25 @@ class Summary:
 
     Attributes:
         frames: Number of frames that were recognised.
-        inhabited: Number of these frames in which somebody was found.
+        with_person: Number of these frames in which somebody was found.
         seconds: Wall-clock time.
         cpu: Milliseconds of CPU time per frame, of the whole process.
         dropped: Frames of a camera that were replaced by newer ones before they were recognised.
         not_drawn: Frames that were recognised, but not drawn and written.
         damaged: Packets of the source that could not be decoded.
-        returns: How often the camera was lost and reconnected.
+        reconnects: How often the camera was lost and opened again.
         latency: Milliseconds from the decoded frame to its labels: median and 95th percentile.
         stages: Milliseconds of CPU time of each stage: median and 95th percentile.
     """
 
     frames: int
-    inhabited: int
+    with_person: int
     seconds: float
     cpu: float
     dropped: int
     not_drawn: int
     damaged: int
-    returns: int
+    reconnects: int
     latency: tuple[float, float]
     stages: dict[str, tuple[float, float]]
 
@@ -115,7 +115,7 @@ class Session:
 
     Args:
         source: Source of the frames; it is closed at the end.
-        estimator: Finds persons.
+        estimator: Finds the poses of persons.
         people: Tracks and recognises them.
         labels: Turns predictions into labels and events.
         outputs: The outputs.
@@ -125,15 +125,15 @@ class Session:
                  labels: Labels, outputs: Outputs) -> None:
         self._source, self._estimator, self._people = source, estimator, people
         self._labels, self._outputs = labels, outputs
-        self._frames = self._inhabited = 0
-        self._latency: deque[float] = deque(maxlen=REMEMBERED)
+        self._frames = self._with_person = 0
+        self._latency: deque[float] = deque(maxlen=KEPT_TIMES)
         self._recent: deque[float] = deque(maxlen=_RATE)
         self._seconds = self._cpu = 0.0
         self._video: VideoWriter | GifWriter | None = None
         self._events: EventWriter | None = None
         # Drawing would take more time on the other core than the estimator takes on its own.
         alone = getattr(estimator, "single_threaded", False) and not outputs.drawn
-        stages = [Stage("decode", self._decode), Stage("pose", self._find, own_core=alone),
+        stages = [Stage("decode", self._decode), Stage("pose", self._find_poses, own_core=alone),
                   Stage("recognise", self._recognise)]
         if outputs.drawn:
             stages.append(Stage("draw", self._draw))
@@ -146,7 +146,7 @@ class Session:
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
-            UserError: A camera was lost, or an output cannot be written (any more).
+            UserError: A camera was lost, or an output cannot be written.
         """
         with ExitStack() as stack:
             stack.callback(self._source.close)
@@ -167,17 +167,17 @@ class Session:
         """The statistics so far, or of the whole session."""
         dropped = self._pipeline.dropped
         return Summary(
-            frames=self._frames, inhabited=self._inhabited, seconds=self._seconds,
+            frames=self._frames, with_person=self._with_person, seconds=self._seconds,
             cpu=1000 * self._cpu / max(self._frames, 1), dropped=sum(dropped[:2]),
             not_drawn=sum(dropped[2:]), damaged=self._source.num_damaged,
-            returns=getattr(self._source, "num_returns", 0), latency=_spread(self._latency),
+            reconnects=getattr(self._source, "num_reconnects", 0), latency=_spread(self._latency),
             stages={stage.name: _spread(stage.seconds) for stage in self._pipeline.stages})
 
     def _decode(self, frame: Frame) -> Work:
         arrived = time.perf_counter()
         return Work(frame, arrived, frame.to_image(self._estimator.preferred_side))
 
-    def _find(self, work: Work) -> Work:
+    def _find_poses(self, work: Work) -> Work:
         work.poses = find_poses(self._estimator, work.frame, work.image)
         work.image = None
         return work
@@ -185,9 +185,9 @@ class Session:
     def _recognise(self, work: Work) -> Work:
         assert work.poses is not None
         frame = work.frame
-        work.answers = self._people.add(frame.time, work.poses, frame.size)
-        if work.answers.fresh:
-            for event in self._labels.update(frame.time, work.answers.probabilities):
+        work.predictions = self._people.add(frame.time, work.poses, frame.size)
+        if work.predictions.fresh:
+            for event in self._labels.update(frame.time, work.predictions.probabilities):
                 if self._events is not None:
                     self._events.write({"frame": frame.number, **event})
         work.labels = self._labels.show()
@@ -195,15 +195,15 @@ class Session:
         self._latency.append(now - work.arrived)
         self._recent.append(now)
         self._frames += 1
-        self._inhabited += bool(len(work.poses))
+        self._with_person += bool(len(work.poses))
         return work
 
     def _draw(self, work: Work) -> None:
         assert work.poses is not None
-        assert work.answers is not None
+        assert work.predictions is not None
         image = work.frame.to_image(self._outputs.side)
         drawn = draw_people(
-            image, work.poses, work.answers.numbers, work.labels, self._estimator.layout,
+            image, work.poses, work.predictions.numbers, work.labels, self._estimator.layout,
             image.shape[0] / work.frame.size[0], heatmaps=self._outputs.heatmaps)
         if self._video is not None:
             self._video.write(drawn, work.frame.time)

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from ptl_skel.live.segments import Segment
 
-_MOST = 40  # rows; if there are more persons, those with the longest segments are shown
+_MAX_ROWS = 40  # rows; if there are more persons, those with the longest segments are shown
 _MINUTE = 60
 
 
@@ -25,7 +25,7 @@ def draw_timeline(segments: Sequence[Segment], seconds: float, title: str) -> Fi
     total: dict[int | None, float] = {}
     for each in segments:
         total[each.person] = total.get(each.person, 0) + each.end - each.start
-    people = sorted(sorted(total, key=lambda who: -total[who])[:_MOST],
+    people = sorted(sorted(total, key=lambda who: -total[who])[:_MAX_ROWS],
                     key=lambda who: -1 if who is None else who)
     labels = list(dict.fromkeys(each.label for each in segments))
     colours = dict(zip(labels, (colormaps["tab20"](2 * i % 20 + i // 10 % 2)

@@ -1,4 +1,4 @@
-"""Writes annotated videos and events; both remain readable after a sudden end."""
+"""Writes annotated videos and events; both remain readable after a crash."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image as Pillow
 from ptl_skel.errors import UserError
 from ptl_skel.pose.video import Image
 
-_CLOCK = 90_000  # ticks per second
+_CLOCK = 90_000  # ticks of time stamps per second
 _GIF_STEP = 10  # hundredths of a second between images
-_KEY = 15  # frames per fragment of the file
+_FRAGMENT = 15  # frames in each fragment of the file
 
 
 class VideoWriter:
@@ -36,7 +36,7 @@ class VideoWriter:
         try:
             import av
         except ImportError as error:
-            raise UserError("videos are written with PyAV: pip install 'ptl_skel[video]'"
+            raise UserError("writing a video needs PyAV: pip install 'ptl_skel[video]'"
                             ) from error
         self._av, self._path = av, path
         self._fps = Fraction(fps if fps > 0 else 30).limit_denominator(1001)
@@ -65,10 +65,10 @@ class VideoWriter:
 
         Args:
             image: RGB.
-            time: Seconds; an image that is not later than the last one is moved after it.
+            time: Seconds; an image that is not later than the last one is shown right after it.
 
         Raises:
-            UserError: The disk is full, or fails.
+            UserError: The file cannot be written, e.g. because the disk is full.
         """
         if self._stream is None:
             self._stream = self._start(image)
@@ -106,7 +106,7 @@ class VideoWriter:
         stream: Any = self._container.add_stream("libx264", rate=self._fps)
         stream.height, stream.width = (side // 2 * 2 for side in image.shape[:2])  # even
         stream.pix_fmt = "yuv420p"
-        stream.options = {"preset": "ultrafast", "crf": "24", "g": str(_KEY)}
+        stream.options = {"preset": "ultrafast", "crf": "24", "g": str(_FRAGMENT)}
         stream.codec_context.time_base = Fraction(1, _CLOCK)
         stream.codec_context.thread_count = 1
         return stream
@@ -120,7 +120,7 @@ class VideoWriter:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> UserError:
-        written = "; what was written until then can be played" if self._last >= 0 else ""
+        written = "; the part written so far can be played" if self._last >= 0 else ""
         return UserError(f"{_not_written('--out', self._path, error)}{written}")
 
 
@@ -137,7 +137,7 @@ class GifWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._images: list[Pillow.Image] = []
-        self._times: list[int] = []  # hundredths of a second, as GIFs count
+        self._times: list[int] = []  # hundredths of a second, the unit of GIFs
 
     def __enter__(self) -> Self:
         return self

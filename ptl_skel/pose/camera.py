@@ -79,7 +79,7 @@ class CameraLostError(UserError):
 
 
 class Camera(FrameSource):
-    """The frames of a camera as they come; use it in a ``with`` statement.
+    """The frames of a camera as they arrive; use it in a ``with`` statement.
 
     If the camera is lost, it is reopened repeatedly, after waits that grow from 0.5 to 8 seconds.
     Damaged packets are skipped and counted. The size of the frames may change.
@@ -87,13 +87,13 @@ class Camera(FrameSource):
     Args:
         source: See `find_address`.
         patience: Seconds without a frame before giving up.
-        report: Called with a sentence when the camera is lost and when it is back.
+        report: Called with a message when the camera is lost, and when it is reconnected.
         options: Options for FFmpeg in addition to the usual ones, e.g. ``video_size``.
 
     Attributes:
-        fps: Frames per second that the camera announces, 0 if it does not.
+        fps: Frames per second that the camera declares, 0 if it does not.
         num_damaged: Packets that were skipped so far.
-        num_returns: How often it was lost and reconnected.
+        num_reconnects: How often it was lost and opened again.
 
     Raises:
         UserError: The camera cannot be opened the first time; PyAV is missing.
@@ -106,7 +106,7 @@ class Camera(FrameSource):
         self._address = find_address(source)
         self._options = {**self._address.options, **(options or {})}
         self._closed = threading.Event()
-        self.fps, self.num_damaged, self.num_returns = 0.0, 0, 0
+        self.fps, self.num_damaged, self.num_reconnects = 0.0, 0, 0
         self._container: InputContainer | None = self._open()
         self._opened = time.monotonic()
 
@@ -132,8 +132,8 @@ class Camera(FrameSource):
                 for frame in self._frames(self._container):
                     now = time.monotonic()
                     if reason:
-                        self.num_returns += 1
-                        self._report(f"{self.source} is back after {now - seen:.1f} s")
+                        self.num_reconnects += 1
+                        self._report(f"{self.source} was reconnected after {now - seen:.1f} s")
                     seen, wait, reason = now, _WAIT, ""
                     yield Frame(number, now - self._opened, frame)
                     number += 1
@@ -142,10 +142,10 @@ class Camera(FrameSource):
                     return
                 if not reason:
                     reason = "it sent no more frames"
-                    self._report(f"{self.source} has vanished; it is opened again until it returns")
+                    self._report(f"the camera {self.source} was lost; trying to reconnect")
             lost = time.monotonic() - seen
             if lost > self._patience:
-                raise CameraLostError(f"there was no frame of {self.source} for {lost:.0f} s: "
+                raise CameraLostError(f"no frame from {self.source} for {lost:.0f} s: "
                                       f"{reason}")
             self._closed.wait(min(wait, self._patience))
             wait = min(2 * wait, _LONGEST)
@@ -159,7 +159,7 @@ class Camera(FrameSource):
         try:
             import av
         except ImportError as error:
-            raise UserError("cameras are read with PyAV: pip install 'ptl_skel[video]'") from error
+            raise UserError("reading a camera needs PyAV: pip install 'ptl_skel[video]'") from error
         try:
             container = av.open(self._address.name, format=self._address.format,
                                 options=self._options, timeout=(_OPEN, _READ),

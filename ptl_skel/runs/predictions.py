@@ -47,10 +47,10 @@ def write_table(path: Path, predictions: Predictions) -> None:
         rows = csv.writer(file)
         rows.writerow(("clip", "class", "probability"))
         rows.writerows((clip, name, f"{probability:.4f}")
-                       for clip, name, probability in answers(predictions))
+                       for clip, name, probability in top_predictions(predictions))
 
 
-def answers(predictions: Predictions) -> list[tuple[str, str, float]]:
+def top_predictions(predictions: Predictions) -> list[tuple[str, str, float]]:
     """The id of each clip, its most probable class, and the probability of that class."""
     best = predictions.probabilities.argmax(1)
     return [(clip, predictions.class_names[number], float(probabilities[number]))

@@ -120,7 +120,7 @@ def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: fl
     keypoints = crop_resize(keypoints, compact_box(keypoints, scores, frame_size), (size, size))
     volume = heatmaps(keypoints, scores, (size, size))
     label, frames, persons = file.label[clip], file.num_frames[clip], file.num_persons[clip]
-    name = f"class {header.class_names[label]}" if label >= 0 else "class not known"
+    name = f"class {header.class_names[label]}" if label >= 0 else "class unknown"
     return View(
         f"{file.ids[clip]} · {name}",
         f"clip {clip + 1:,} of {len(file):,}, {_number(frames, 'frame')}, "

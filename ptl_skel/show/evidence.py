@@ -53,10 +53,10 @@ class Evidence:
     @property
     def title(self) -> str:
         """Clip, predicted class and true class."""
-        answer = f"{self.view.title} · predicted {self.predicted} ({100 * self.probability:.0f} %)"
+        title = f"{self.view.title} · predicted {self.predicted} ({100 * self.probability:.0f} %)"
         if self.true is None:
-            return f"{answer}, class not known"
-        return answer + (", right" if self.true == self.predicted else f", truly {self.true}")
+            return f"{title}, true class unknown"
+        return title + (", correct" if self.true == self.predicted else f", true class {self.true}")
 
 
 def draw_evidence(evidence: Evidence) -> Figure:

@@ -33,8 +33,8 @@ def fit_temperature(logits: Tensor, label: Tensor) -> float:
         UserError: All predictions are right, so the best temperature would be 0.
     """
     if bool((logits.argmax(1) == label).all()):
-        raise UserError(f"all {len(label)} answers are right, which does not show how sure the "
-                        "network may be; calibrate on more clips, or on other ones")
+        raise UserError(f"all {len(label)} predictions are right, so the probabilities cannot be "
+                        "calibrated; use more clips, or other ones")
     logits = logits.double()
     found = minimize_scalar(
         lambda log: F.cross_entropy(logits / math.exp(log), label).item(),
@@ -84,13 +84,13 @@ def choose_threshold(probability: Tensor, right: Tensor, precision: float
         that precision.
     """
     ordered, order = probability.sort(descending=True)
-    answers = torch.arange(1, len(order) + 1)
-    share = right[order].double().cumsum(0) / answers
+    count = torch.arange(1, len(order) + 1)
+    share = right[order].double().cumsum(0) / count
     last = ordered != torch.cat((ordered[1:], ordered.new_full((1,), -1)))  # equal ones go together
     reached = ((share >= precision) & last).nonzero().flatten()
     if not len(reached):
         return None
-    return ordered[reached[-1]].item(), answers[reached[-1]].item() / len(order)
+    return ordered[reached[-1]].item(), count[reached[-1]].item() / len(order)
 
 
 @torch.no_grad()

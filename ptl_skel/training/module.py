@@ -261,7 +261,7 @@ class ActionRecognizer(LightningModule):
         """Loss of a batch."""
         label = batch["label"]
         if self.loss_at == "every_output":
-            logits, loss = self._answer_at_every_output(batch["inputs"], label)
+            logits, loss = self._predict_at_every_output(batch["inputs"], label)
         else:
             logits = self(batch["inputs"])
             loss = self.losses(logits, label).mean()
@@ -270,7 +270,7 @@ class ActionRecognizer(LightningModule):
                       batch_size=len(label), prog_bar=True, sync_dist=True)
         return loss
 
-    def _answer_at_every_output(self, inputs: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict_at_every_output(self, inputs: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Logits ``(N, K)`` at the end of each clip, and the loss of all its outputs."""
         backbone, head = self.classifier
         features = backbone(inputs)

@@ -22,7 +22,7 @@ from ptl_skel.deploy.runtime import Recognizer
 from ptl_skel.deploy.runtime_window import Window
 from ptl_skel.live.labels import Threshold
 from ptl_skel.live.measures import UNKNOWN, score_segments
-from ptl_skel.live.people import Answers
+from ptl_skel.live.people import FramePredictions
 from ptl_skel.live.segments import Rules, Tracks
 from ptl_skel.storage import KeypointFile
 
@@ -74,7 +74,7 @@ def predict(track: Track, recognizer: Recognizer, seconds: float, rules: Rules
         window.add(time, {0: (track.keypoints[0, frame].numpy(), track.scores[0, frame].numpy())},
                    (float(track.frame_size[0]), float(track.frame_size[1])))
         fresh = frame % STRIDE == 0
-        tracks.add(time, Answers(number, window.recognize() if fresh else {}, fresh))
+        tracks.add(time, FramePredictions(number, window.recognize() if fresh else {}, fresh))
     classes = np.full(frames, UNKNOWN)
     for each in tracks.segments(recognizer.class_names, rules):
         classes[round(each.start * RATE) : round(each.end * RATE) + 1] = (

@@ -1,4 +1,4 @@
-"""Calibrated checkpoints: probabilities as often right as they say, and the threshold of labels."""
+"""Calibrated checkpoints: their probabilities, and the threshold of labels."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from commandline import refusal
 
-from ptl_skel.cli.calibrate import collect_answers
+from ptl_skel.cli.calibrate import predict_validation
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.verbs import main
 from ptl_skel.runs.checkpoints import CALIBRATION, read_record
@@ -41,15 +41,15 @@ def calibrated(run):
 
 class TestCheckpoint:
     def test_its_probabilities_are_the_best_that_a_temperature_gives(self, run, calibrated):
-        logits, label, _ = collect_answers(*load_trained(["--ckpt_path", str(run)]))
-        answers, _, _ = collect_answers(*load_trained(["--ckpt_path", str(calibrated)]))
+        logits, label, _ = predict_validation(*load_trained(["--ckpt_path", str(run)]))
+        after, _, _ = predict_validation(*load_trained(["--ckpt_path", str(calibrated)]))
         facts = read_record(calibrated)[CALIBRATION]
         expected = (logits / facts["temperature"]).log_softmax(1)
-        torch.testing.assert_close(answers, expected, atol=1e-4, rtol=1e-4)
-        assert torch.equal(answers.argmax(1), logits.argmax(1))
-        fitted = F.nll_loss(answers, label)
+        torch.testing.assert_close(after, expected, atol=1e-4, rtol=1e-4)
+        assert torch.equal(after.argmax(1), logits.argmax(1))
+        fitted = F.nll_loss(after, label)
         for factor in (0.9, 1.1):
-            assert F.cross_entropy(answers * factor, label) >= fitted - 1e-6
+            assert F.cross_entropy(after * factor, label) >= fitted - 1e-6
         assert facts["clips"] == len(label)
 
     def test_the_exported_file_and_live_take_its_threshold(self, calibrated, tmp_path):
@@ -79,7 +79,7 @@ class TestCheckpoint:
 
     def test_it_is_not_calibrated_twice_nor_overwritten(self, run, calibrated, capsys):
         other = run.with_name("other.ckpt")
-        assert "calibrated already" in refusal(
+        assert "already calibrated" in refusal(
             capsys, "calibrate", "--ckpt_path", calibrated, "--out", other)
         assert "--overwrite" in refusal(capsys, "calibrate", "--ckpt_path", run)
         assert not other.exists()

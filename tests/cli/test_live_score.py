@@ -9,7 +9,7 @@ from commandline import refusal
 from tiny import tiny_clips, write_clips
 
 from ptl_skel.cli.lightning import load_trained
-from ptl_skel.cli.live_score import WHOLE, make_answer, read_track, score_live
+from ptl_skel.cli.live_score import WHOLE, make_predictor, read_track, score_live
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.live import (
     Track,
@@ -70,14 +70,14 @@ class TestRuns:
 
     def test_nothing_is_taken_from_the_future(self, run):
         model, data = load_trained(["--ckpt_path", str(run / "checkpoints/last.ckpt")])
-        answer = make_answer(model, data, 1, WHOLE, CPU)
+        predictor = make_predictor(model, data, 1, WHOLE, CPU)
         track = read_track(data, 20)
         frames = track.scores.shape[1]
         later = track.keypoints.clone()
         later[:, frames // 2 :] = later[:, frames // 2 :] * 2 + 50
         times = np.arange(1, frames // 2 + 1)
         with torch.inference_mode():
-            whole, other, short = (answer([each], [times])[0] for each in (
+            whole, other, short = (predictor([each], [times])[0] for each in (
                 track, Track(later, track.scores, track.frame_size),
                 Track(track.keypoints[:, : frames // 2], track.scores[:, : frames // 2],
                       track.frame_size)))

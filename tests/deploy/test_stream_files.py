@@ -19,7 +19,7 @@ from dancers import write_video
 from pages import rows
 
 from ptl_skel.cli import deployable
-from ptl_skel.cli.calibrate import collect_answers
+from ptl_skel.cli.calibrate import predict_validation
 from ptl_skel.cli.lightning import load_trained, parse
 from ptl_skel.cli.recognition import exported_model
 from ptl_skel.cli.verbs import main
@@ -261,7 +261,7 @@ class TestCalibration:
     def test_calibration_asks_what_the_runtime_answers(self, calibrated):
         """With the stride and the memory of the stream; some clips are longer than that."""
         model, data = load_trained(["--ckpt_path", str(calibrated[0])])
-        logs, _, clip = collect_answers(model, data)
+        logs, _, clip = predict_validation(model, data)
         last = np.append(np.flatnonzero(np.diff(clip)), len(clip) - 1)
         lengths = []
         for number, expected in zip(data.part("val"), logs[last].exp().numpy(), strict=True):

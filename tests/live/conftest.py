@@ -1,4 +1,4 @@
-"""What tests of live recognition share: an exported network, and a video."""
+"""Fixtures for tests of live recognition: an exported network, and a video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ptl-skel show --ckpt_path``: what a network saw in a clip."""
+"""``ptl-skel show --ckpt_path``: the evidence for a prediction, and predictions over time."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,9 @@ from matplotlib.image import imread
 from PIL import Image
 from tiny import tiny_clips, write_clips
 
-from ptl_skel.cli.evidence import find_answers, find_evidence
+from ptl_skel.cli.evidence import find_evidence, predict_over_time
 from ptl_skel.cli.lightning import load_trained
-from ptl_skel.cli.live_score import WHOLE, make_answer, read_track
+from ptl_skel.cli.live_score import WHOLE, make_predictor, read_track
 from ptl_skel.cli.verbs import main
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.data.live import Track
@@ -20,7 +20,7 @@ JOINT, SPAN = 4, 2
 
 
 class SeesOneJoint(torch.nn.Module):
-    """Its class is certain in proportion to the heatmap of one joint in one span of frames."""
+    """The logit of its first class is the sum of the heatmap of one joint in one time span."""
 
     def forward(self, inputs):
         seen = inputs[:, JOINT, SPAN].sum((1, 2))  # clips of 8 frames: spans of one
@@ -49,7 +49,7 @@ def test_the_evidence_is_where_the_network_looks(trained):
     assert evidence.spans[SPAN] == (SPAN, SPAN + 1)
 
 
-def test_a_joint_that_was_not_found_is_no_evidence(trained):
+def test_evidence_of_a_trained_network_is_finite(trained):
     model, data = trained
     evidence = find_evidence(model, data, 3)
     assert np.abs(evidence.cells).max() > 0
@@ -63,15 +63,15 @@ def test_the_picture_names_predicted_and_true_class(finished_run, tiny_file, tmp
           "--clip", "around 13 1", "--out", str(out)])
     said = capsys.readouterr().out
     assert said.startswith("around 13 1 · predicted ")
-    assert "right" in said or "truly around" in said
+    assert "correct" in said or "true class around" in said
     height, width, _ = imread(out).shape
     assert height > 500
     assert width > 1000
 
 
-def test_answers_rest_on_the_frames_so_far_only(trained):
+def test_predictions_depend_only_on_the_frames_so_far(trained):
     model, data = trained
-    whole = find_answers(model, data, 5)
+    whole = predict_over_time(model, data, 5)
     assert whole.probabilities.shape == (len(whole.view.frames), 3)
     assert whole.probabilities.sum(1) == pytest.approx(1)
     batch = ClipDataset(data.file, np.array([5]), data.clip_len).__getitems__([0])
@@ -82,29 +82,29 @@ def test_answers_rest_on_the_frames_so_far_only(trained):
     track = read_track(data, 5)
     changed = Track(track.keypoints.clone(), track.scores, track.frame_size)
     changed.keypoints[:, seen:] += 50
-    answer = make_answer(model, data, 1, WHOLE, torch.device("cpu"))
+    predictor = make_predictor(model, data, 1, WHOLE, torch.device("cpu"))
     with torch.no_grad():
-        before, after = (answer([each], [whole.view.frames])[0] for each in (track, changed))
+        before, after = (predictor([each], [whole.view.frames])[0] for each in (track, changed))
     assert after[:4] == pytest.approx(before[:4])
     assert np.abs(after[4:] - before[4:]).max() > 1e-4
 
 
-def test_frames_that_a_short_clip_shows_twice_are_not_forgotten(finished_run, tiny_file):
+def test_predictions_stay_the_same_while_a_short_clip_repeats(finished_run, tiny_file):
     model, data = load_trained(["--ckpt_path", str(finished_run / "checkpoints" / "last.ckpt"),
                                 "--data.file", str(tiny_file), "--data.clip_len", "1000"])
-    answers = find_answers(model, data, 5)
+    predictions = predict_over_time(model, data, 5)
     frames = int(data.file.num_frames[5])
-    assert answers.view.frames[frames] == 1
-    whole = answers.probabilities[-1]
-    assert answers.probabilities[frames - 1 :] == pytest.approx(whole[None].repeat(
-        len(answers.view.frames) - frames + 1, 0), abs=1e-6)
+    assert predictions.view.frames[frames] == 1
+    whole = predictions.probabilities[-1]
+    assert predictions.probabilities[frames - 1 :] == pytest.approx(whole[None].repeat(
+        len(predictions.view.frames) - frames + 1, 0), abs=1e-6)
 
 
-def test_a_gif_shows_the_answers_while_the_clip_goes_on(finished_run, tiny_file, tmp_path, capsys):
-    out = tmp_path / "new folder" / "answers.gif"
+def test_a_gif_shows_the_predictions_over_time(finished_run, tiny_file, tmp_path, capsys):
+    out = tmp_path / "new folder" / "predictions.gif"
     main(["show", str(tiny_file), "--ckpt_path", str(finished_run / "checkpoints" / "last.ckpt"),
           "--clip", "around 13 1", "--out", str(out)])
-    assert capsys.readouterr().out.startswith("around 13 1 · truly around · predicted ")
+    assert capsys.readouterr().out.startswith("around 13 1 · true class around · predicted ")
     with Image.open(out) as picture:
         assert picture.n_frames == 8
 
@@ -115,7 +115,7 @@ def test_a_gif_shows_the_answers_while_the_clip_goes_on(finished_run, tiny_file,
     (["--clip", "1", "--out", "picture.jpg"], ".png"),
     (["--clip", "1", "--wat"], "--wat"),
 ])
-def test_mistakes_end_in_a_sentence(finished_run, tiny_file, capsys, args, named):
+def test_mistakes_are_reported_in_a_sentence(finished_run, tiny_file, capsys, args, named):
     assert named in refusal(capsys, "show", tiny_file, "--ckpt_path",
                             finished_run / "checkpoints" / "last.ckpt", *args)
 
@@ -132,7 +132,7 @@ def test_a_file_needs_the_joints_of_the_network_but_no_split(finished_run, tmp_p
         capsys, "show", other, "--ckpt_path", last, "--clip", "1")
 
 
-def test_options_of_the_data_take_their_values(finished_run, tiny_file, tmp_path, capsys):
+def test_data_options_need_a_checkpoint(finished_run, tiny_file, tmp_path, capsys):
     out = tmp_path / "seen.png"
     main(["show", str(tiny_file), "--clip", "1", "--out", str(out), "--ckpt_path",
           str(finished_run / "checkpoints/last.ckpt"), "--data.batch_size", "4"])

@@ -81,7 +81,7 @@ def test_a_gif_is_as_long_as_the_video(tmp_path, rate):
     assert seconds == pytest.approx(2 - 1 / rate + 0.1, abs=0.1)  # the last one for a tenth
 
 
-def test_below_the_threshold_nothing_is_claimed(recognise, small_video, tmp_path):
+def test_no_label_is_assigned_below_the_threshold(recognise, small_video, tmp_path):
     recognise(small_video, "--min_probability", 1)
     assert read_events(tmp_path / "events.jsonl") == []
 
@@ -139,7 +139,7 @@ def test_damaged_packets_are_skipped(recognise, small_video, tmp_path, capsys):
     assert 10 < len(read_frames(tmp_path / "out.mp4")) <= 40
 
 
-def test_a_full_disk_ends_in_a_sentence_and_a_playable_video(exported, tmp_path, capsys):
+def test_a_full_disk_is_reported_and_leaves_a_playable_video(exported, tmp_path, capsys):
     video = write_video(tmp_path / "long.mp4", frames=400)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
@@ -174,7 +174,7 @@ def test_ctrl_c_leaves_a_playable_video_and_a_summary(exported, tmp_path, capsys
 
 
 class Broadcast(http.server.BaseHTTPRequestHandler):
-    """Sends a stream at about its own pace, and hangs up."""
+    """Sends a stream at about its frame rate, then closes the connection."""
 
     def __init__(self, content, *args):
         self.content = content
@@ -201,7 +201,7 @@ def broadcast(content, port=0):
     return camera
 
 
-def test_a_camera_may_vanish_and_return_until_patience_ends(exported, tmp_path, capsys):
+def test_a_lost_camera_is_reconnected_until_patience_ends(exported, tmp_path, capsys):
     content = write_video(tmp_path / "camera.ts").read_bytes()
     camera = broadcast(content)
     port = camera.server_address[1]
@@ -224,10 +224,10 @@ def test_a_camera_may_vanish_and_return_until_patience_ends(exported, tmp_path, 
     failing.join()
     said = capsys.readouterr()
     assert stopped.value.code == 2
-    assert "there was no frame of http" in said.err
-    assert "has vanished" in said.out
-    assert "is back after" in said.out
-    assert "camera returned" in said.out
+    assert "no frame from http" in said.err
+    assert "was lost; trying to reconnect" in " ".join(said.out.split())
+    assert "was reconnected after" in said.out
+    assert "camera reconnected" in said.out
     assert len(read_frames(tmp_path / "out.mp4")) > 10  # slow machines drop many
 
 
@@ -254,24 +254,24 @@ def page():
 
 
 def test_the_page_streams_images_and_states(page):
-    with urllib.request.urlopen(page.url, timeout=5) as answer:
-        assert b"/stream" in answer.read()
-    with urllib.request.urlopen(f"{page.url}state", timeout=5) as answer:
-        assert json.load(answer)["people"][0]["label"] == "squat"
-    with urllib.request.urlopen(f"{page.url}stream", timeout=5) as answer:
-        assert "multipart/x-mixed-replace" in answer.headers["Content-Type"]
-        part = answer.read(600)
+    with urllib.request.urlopen(page.url, timeout=5) as response:
+        assert b"/stream" in response.read()
+    with urllib.request.urlopen(f"{page.url}state", timeout=5) as response:
+        assert json.load(response)["people"][0]["label"] == "squat"
+    with urllib.request.urlopen(f"{page.url}stream", timeout=5) as response:
+        assert "multipart/x-mixed-replace" in response.headers["Content-Type"]
+        part = response.read(600)
         assert part.startswith(b"--frame\r\nContent-Type: image/jpeg")
         assert part.split(b"\r\n\r\n", 1)[1].startswith(b"\xff\xd8")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{page.url}../etc/passwd", timeout=5)
 
 
-@pytest.mark.parametrize("asked", ["", "GET /state HTTP/1.1\r\nHost: a\r\n\r\n"])
-def test_a_browser_that_is_gone_leaves_no_traceback(page, capsys, asked):
+@pytest.mark.parametrize("sent", ["", "GET /state HTTP/1.1\r\nHost: a\r\n\r\n"])
+def test_a_closed_connection_leaves_no_traceback(page, capsys, sent):
     with socket.create_connection(("127.0.0.1", int(page.url.split(":")[-1][:-1]))) as browser:
         browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # abruptly
-        browser.sendall(asked.encode())
+        browser.sendall(sent.encode())
     time.sleep(0.2)
     assert capsys.readouterr().err == ""
 
@@ -326,8 +326,8 @@ def test_a_session_shows_its_stream_on_the_page(exported, small_video, monkeypat
     (["--source", "sound.wav"], "no pictures"),
     (["--estimator", "dancers.Nothing"], "Nothing"),
 ])
-def test_mistakes_end_in_a_sentence(exported, small_video, tmp_path, monkeypatch, capsys, args,
-                                    named):
+def test_mistakes_are_reported_in_a_sentence(exported, small_video, tmp_path, monkeypatch, capsys,
+                                             args, named):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken.mp4").write_text("not a video")
     with wave.open("sound.wav", "wb") as sound:

@@ -1,4 +1,4 @@
-"""What docs/live.md says, done as it says: from videos to segments."""
+"""The commands of docs/live.md, run one after the other: from videos to segments."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ from ptl_skel.storage import KeypointFile
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
 VIDEO = "demo_skeleton.mp4"
-FAST = {  # what makes commands of the page short, or does without a camera
+FAST = {  # further options, so that the commands of the page take little time
     "fit": ["--data.size", "16", "--data.eval_size", "16", "--data.clip_len", "8",
             "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.callbacks",
             "[]", "--wandb", "off", "--data.live_score", "null", *QUIET],
@@ -65,7 +65,7 @@ def whole_way(shared, tmp_path_factory):
     return folder
 
 
-def test_the_page_names_every_verb_on_the_way():
+def test_the_page_shows_every_verb_in_order():
     assert [words[0] for words in commands()] == [
         "preprocess", "fit", "export", "preprocess", "predict", "live", "live", "segment", "show",
         "show"]
@@ -93,14 +93,14 @@ def test_segments_and_their_timeline(whole_way):
     assert (whole_way / "found" / "timeline.png").is_file()
 
 
-def test_the_pictures_of_the_evidence_and_of_the_answers(whole_way):
+def test_the_pictures_of_evidence_and_predictions(whole_way):
     assert (whole_way / "evidence.png").stat().st_size > 10_000
-    with Image.open(whole_way / "answers.gif") as moving:
+    with Image.open(whole_way / "predictions.gif") as moving:
         assert moving.n_frames == 8  # the clip_len of FAST
 
 
-def test_commands_of_the_readme_that_no_page_has(whole_way, tmp_path, monkeypatch):
-    """They go on from a checkpoint."""
+def test_commands_that_only_the_readme_has(whole_way, tmp_path, monkeypatch):
+    """They use the checkpoint of the other commands."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(whole_way))
     monkeypatch.setattr(outcome, "measure", functools.partial(outcome.measure, seconds=0))
@@ -121,7 +121,7 @@ def test_commands_of_the_readme_that_no_page_has(whole_way, tmp_path, monkeypatc
         "test", "predict"}
 
 
-def test_joints_that_a_pose_model_lacks_are_named(shared, exported, capsys):
+def test_the_error_names_the_layouts_if_a_pose_model_lacks_joints(shared, exported, capsys):
     pytest.importorskip("av")
     said = refusal(capsys, "live", "--model", exported, "--estimator", "dancers.HandsOnly",
                    "--source", shared / "data/video" / VIDEO)

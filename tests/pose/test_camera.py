@@ -1,4 +1,4 @@
-"""Cameras that vanish, return, or were never there."""
+"""Cameras that are lost, reconnected, or do not exist."""
 
 import http.server
 import multiprocessing
@@ -53,7 +53,7 @@ def server(tmp_path, monkeypatch):
     one.stop()
 
 
-def test_a_camera_that_vanishes_and_returns(server):
+def test_a_lost_camera_is_reconnected(server):
     said, seen = [], 0
     with Camera(f"http://127.0.0.1:{server.port}/a.ts", patience=5, report=said.append) as camera:
         for frame in camera:
@@ -64,14 +64,14 @@ def test_a_camera_that_vanishes_and_returns(server):
                 threading.Timer(0.4, server.start).start()
             if seen == 50:
                 break
-    assert camera.num_returns == 1
-    assert "vanished" in said[0]
-    assert "is back after" in said[1]
+    assert camera.num_reconnects == 1
+    assert "was lost" in said[0]
+    assert "was reconnected after" in said[1]
     assert len(said) == 2
     assert camera.fps == 25
 
 
-def test_a_camera_that_does_not_return_is_given_up(server):
+def test_a_camera_that_stays_lost_is_given_up(server):
     with Camera(f"http://127.0.0.1:{server.port}/", patience=0.5, report=lambda _: None) as camera:
         frames = iter(camera)
         assert next(frames).number == 0

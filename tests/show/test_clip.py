@@ -70,7 +70,7 @@ def test_a_gif_shows_every_frame(keypoint_file, tmp_path):
 
 @pytest.mark.parametrize(("clip", "expected"), [
     ("1", "one · class wave $1 · clip 1 of 3, 40 frames, 1 person"),
-    ("3", "unlabelled · class not known · clip 3 of 3, 1 frame, 9 persons"),
+    ("3", "unlabelled · class unknown · clip 3 of 3, 1 frame, 9 persons"),
 ])
 def test_a_clip_can_be_named_by_its_place(keypoint_file, capsys, tmp_path, clip, expected):
     out = tmp_path / "x.png"
