@@ -51,8 +51,8 @@ def refuse_without_effect(options: Sequence[str], *, stream: bool) -> None:
         name = re.match(r"--data\.(\w+)", option)
         if name and name[1] not in known:
             kind = "streams" if stream else "whole clips"
-            raise UserError(f"{name[0]} changes nothing in a file for {kind}; leave it out. These "
-                            f"options of the data do: {', '.join(known)}")
+            raise UserError(f"{name[0]} has no effect on a file for {kind}; leave it out. These "
+                            f"data options have one: {', '.join(known)}")
 
 
 def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition:
@@ -88,7 +88,7 @@ def refuse_not_finite(model: ActionRecognizer, checkpoint: Path) -> None:
     for name, values in model.state_dict().items():
         if not values.isfinite().all():
             raise UserError(f"{checkpoint}: {name} holds values that are not finite numbers, so "
-                            "the training diverged; use a checkpoint of before, or train anew "
+                            "the training diverged; use an earlier checkpoint, or train again "
                             "with a lower learning rate")
 
 
@@ -172,9 +172,9 @@ def predict(model: ActionRecognizer, data: KeypointDataModule, batch: KeypointBa
 
 
 def batches_of(data: KeypointDataModule, clips: NDArray[np.int64]) -> Iterator[KeypointBatch]:
-    """All clips, in batches of 1, 2, 5 and then 16; those of 2 and 5 with more persons.
+    """All clips, in batches of 1, 2, 5 and then 16; those of 2 and 5 have more persons.
 
-    Their clips have the persons of another clip as well.
+    In those, each clip also has the persons of another clip.
     """
     dataset = ClipDataset(data.file, clips, data.clip_len, num_clips=data.maker.test_clips)
     first = 0

@@ -59,15 +59,16 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--weights must be {len(files)} numbers >= 0, one for each prediction, "
                         "and not all 0")
     if options.search:
-        weights = _searched(options.search, files)
+        weights = _search_weights(options.search, files)
     fused = fuse(stacked(files), weights)
     table = Table("predictions", "weight", "top-1", "top-5", "mean-class", "F1")
     shares = [weight / sum(weights) for weight in weights]
     for name, share, file in zip(options.predictions, shares, files, strict=True):
-        table.add_row(name, f"{share:.2f}", *_shown(_metrics(stacked([file])[0], files[0])))
+        metrics = _metrics(stacked([file])[0], files[0])
+        table.add_row(name, f"{share:.2f}", *_format_metrics(metrics))
     metrics = _metrics(fused, files[0])
     table.add_section()
-    table.add_row("fused", "", *_shown(metrics))
+    table.add_row("fused", "", *_format_metrics(metrics))
     table.title = f"{len(files[0].clip)} clips"
     console.print(table)
     if options.out is not None:
@@ -110,25 +111,25 @@ def search(probabilities: Tensor, label: Tensor) -> list[float]:
     weights, and keeps them if no others are better.
     """
     weights = [1.0] * len(probabilities)
-    best = _goodness(probabilities, label, weights)
+    best = _score(probabilities, label, weights)
     while True:
         before = best
         for file in range(len(weights)):
             for step in STEPS:
                 tried = [*weights[:file], step, *weights[file + 1 :]]
-                if sum(tried) and (goodness := _goodness(probabilities, label, tried)) > best:
-                    weights, best = tried, goodness
+                if sum(tried) and (score := _score(probabilities, label, tried)) > best:
+                    weights, best = tried, score
         if best == before:
             return weights
 
 
-def _goodness(probabilities: Tensor, label: Tensor, weights: Sequence[float]) -> tuple[int, float]:
+def _score(probabilities: Tensor, label: Tensor, weights: Sequence[float]) -> tuple[int, float]:
     fused = fuse(probabilities, weights)
     likelihood = fused[torch.arange(len(label)), label].clamp_min(1e-12).log().mean()
     return int((fused.argmax(1) == label).sum()), round(float(likelihood), 6)
 
 
-def _searched(names: Sequence[str], tested: Sequence[Predictions]) -> list[float]:
+def _search_weights(names: Sequence[str], tested: Sequence[Predictions]) -> list[float]:
     """Weights that are best for validation clips.
 
     Raises:
@@ -139,10 +140,10 @@ def _searched(names: Sequence[str], tested: Sequence[Predictions]) -> list[float
         raise UserError(f"--search must name validation predictions of the same {len(tested)} "
                         f"models, got {len(files)}")
     if files[0].class_names != tested[0].class_names:
-        raise UserError(f"--search {names[0]} has other classes than what is fused")
+        raise UserError(f"--search {names[0]} has other classes than the predictions to fuse")
     if shared := set(files[0].clip) & set(tested[0].clip):
-        raise UserError(f"weights must not be chosen on what they are tested on: {len(shared)} "
-                        f"clips of --search are tested, e.g. {min(shared)}")
+        raise UserError(f"weights must not be chosen on test clips: {len(shared)} clips of "
+                        f"--search are among those tested, e.g. {min(shared)}")
     known = files[0].label >= 0
     if not known.any():
         raise UserError(f"--search {names[0]} holds no labelled clip")
@@ -160,5 +161,5 @@ def _metrics(probabilities: Tensor, file: Predictions) -> dict[str, float]:
     return {name: float(found[name]) for name in (TOP1, TOP5, MEAN_CLASS, F1)}
 
 
-def _shown(metrics: Mapping[str, float]) -> list[str]:
+def _format_metrics(metrics: Mapping[str, float]) -> list[str]:
     return [f"{100 * value:.2f} %" for value in metrics.values()] or ["-"] * 4

@@ -77,7 +77,7 @@ def predict_over_time(model: ActionRecognizer, data: KeypointDataModule, clip: i
     seen = np.append(view.frames[:-1], data.file.num_frames[clip])
     seen = np.maximum.accumulate(seen)  # in a short clip, the first frames are sampled twice
     probabilities, = predictor([read_track(data, clip)], [seen])
-    return PredictionsOverTime(view, data.class_names, probabilities, _true(data, clip))
+    return PredictionsOverTime(view, data.class_names, probabilities, _true_class(data, clip))
 
 
 @torch.inference_mode()
@@ -110,7 +110,7 @@ def find_evidence(model: ActionRecognizer, data: KeypointDataModule, clip: int) 
     return Evidence(
         _view(data, clip, keypoints, scores),
         predicted=data.class_names[predicted], probability=float(probabilities[predicted]),
-        true=_true(data, clip),
+        true=_true_class(data, clip),
         spans=tuple((int(span[0]), int(span[-1]) + 1) for span in spans),
         cells=torch.stack([fall(each) for each in cells], 1).numpy(),
         joints=fall(always).numpy(), times=fall(everyone).numpy())
@@ -125,8 +125,8 @@ def _read(data: KeypointDataModule, clip: int) -> tuple[Tensor, Tensor]:
     batch = ClipDataset(data.file, np.array([clip]), data.clip_len).__getitems__([0])
     keypoints, scores = data.maker.place(batch, several=False)
     if keypoints.shape[-1] != 2:
-        raise UserError("the network sees 3D coordinates; what it sees is shown on pixels, for "
-                        "networks on heatmaps")
+        raise UserError("the network takes 3D coordinates; --ckpt_path only shows networks on 2D "
+                        "pixels")
     return keypoints, scores
 
 
@@ -140,7 +140,7 @@ def _view(data: KeypointDataModule, clip: int, keypoints: Tensor, scores: Tensor
                 scores[0].numpy(), heatmaps(keypoints, scores, size)[0].numpy())
 
 
-def _true(data: KeypointDataModule, clip: int) -> str | None:
+def _true_class(data: KeypointDataModule, clip: int) -> str | None:
     """Name of the true class; None if it is not known."""
     label = int(data.file.label[clip])
     return data.file.header.class_names[label] if label >= 0 else None

@@ -143,7 +143,7 @@ def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: Keypoin
         UserError: The accuracy in 8 bits is lower by more than `max_loss` points.
     """
     difference_from_torch(path, model, data, choose_clips(data, CHECKED))  # all batch sizes
-    label, expected, made = _test(data, single, path)
+    label, expected, made = _predict_classes(data, single, path)
     accuracy, quantised = (float((each == label).mean()) for each in (expected, made))
     if 100 * (accuracy - quantised) > max_loss:
         raise UserError(
@@ -154,7 +154,7 @@ def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: Keypoin
             "same_class": float((expected == made).mean())}
 
 
-def _test(data: KeypointDataModule, *paths: Path) -> list[np.ndarray]:
+def _predict_classes(data: KeypointDataModule, *paths: Path) -> list[np.ndarray]:
     """Classes of all test clips ``(N,)``, and those that each file predicts."""
     sessions = [open_session(path) for path in paths]
     dataset = ClipDataset(data.file, data.part("test"), data.clip_len,

@@ -87,7 +87,7 @@ class SkeletonCLI(LightningCLI):
         keep_freed_memory()
         fitting = self.subcommand == "fit"
         if fitting:
-            self._settle_length()
+            self._set_length()
         config = self._get(self.config_init, "trainer")
         text = self.parser_text()
         backbone_file = setup.name_backbone(self.command, self.settings, self.checkpoint)
@@ -102,16 +102,16 @@ class SkeletonCLI(LightningCLI):
         self.ranks = Ranks(trainer)
         folder = setup.name_folder(str(self.subcommand), self.settings, self.datamodule,
                                    os.environ.get("WANDB_RUN_ID"))
-        self._meet(folder, text)
-        continues = fitting and self._continues(folder)
+        self._wait_for_ranks(folder, text)
+        continues = fitting and self._resumes(folder)
         self._check(trainer)
-        self.run_dir = Path(self.ranks.decide(lambda: self._claim(folder, continues)))
+        self.run_dir = Path(self.ranks.decide(lambda: self._reserve_folder(folder, continues)))
         for checkpoint in checkpoints:
             checkpoint.dirpath = str(self.run_dir / "checkpoints")
         self.record.start(self.run_dir, text, trainer.global_rank)
         return trainer
 
-    def _settle_length(self) -> None:
+    def _set_length(self) -> None:
         """Sets the number of epochs if no setting does: the schedule needs the last step."""
         trainer = self.settings.trainer
         if trainer.max_epochs is None and trainer.max_steps == -1:
@@ -119,28 +119,28 @@ class SkeletonCLI(LightningCLI):
             trainer.max_epochs = made.trainer.max_epochs = made.length.epochs(clips)
             if "LOCAL_RANK" not in os.environ:
                 console.print(f"{trainer.max_epochs:,} epochs of {clips:,} clips; "
-                              "--trainer.max_epochs or --length.clips makes it shorter",
+                              "shorten it with --trainer.max_epochs or --length.clips",
                               soft_wrap=True)
 
-    def _meet(self, folder: Path, text: str) -> None:
-        """Waits for the other processes of the run, and records if they do not appear."""
+    def _wait_for_ranks(self, folder: Path, text: str) -> None:
+        """Waits for the other processes of the run; if they do not appear, records the error."""
         try:
             self.ranks.meet()
         except Exception:
             if self.ranks.is_first:
                 continues = self.settings.ckpt_path is not None and folder.is_dir()
-                self.record.start(Path(self._claim(folder, continues)), text, rank=0)
+                self.record.start(Path(self._reserve_folder(folder, continues)), text, rank=0)
                 with self.record.watch():
                     raise
             raise
 
-    def _claim(self, folder: Path, continues: bool) -> str:
+    def _reserve_folder(self, folder: Path, continues: bool) -> str:
         """Reserves the folder of the run, or uses that of the run that it resumes."""
         folder = folder if continues else reserve_folder(folder)
         self.lock = lock_folder(folder)
         return str(folder)
 
-    def _continues(self, folder: Path) -> bool:
+    def _resumes(self, folder: Path) -> bool:
         """Whether `fit` resumes in an existing folder, and from which checkpoint."""
         if self.settings.ckpt_path != "last":
             return self.checkpoint is not None and folder.resolve() == Path(
@@ -154,7 +154,7 @@ class SkeletonCLI(LightningCLI):
         return True
 
     def _check(self, trainer: Trainer) -> None:
-        """Rejects settings that do not fit together, and loads weights."""
+        """Rejects settings that do not fit together, and loads initial weights."""
         seed, weights, fitting = (self.settings.seed_everything, self.settings.init_from,
                                   self.subcommand == "fit")
         if self.ranks.decide(lambda: seed) != seed:
@@ -198,7 +198,7 @@ class SkeletonCLI(LightningCLI):
             torch.distributed.destroy_process_group()
 
     def before_fit(self) -> None:
-        """Adds the loggers, and warns of what would make the training slow or bad."""
+        """Adds the loggers, and warns of what makes training slow or its result bad."""
         settings = self.config_init.fit
         steps = 0 if self.checkpoint is None else int(self.checkpoint["global_step"])
         self.trainer.loggers = [MetricsLogger(self.run_dir, steps),

@@ -61,17 +61,17 @@ def _run(options: Any, model: Path) -> None:
         try:
             session.run()
         finally:
-            _print(session.summarise(), options)
+            _print_summary(session.summarise(), options)
 
 
 def _report(sentence: str) -> None:
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(summary: Summary, options: Any) -> None:
+def _print_summary(summary: Summary, options: Any) -> None:
     table = Table(title=escape(str(options.source)), show_header=False)
     rate = summary.frames / summary.seconds if summary.seconds else 0.0
-    table.add_row("frames", f"{summary.frames:,} in {summary.seconds:.1f} s, {rate:.1f} a second")
+    table.add_row("frames", f"{summary.frames:,} in {summary.seconds:.1f} s, {rate:.1f} per second")
     table.add_row("with a person", f"{summary.with_person:,}")
     for name, number in (("dropped", summary.dropped), ("recognised but not drawn",
                          summary.not_drawn), ("damaged packets", summary.damaged),
@@ -79,7 +79,7 @@ def _print(summary: Summary, options: Any) -> None:
         if number or name == "dropped":
             table.add_row(name, f"{number:,}")
     table.add_row("frame to label", _format(summary.latency))
-    table.add_row("CPU time a frame", f"{summary.cpu:.1f} ms")
+    table.add_row("CPU time per frame", f"{summary.cpu:.1f} ms")
     for name, spread in summary.stages.items():
         table.add_row(f"  {name}", _format(spread))
     for name, path in (("annotated video", options.out), ("events", options.json)):
@@ -116,9 +116,9 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel live", allow_abbrev=False, description="Recognises the action of each "
         "person in front of a camera or in a video. Without --out, --json and --serve it only "
-        "measures.",
-        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are taken as "
-        "well, e.g. --data.file. Example: ptl-skel live --model model.onnx --source 0 --serve")
+        "measures the speed.",
+        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are accepted "
+        "as well, e.g. --data.file. Example: ptl-skel live --model model.onnx --source 0 --serve")
     parser.add_argument("--source", required=True, metavar="SOURCE", help=(
         "number of a camera, 0 for the first; a video file; or an address (rtsp://, http://)"))
     add_model_options(parser)

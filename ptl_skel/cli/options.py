@@ -4,7 +4,7 @@ from __future__ import annotations
 
 FIT = {
     "--data.file FILE": "keypoint file, made by `ptl-skel preprocess`",
-    "--data.protocol NAME": "which of its splits to train and test on; `ptl-skel check` lists them",
+    "--data.protocol NAME": "which split of it to train and test on; `ptl-skel check` lists them",
     "--model.backbone YAML": "YAML of a network, yours or shipped, e.g. backbone/reduced.yaml",
     "--config YAML": "settings from a file, e.g. experiment/penn_action.yaml",
     "--run_dir DIR": "folder of the run; default: runs/<keypoint file>-<protocol>, numbered",
@@ -21,10 +21,10 @@ FIT = {
 TEST = {
     "--ckpt_path FILE": "checkpoint of a run; nothing else is needed",
     "--data.file FILE": "another keypoint file of the same joints",
-    "--data.protocol NAME": "another of its splits",
+    "--data.protocol NAME": "another split of the file",
     "--data.test_clips N": "views of each clip, whose probabilities are averaged",
     "--data.test_flip BOOL": "the horizontal flip of each view as well",
-    "--data.corrupt DICT": "worse keypoints, e.g. '{kind: drop, level: 0.2}'; see `robustness`",
+    "--data.corrupt DICT": "corrupted keypoints, e.g. '{kind: drop, level: 0.2}'; see `robustness`",
     "--data.batch_size N": "views in a batch of each device",
     "--data.live_score MAP": "test live recognition too, e.g. '{frame_rate: 30}'",
     "--run_dir DIR": "where to write; default: a folder beside the checkpoints, numbered",

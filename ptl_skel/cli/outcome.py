@@ -30,7 +30,7 @@ from ptl_skel.runs.predictions import (
 from ptl_skel.training.module import ActionRecognizer, class_scores
 
 WORST = 3
-"""Number of classes with the lowest F1 score that a summary lists."""
+"""Number of classes with the lowest F1 scores that a summary lists."""
 
 SHOWN = 10
 """Number of predictions that are printed."""
@@ -53,7 +53,7 @@ def measure_cost(model: ActionRecognizer, data: KeypointDataModule, device: torc
     except RuntimeError as error:
         if not shapes or shapes[0][1] == backbone.num_features:
             raise
-        raise UserError(f"the backbone {type(backbone).__name__} says that it has "
+        raise UserError(f"the backbone {type(backbone).__name__} declares "
                         f"{backbone.num_features} `num_features`, but its features have "
                         f"{shapes[0][1]} channels, in the shape {tuple(shapes[0])}") from error
     finally:

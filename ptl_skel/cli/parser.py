@@ -200,9 +200,9 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
         raise UserError("--trainer.max_epochs or max_steps 0 trains nothing; to test weights as "
                         "they are, use `ptl-skel test --init_from`")
     if trainer.max_epochs is not None and trainer.max_epochs < 0 and trainer.max_steps < 0:
-        raise UserError(f"--trainer.max_epochs {trainer.max_epochs} is a training without end, but "
-                        "the learning rate has to reach 0 at its end; leave it out for a length "
-                        "that suits the data, or give --trainer.max_steps")
+        raise UserError(f"--trainer.max_epochs {trainer.max_epochs} would train forever, but the "
+                        "learning rate has to reach 0 at the end; leave it out for a length that "
+                        "suits the data, or give --trainer.max_steps")
     for name, instead in IGNORED_BY_RUNS.items():
         if trainer[name] is not None:
             raise UserError(f"--trainer.{name} has no effect: {instead}")
@@ -225,7 +225,7 @@ def missing_representation(settings: Any, args: Sequence[str]) -> list[str]:
         args: The command line.
 
     Raises:
-        UserError: It asks for heatmaps, which the network cannot read.
+        UserError: The given representation makes heatmaps, which the network does not read.
     """
     module, _, name = settings.model.backbone.class_path.rpartition(".")
     reads = getattr(import_module(module), name).reads

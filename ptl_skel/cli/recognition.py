@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_model_options(parser: CommandParser) -> None:
-    """Adds options for the networks to use, and how they process a video."""
+    """Adds options for the networks, and for how they process a video."""
     models = parser.add_argument_group("networks")
     models.add_argument("--model", type=Path, metavar="MODEL.onnx",
                         help="file from `ptl-skel export`, with --stream for a causal network")
@@ -29,15 +29,15 @@ def add_model_options(parser: CommandParser) -> None:
         "default: movenet"))
     models.add_argument("--pose_model", type=Path, metavar="FILE", help=(
         "its model; default: the one from `ptl-skel pose fetch movenet`"))
-    looks = parser.add_argument_group("recognition")
-    looks.add_argument("--window", type=float, default=4.0, metavar="SECONDS", help=(
+    recognition = parser.add_argument_group("recognition")
+    recognition.add_argument("--window", type=float, default=4.0, metavar="SECONDS", help=(
         "how far a network for whole clips looks back; default: 4"))
-    looks.add_argument("--stride", type=int, metavar="FRAMES", help=(
+    recognition.add_argument("--stride", type=int, metavar="FRAMES", help=(
         "predict at every FRAMES-th frame; a causal network sees only these; default: 4, or as "
         "in the training of the causal network"))
-    looks.add_argument("--together", action="store_true", help=(
+    recognition.add_argument("--together", action="store_true", help=(
         "one label for all persons in the scene, for two-person actions, instead of one for each"))
-    looks.add_argument("--min_probability", type=float, metavar="P", help=(
+    recognition.add_argument("--min_probability", type=float, metavar="P", help=(
         "below it, the label is unknown; default: that of `ptl-skel calibrate`, or 0.5"))
 
 
@@ -56,7 +56,7 @@ def parse_recognition(parser: CommandParser, command: str, args: Sequence[str]
         raise UserError(f"--model {options.model} is a checkpoint: give it as --ckpt_path")
     for package in ("onnxruntime", "av"):
         if find_spec(package) is None:
-            raise UserError(f"videos are recognised with the package {package}: "
+            raise UserError(f"recognising videos needs the package {package}: "
                             "pip install 'ptl_skel[video]'")
     return options, others
 

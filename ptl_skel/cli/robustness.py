@@ -19,7 +19,7 @@ FOLDER = "robustness"
 
 
 def main(args: Sequence[str]) -> None:
-    """Tests each run at each level, unless it has been tested there.
+    """Tests each run at each level, unless the record of that test exists.
 
     Raises:
         UserError: There are no trained runs, or an option is out of range.
@@ -43,8 +43,8 @@ def main(args: Sequence[str]) -> None:
         corruption.check()
     runs = [folder for path in options.runs for folder in _trained_below(path)]
     if not runs:
-        raise UserError(f"there is no trained run in {', '.join(map(str, options.runs))}: none has "
-                        "a result.json beside checkpoints/ that a test has finished")
+        raise UserError(f"there is no trained run in {', '.join(map(str, options.runs))}: no "
+                        "folder with checkpoints/ and the result.json of a finished test")
     for folder in runs:
         checkpoint = folder / "checkpoints" / str(read_result(folder)["tested"])
         for corruption in wanted:

@@ -69,7 +69,7 @@ def _segment(options: Any, model: Path) -> None:
                   Stage("recognise", recognise)]
         try:
             Pipeline(frames(), stages, newest=False, close=lambda: None).run()
-        finally:  # hours of work are kept, however it ends
+        finally:  # even after an error or Ctrl-C, the segments so far are kept
             _write(options, tracks.segments(people.class_names, rules), seconds)
         if tracks.empty:
             console.print("nobody was seen in the video", highlight=False)
@@ -110,8 +110,8 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="ptl-skel segment", allow_abbrev=False, description="Finds the actions of each person "
         "in a video of any length: start, end, label and probability, as CSV, JSON and a picture.",
-        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are taken as "
-        "well, e.g. --data.file.")
+        epilog="With --ckpt_path, options of `ptl-skel test` that begin with --data. are accepted "
+        "as well, e.g. --data.file.")
     parser.add_argument("video", type=Path, metavar="VIDEO", help="the video")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=(
         "where segments.csv, segments.json and timeline.png are written"))

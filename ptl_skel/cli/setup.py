@@ -41,7 +41,7 @@ def read_arguments(verb: str, args: Sequence[str]) -> tuple[list[str], dict[str,
         return ["--config", _settings_of(verb, Path(path), checkpoint), *arguments], checkpoint
     if verb != "fit" and weights is None and not {"-h", "--help"}.intersection(args):
         raise UserError(f"`ptl-skel {verb}` needs --ckpt_path, the checkpoint of a run, or "
-                        "--init_from, a file of weights, and what they were trained for")
+                        "--init_from, a file of weights, with the settings of its model")
     return arguments, None
 
 
@@ -77,7 +77,7 @@ def name_backbone(command: str, settings: Any, checkpoint: Mapping[str, Any] | N
 
 def facts_of_run(command: str, settings: Any, data: KeypointDataModule,
                  backbone_file: str | None) -> dict[str, Any]:
-    """The facts in the record of a run before it starts."""
+    """What the record of a run holds before it starts."""
     header = data.file.header
     return {
         "command": command, "init_from": settings.init_from, "seed": settings.seed_everything,
@@ -180,7 +180,7 @@ def check_epochs(checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
     """
     begun = int(checkpoint["epoch"])  # counts from 0
     if max_epochs is not None and 0 <= max_epochs <= begun:
-        raise UserError(f"the checkpoint is of epoch {begun + 1}, more than --trainer.max_epochs "
+        raise UserError(f"the checkpoint is from epoch {begun + 1}, after --trainer.max_epochs "
                         f"{max_epochs}")
 
 
@@ -221,7 +221,7 @@ def check_channels(backbone: Any, data: KeypointDataModule) -> None:
     if given not in (None, data.num_channels):
         raise UserError(f"`model.backbone.init_args.in_channels` is {given}, but the inputs made "
                         f"of {data.file.path} have {data.num_channels} channels; leave it out, "
-                        "it follows from the data")
+                        "since it follows from the data")
 
 
 def check_validation(trainer: Trainer, data: KeypointDataModule) -> None:

@@ -218,7 +218,7 @@ class Session:
                           for stage in self._pipeline.stages if stage.seconds)
         people = [{"person": who, "label": label.name, "probability": round(label.probability, 3),
                    "earlier": list(label.earlier)} for who, label in work.labels.items()]
-        return {"facts": f"{work.frame.time:.1f} s, {rate:.1f} frames a second; {times}",
+        return {"facts": f"{work.frame.time:.1f} s, {rate:.1f} frames per second; {times}",
                 "people": people}
 
 

@@ -34,7 +34,7 @@ def run(tiny_file, tiny_config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def calibrated(run):
-    """What the command makes of it."""
+    """The calibrated checkpoint of that run."""
     main(["calibrate", "--ckpt_path", str(run), "--precision", "0.01"])
     return run.with_name("calibrated.ckpt")
 
@@ -52,7 +52,7 @@ class TestCheckpoint:
             assert F.cross_entropy(after * factor, label) >= fitted - 1e-6
         assert facts["clips"] == len(label)
 
-    def test_the_exported_file_and_live_take_its_threshold(self, calibrated, tmp_path):
+    def test_the_exported_file_and_live_use_its_threshold(self, calibrated, tmp_path):
         onnx = pytest.importorskip("onnx")
         pytest.importorskip("onnxscript")
         from ptl_skel.cli.recognition import make_threshold
@@ -94,8 +94,8 @@ class TestCheckpoint:
     @pytest.mark.parametrize(("trained", "way_out"), [
         (["--data.val_fraction", "0"], "--data.val_fraction 0.2"),
         (["--data.val_on_test", "true"], "--data.val_on_test false")])
-    def test_only_clips_held_out_of_training_and_test_do(self, trained, way_out, tiny_file,
-                                                         tiny_config, tmp_path, capsys):
+    def test_it_needs_clips_held_out_of_training_and_test(self, trained, way_out, tiny_file,
+                                                          tiny_config, tmp_path, capsys):
         main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir",
               str(tmp_path / "run"), "--trainer.max_epochs", "1", *trained])
         checkpoint = tmp_path / "run/checkpoints/last.ckpt"
@@ -134,7 +134,7 @@ class TestTemperature:
         assert choose_threshold(probability, right, 1.0) == pytest.approx((0.8, 0.4))
         assert choose_threshold(probability, ~right, 1.0) is None
 
-    def test_equal_probabilities_are_claimed_together(self):
+    def test_predictions_of_equal_probability_are_on_the_same_side_of_the_threshold(self):
         probability = torch.tensor([0.9, 0.8, 0.8, 0.8])
         right = torch.tensor([True, True, False, False])
         assert choose_threshold(probability, right, 1.0) == pytest.approx((0.9, 0.25))

@@ -1,4 +1,4 @@
-"""A checkpoint is enough to test and predict; bad ones are refused."""
+"""A checkpoint is enough to test and predict; unusable ones are rejected."""
 
 import os
 import pickle
@@ -39,7 +39,7 @@ class TestCheckpointAlone:
             np.testing.assert_array_equal(one.probabilities, other.probabilities)
         assert {path: path.read_bytes() for path in run.glob("*.*")} == before
 
-    def test_of_two_the_last_one_counts_as_for_other_flags(self, run):
+    def test_if_the_flag_is_given_twice_the_last_one_counts(self, run):
         first, last = run / "checkpoints/best.ckpt", Path("other.ckpt")
         checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
         checkpoint["ptl_skel"]["config"]["data"]["eval_size"] = 24
@@ -58,7 +58,7 @@ class TestCheckpointAlone:
         assert result["metrics"]["test/loss"] == read_result(run)["metrics"]["test/loss"]
         assert not (run / "test").exists()
 
-    def test_from_the_folder_it_lies_in(self, run, monkeypatch):
+    def test_from_its_own_folder(self, run, monkeypatch):
         monkeypatch.chdir(run / "checkpoints")
         main(["test", "--ckpt_path", "best.ckpt", *QUIET])
         assert read_result(Path("..", "test"))["tested"] == "best.ckpt"
@@ -128,7 +128,7 @@ class TestBadCheckpoints:
         assert len(last.read_bytes()) == 1000
 
     @pytest.mark.parametrize("verb", ["fit", "test"])
-    def test_code_in_it_is_not_run(self, capsys, last, verb):
+    def test_code_in_a_checkpoint_is_not_run(self, capsys, last, verb):
         content = {**torch.load(last), "harm": Harmful()}
         torch.save(content, last)
         assert "is not a checkpoint" in refusal(capsys, verb, "--ckpt_path", last)
@@ -136,7 +136,7 @@ class TestBadCheckpoints:
         assert "is not a checkpoint" in refusal(capsys, verb, "--ckpt_path", last)
         assert not Path("harm").exists()
         pickle.loads(last.read_bytes())
-        assert Path("harm").exists()  # it would have been
+        assert Path("harm").exists()  # code that would have run without the check
 
     @pytest.mark.parametrize("content", [
         {"state_dict": {}}, {"state_dict": {}, "epoch": 1}, [1, 2], torch.zeros(2),

@@ -1,4 +1,4 @@
-"""Classes go by name: a model meets files that list them in another order, or only some of them."""
+"""Classes are matched by name: files may list them in another order, or only some of them."""
 
 import csv
 import functools
@@ -20,7 +20,7 @@ from ptl_skel.storage import Clip
 QUIET = ("--trainer.enable_progress_bar", "false")
 MODEL = ("--model.backbone", "backbone.yaml", "--trainer.accelerator", "cpu", "--data.clip_len",
          "8", "--data.eval_size", "16", "--data.protocol", "cross")
-"""What a test of weights has to be given, which a checkpoint knows."""
+"""Options that a test of weights needs; a checkpoint contains these settings."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ class TestCheckpoint:
         assert all(word in printed for word in (*rows[0], *rows[1], *rows[10], "and 14 more"))
         assert rows[11][0] not in printed
 
-    def test_training_goes_on_with_the_classes_of_the_checkpoint(self, finished_run, tmp_path):
+    def test_resumed_training_keeps_the_classes_of_the_checkpoint(self, finished_run, tmp_path):
         file = reordered(tmp_path / "other.h5", CLASSES[::-1])
         last = str(finished_run / "checkpoints/last.ckpt")
         main(["fit", "--ckpt_path", last, "--data.file", file, "--run_dir", "run",
@@ -102,7 +102,7 @@ class TestCheckpoint:
 
 class TestWeightsOfARun:
     @pytest.mark.parametrize("verb", ["test", "predict"])
-    def test_they_know_their_classes(self, best, finished_run, tmp_path, verb):
+    def test_they_keep_their_classes(self, best, finished_run, tmp_path, verb):
         file = reordered(tmp_path / "other.h5", CLASSES[::-1])
         main([verb, "--init_from", best, "--data.file", file, "--run_dir", "run", *MODEL, *QUIET])
         found = read_predictions(Path("run"))

@@ -17,7 +17,7 @@ from ptl_skel.configs import CONFIGS
 class TestSharedConfigs:
     @pytest.fixture
     def parse(self, monkeypatch, tiny_file):
-        """What the command line makes of flags, without doing anything about it."""
+        """Parses flags as the command line does, without running anything."""
         def parse(*arguments):
             shown = cli.SkeletonCLI("fit", [*arguments, "--data.file", str(tiny_file)])
             return yaml.safe_load(shown.parser_text())
@@ -26,7 +26,7 @@ class TestSharedConfigs:
         monkeypatch.setattr(cli.SkeletonCLI, "_run_subcommand", lambda self, name: None)
         return parse
 
-    def test_there_are_some(self):
+    def test_there_are_shipped_configs(self):
         assert {"full3d", "r2plus1d", "reduced"} <= set(BACKBONES)
         assert EXPERIMENTS
 
@@ -46,7 +46,7 @@ class TestSharedConfigs:
               ("in_channels", "links"))  # the command line knows these from the data
 
     @pytest.mark.parametrize("name", BACKBONES)
-    def test_every_backbone_parses_and_nothing_of_another_stays(self, parse, name):
+    def test_every_backbone_parses_without_arguments_of_another(self, parse, name):
         one = f"backbone/{name}.yaml"
         alone = parse("--model.backbone", one)
         declared = yaml.safe_load((CONFIGS / one).read_text())
@@ -98,7 +98,7 @@ class TestSharedConfigs:
         ("SGD", {"lr": 0.1}), ("AdamW", {"lr": 0.001}), ("Adam", {"lr": 0.001}),
         ("RMSprop", {"lr": 0.01})])
     def test_another_optimizer_has_its_own_defaults(self, parse, name, arguments):
-        """Neither those of base.yaml nor those of an experiment go over to it."""
+        """It inherits neither the arguments of base.yaml nor those of an experiment."""
         Path("other.yaml").write_text(json.dumps({"model": {"optimizer": {
             "class_path": "torch.optim.Adagrad",
             "init_args": {"lr": 0.5, "weight_decay": 0.07, "eps": 0.3}}}}))

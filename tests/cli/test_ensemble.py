@@ -1,4 +1,4 @@
-"""Fusing predictions: what is matched, what is refused, what comes out."""
+"""Fusing predictions: matching clips, searching weights, and mistakes."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from ptl_skel.runs.predictions import Predictions, read_predictions, write_predi
 
 NAMES = ("a", "b", "c")
 LABEL = [0, 1, 2, 0]
-# One is sure of what the other does not know.
+# Each model is certain where the other is uncertain.
 ONE = [[0.9, 0.1, 0], [0.2, 0.7, 0.1], [0.4, 0.35, 0.25], [0.3, 0.4, 0.3]]
 OTHER = [[0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0, 0.2, 0.8], [0.8, 0.1, 0.1]]
 
@@ -81,7 +81,7 @@ class TestFusion:
         expected = (np.array(ONE) + 3 * np.array(OTHER)) / 4
         np.testing.assert_allclose(fused.probabilities, expected, atol=1e-6)
 
-    def test_of_three_and_of_one(self):
+    def test_three_models_and_one_model(self):
         probabilities = torch.rand(3, 5, 4).softmax(2)
         torch.testing.assert_close(fuse(probabilities, [1, 1, 1]), probabilities.mean(0))
         torch.testing.assert_close(fuse(probabilities, [0, 2, 0]), probabilities[1])
@@ -97,7 +97,7 @@ class TestFusion:
 
 
 class TestSearch:
-    def test_the_better_one_counts_more(self):
+    def test_the_better_model_gets_a_larger_weight(self):
         random = np.random.default_rng(0)
         label = torch.from_numpy(random.integers(0, 5, 200))
         right = torch.nn.functional.one_hot(label, 5).float()
@@ -109,11 +109,11 @@ class TestSearch:
         hits = [(fuse(stack, w).argmax(1) == label).sum() for w in (weights, [1, 1])]
         assert hits[0] >= hits[1]
 
-    def test_equal_weights_stay_where_nothing_is_better(self):
+    def test_equal_weights_are_kept_if_no_others_are_better(self):
         probabilities = torch.eye(3).expand(2, 3, 3)
         assert search(probabilities, torch.arange(3)) == [1, 1]
 
-    def test_it_is_done_on_validation_clips(self, capsys):
+    def test_weights_are_searched_on_validation_clips(self, capsys):
         for name in ("joint", "limb"):
             write(name, ONE if name == "joint" else OTHER)
             # In validation the joints are always wrong.
@@ -126,7 +126,7 @@ class TestSearch:
 
 
 class TestMistakes:
-    def test_each_ends_in_a_sentence(self, capsys):
+    def test_each_is_reported_in_a_sentence(self, capsys):
         write("joint", ONE)
         write("limb", OTHER)
         write("fewer", OTHER[:3], LABEL[:3])

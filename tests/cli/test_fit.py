@@ -17,7 +17,7 @@ from ptl_skel.runs.record import read_metrics, read_result
 
 
 class TestFit:
-    def test_its_config_repeats_it(self, finished_run):
+    def test_a_run_can_be_repeated_from_its_config(self, finished_run):
         main(["fit", "--config", str(finished_run / "config.yaml"), "--run_dir", "again"])
         assert same_weights(weights("again"), weights(finished_run))
         assert read_metrics(Path("again")) == read_metrics(finished_run)
@@ -104,7 +104,7 @@ class TestFit:
         assert result["data"]["validation"] == "test part"
         assert result["data"]["clips"] == {"train": 18, "val": 6, "test": 6}
 
-    def test_no_test_where_none_is_asked_for_or_there_is_nothing_to_test_on(self, fit, tmp_path):
+    def test_there_is_no_test_if_it_is_turned_off_or_there_are_no_test_clips(self, fit, tmp_path):
         clips = tiny_clips()
         file = write_clips(tmp_path / "train.h5", clips,
                            splits={"cross": {"train": [clip.id for clip in clips]}})
@@ -116,7 +116,7 @@ class TestFit:
             assert "tested" not in result
             assert not (run_dir / "predictions.npz").exists()
 
-    def test_averaged_weights_are_those_that_are_tested(self, fit):
+    def test_the_averaged_weights_are_tested(self, fit):
         fit("--model.average", "0.5", "--run_dir", "run")
         main(["test", "--ckpt_path", "run/checkpoints/best.ckpt", *QUIET])
         at_the_end, afterwards = read_result(Path("run")), read_result(Path("run/test"))
@@ -127,7 +127,7 @@ class TestFit:
 
     @pytest.mark.parametrize(("precision", "slowdown", "warned"), [
         ("bf16-mixed", 11.2, True), ("bf16-mixed", 0.5, False), ("32-true", 11.2, False)])
-    def test_slow_bfloat16_is_warned_of(self, fit, monkeypatch, capsys, precision, slowdown,
+    def test_slow_bfloat16_gives_a_warning(self, fit, monkeypatch, capsys, precision, slowdown,
                                         warned):
         monkeypatch.setattr(outcome, "bfloat16_slowdown", lambda: slowdown)
         fit("--trainer.max_epochs", "1", "--trainer.precision", precision)

@@ -1,4 +1,4 @@
-"""The score of live recognition: when networks are asked, and what they may know by then."""
+"""The score of live recognition: when networks predict, and which frames they may use."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module", params=["window", "stream"])
 def run(request, tiny_file, tiny_config, tmp_path_factory):
-    """Folder of a run whose test asks for the score, in both ways of live recognition."""
+    """Folder of a run that computes the score, in both ways of live recognition."""
     folder = tmp_path_factory.mktemp("live") / request.param
     causal = ["--model.backbone.init_args.conv.init_args.causal", "true", "--data.box", "follow",
               "--model.loss_at", "every_output", "--data.sampling", "camera_rate"]
@@ -38,7 +38,7 @@ def run(request, tiny_file, tiny_config, tmp_path_factory):
 
 
 class TestRuns:
-    def test_its_scores_are_in_the_record(self, run):
+    def test_the_scores_are_in_the_record(self, run):
         metrics = read_result(run)["metrics"]
         assert set(LIVE) <= {name.removeprefix("test/") for name in metrics}
         scores = {name: metrics[f"test/{name}"] for name in LIVE}
@@ -47,7 +47,7 @@ class TestRuns:
         shares = [value for name, value in scores.items() if name.endswith("percent")]
         assert scores["live_top1"] == pytest.approx(np.mean(shares))
 
-    def test_a_test_gives_the_same_and_can_do_without(self, run, tmp_path, capsys):
+    def test_a_test_gives_the_same_scores_and_can_omit_them(self, run, tmp_path, capsys):
         checkpoint = run / "checkpoints/last.ckpt"
         main(["test", "--ckpt_path", str(checkpoint), "--run_dir", str(tmp_path / "again"),
               "--data.live_score", "{frame_rate: null}", "--trainer.accelerator", "cpu"])
@@ -60,7 +60,7 @@ class TestRuns:
             assert again["test/live_top1"] == read_result(run)["metrics"]["test/live_top1"]
         assert not any(f"test/{name}" in without for name in LIVE)
 
-    def test_there_are_none_on_corrupted_keypoints(self, run, tmp_path, capsys):
+    def test_there_are_no_scores_on_corrupted_keypoints(self, run, tmp_path, capsys):
         """They would be those of the keypoints in the file."""
         main(["test", "--ckpt_path", str(run / "checkpoints/last.ckpt"),
               "--run_dir", str(tmp_path / "worse"), "--data.corrupt", "{kind: drop, level: 0.5}"])
@@ -68,7 +68,7 @@ class TestRuns:
                                   for name in read_result(tmp_path / "worse")["metrics"]}
         assert "no such scores with data.corrupt" in " ".join(capsys.readouterr().out.split())
 
-    def test_nothing_is_taken_from_the_future(self, run):
+    def test_predictions_do_not_depend_on_later_frames(self, run):
         model, data = load_trained(["--ckpt_path", str(run / "checkpoints/last.ckpt")])
         predictor = make_predictor(model, data, 1, WHOLE, CPU)
         track = read_track(data, 20)
@@ -95,25 +95,25 @@ class TestRuns:
 
 
 def test_moments_by_hand():
-    asked = moments(np.array([10, 3, 100]), 30)
-    assert asked["top1_after_20_percent"].tolist() == [2, 1, 20]
-    assert asked["top1_after_100_percent"].tolist() == [10, 3, 100]
-    assert asked["top1_after_0.5_s"].tolist() == [10, 3, 15]
-    assert asked["top1_after_2_s"].tolist() == [10, 3, 60]
+    seen = moments(np.array([10, 3, 100]), 30)
+    assert seen["top1_after_20_percent"].tolist() == [2, 1, 20]
+    assert seen["top1_after_100_percent"].tolist() == [10, 3, 100]
+    assert seen["top1_after_0.5_s"].tolist() == [10, 3, 15]
+    assert seen["top1_after_2_s"].tolist() == [10, 3, 60]
     assert not any(name.endswith("_s") for name in moments(np.array([10]), None))
 
 
 def test_scores_of_moments_by_hand():
-    asked = moments(np.array([10, 20]), None)
+    seen = moments(np.array([10, 20]), None)
     right = iter([[0, 0, 1, 1, 1], [2, 2, 2, 2, 0]])
     scores = score_moments(lambda clips, times: [np.array(next(right)) for _ in clips],
-                           np.array([1, 2]), asked)
-    assert [scores[name] for name in asked] == [0.5, 0.5, 1, 1, 0.5]
+                           np.array([1, 2]), seen)
+    assert [scores[name] for name in seen] == [0.5, 0.5, 1, 1, 0.5]
     assert scores["live_top1"] == 0.7
 
 
 def test_scores_of_streams_by_hand():
-    # A clip of 16 frames of class 1, then one of 24 frames of class 0; asked every 8 frames.
+    # A clip of 16 frames of class 1, then one of 24 frames of class 0; a prediction every 8 frames.
     times = [np.array([8, 16, 24, 32, 40])]
     scores = score_stream([np.array([0, 1, 1, 1, 0])], times, [np.array([16, 24])],
                           [np.array([1, 0])])
@@ -130,7 +130,7 @@ def test_every_clip_is_in_one_stream():
         assert len(streams) == max(1, clips // 10)
 
 
-def test_in_a_joined_video_persons_go_on_where_they_were():
+def test_persons_of_joined_clips_start_where_the_earlier_ones_ended():
     random = np.random.default_rng(0)
     size = torch.tensor([100.0, 200])
     tracks = [Track(torch.from_numpy(random.uniform(0, 99, (persons, frames, 5, 2))).float(),
@@ -154,7 +154,7 @@ def test_in_a_joined_video_persons_go_on_where_they_were():
 @pytest.mark.parametrize(("value", "message"), [
     ("{frame_rate: 0}", "frame_rate` must be positive"), ("{stride: 0}", "1 <= stride <= memory"),
     ("{memory: 1}", "1 <= stride <= memory")])
-def test_numbers_out_of_range_are_refused(finished_run, capsys, value, message):
+def test_numbers_out_of_range_are_rejected(finished_run, capsys, value, message):
     said = refusal(capsys, "test", "--ckpt_path", finished_run / "checkpoints/last.ckpt",
                    "--data.live_score", value)
     assert message in said

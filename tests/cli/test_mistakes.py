@@ -1,4 +1,4 @@
-"""Mistakes end in a sentence; help lists what there is."""
+"""Mistakes are reported in a sentence; help lists verbs and options."""
 
 import os
 import re
@@ -91,7 +91,7 @@ class TestMistakes:
         (["--trainer.devices", "0"], "devices='0'"),
         (["--run_dir", "typo.yaml/run"], "--run_dir typo.yaml/run cannot be made: "),
     ])
-    def test_each_ends_in_a_sentence(self, capsys, tiny_file, tiny_config, arguments, said):
+    def test_each_is_reported_in_a_sentence(self, capsys, tiny_file, tiny_config, arguments, said):
         Path("typo.yaml").write_text("trainer: {max_epoch: 3}\n")
         Path("broken.yaml").write_text("trainer: [1,\n")
         Path("list.yaml").write_text("- 1\n")
@@ -219,8 +219,8 @@ class TestMistakes:
         assert read_result(Path("runs/tiny-cross"))["status"] == "failed"
         assert "stubborn.py" in Path("runs/tiny-cross/error.txt").read_text()
 
-    def test_a_backbone_that_says_another_number_of_features(self, capsys, tiny_file, tmp_path,
-                                                             monkeypatch):
+    def test_a_backbone_that_declares_another_number_of_features(self, capsys, tiny_file, tmp_path,
+                                                                 monkeypatch):
         (tmp_path / "boastful.py").write_text(
             "from torch import nn\n"
             "from ptl_skel.backbones import Backbone\n"
@@ -234,7 +234,7 @@ class TestMistakes:
         monkeypatch.syspath_prepend(tmp_path)
         said = refusal(capsys, "fit", "--model.backbone", "boastful.Boastful", "--data.file",
                        tiny_file, "--data.protocol", "cross")
-        assert "the backbone Boastful says that it has 8 `num_features`" in said
+        assert "the backbone Boastful declares 8 `num_features`" in said
         assert "have 4 channels, in the shape (1, 4, 32, 32, 32)" in said
 
     def test_a_file_without_labels(self, capsys, tmp_path):
@@ -245,7 +245,7 @@ class TestMistakes:
         assert "bare.h5 has no labels" in said
         assert "`ptl-skel preprocess ... --labels FILE.csv`" in said
 
-    def test_keypoint_files_that_are_none(self, capsys, tiny_file, tiny_config):
+    def test_files_that_are_not_keypoint_files(self, capsys, tiny_file, tiny_config):
         content = tiny_file.read_bytes()
         Path("truncated.h5").write_bytes(content[: len(content) // 2])
         Path("empty.h5").write_bytes(b"")
@@ -283,7 +283,7 @@ class TestHelp:
         assert len(said) > 300
 
     @pytest.mark.parametrize("verb", LEADING)
-    def test_the_leading_options_are_options(self, capsys, verb):
+    def test_the_most_common_options_exist(self, capsys, verb):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
         leading, everything = capsys.readouterr().out.split("all of them:")

@@ -11,7 +11,7 @@ ARMS = ("full3d", "r2plus1d", "reduced", "slowonly", "c3d_light", "x3d_shallow")
 
 @pytest.fixture
 def parse(monkeypatch):
-    """What the command line makes of flags, without doing anything about it."""
+    """Parses flags as the command line does, without running anything."""
     def parse(*arguments):
         return yaml.safe_load(cli.SkeletonCLI("fit", list(arguments)).parser_text())
 
@@ -43,7 +43,7 @@ def test_an_experiment_is_the_published_recipe_with_its_backbone(parse, arm):
     assert (data["protocol"], config["run_dir"]) == ("xsub", "runs/ntu60_xsub")
 
 
-def test_48_frames_are_a_flag(parse):
+def test_48_frames_can_be_set_by_a_flag(parse):
     config = parse("--config", "experiment/ntu60_xsub.yaml", "--data.clip_len", "48",
                    "--model.backbone", "backbone/slowonly.yaml")
     assert config["data"]["clip_len"] == 48

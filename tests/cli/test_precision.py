@@ -26,7 +26,7 @@ def surroundings(tmp_path, monkeypatch):
 
 
 class Batches(Callback):
-    """The inputs of a network as they reach it."""
+    """Records the inputs of the network."""
 
     seen: list[torch.Tensor] = []  # noqa: RUF012  # of the one run that uses it
 

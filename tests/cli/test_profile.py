@@ -26,7 +26,7 @@ def test_a_table_with_a_row_for_each(capsys):
         assert (params, gmacs) == (f"{cost.params / 1e6:.3f}", f"{cost.gmacs:.3f}")
 
 
-def test_a_backbone_of_ones_own(capsys):
+def test_a_custom_backbone(capsys):
     Path("mine.yaml").write_text((CONFIGS / "backbone/reduced.yaml").read_text().replace(
         "depths: [1, 1, 1, 1]", "depths: [2, 1, 1, 1]"))
     main(["profile", "mine.yaml", *SMALL])
@@ -36,7 +36,7 @@ def test_a_backbone_of_ones_own(capsys):
     assert more > fewer
 
 
-def test_a_backbone_without_arguments_of_its_own(monkeypatch):
+def test_a_backbone_without_own_arguments(monkeypatch):
     Path("own_net.py").write_text(
         "from ptl_skel.backbones import Backbone\n\n\nclass Own(Backbone):\n"
         "    def __init__(self, in_channels: int) -> None:\n"
@@ -53,7 +53,7 @@ def test_a_backbone_without_arguments_of_its_own(monkeypatch):
     ("class_path: ptl_skel.backbones.Absent\ninit_args: {}", NOT_ONE),
     ("class_path: ptl_skel.backbones.VideoResNet\ninit_args: {depth: 3}", NOT_ONE),
     ("a: [", NOT_ONE)])
-def test_a_file_that_describes_none(capsys, text, said):
+def test_a_file_that_does_not_describe_a_backbone(capsys, text, said):
     if text is not None:
         Path("own.yaml").write_text(text)
     with pytest.raises(SystemExit) as stopped:
@@ -84,7 +84,7 @@ def test_numbers_must_be_positive(options):
         profile(["backbone/reduced.yaml", *options])
 
 
-def test_shipped_files_have_short_names_but_files_at_hand_come_first():
+def test_shipped_files_have_short_names_but_local_files_have_priority():
     assert shipped("backbone/reduced.yaml") == str(CONFIGS / "backbone/reduced.yaml")
     assert shipped("backbone/absent.yaml") == "backbone/absent.yaml"
     assert shipped("reduced") == "reduced"

@@ -1,4 +1,4 @@
-"""A run that is continued ends like one that was never interrupted."""
+"""A resumed run ends like one that was never interrupted."""
 
 import shutil
 import signal
@@ -70,7 +70,7 @@ class TestResume:
         fit(*ALL_VARIED, "--data.on_device", "true", "--run_dir", "run", "--ckpt_path", "last")
         assert same_weights(weights("run"), weights("whole"))
 
-    def test_taken_up_earlier_it_drops_what_it_repeats(self, fit):
+    def test_resumed_from_an_earlier_checkpoint_it_drops_what_it_repeats(self, fit):
         fit("--run_dir", "run", "--trainer.max_epochs", "3")
         shutil.copy("run/checkpoints/last.ckpt", "third.ckpt")
         rows = read_metrics(Path("run"))
@@ -80,7 +80,7 @@ class TestResume:
         assert read_metrics(Path("run")) == rows
         assert same_weights(torch.load("third.ckpt")["state_dict"], weights("run"))
 
-    def test_into_another_folder_it_overwrites_nothing(self, fit):
+    def test_resumed_in_another_folder_it_overwrites_nothing(self, fit):
         fit("--run_dir", "run")
         fit("--run_dir", "other", "--seed_everything", "1")
         before = weights("other")
@@ -88,7 +88,7 @@ class TestResume:
         assert same_weights(weights("other"), before)
         assert Path("other-2").is_dir()
 
-    def test_last_of_a_run_that_never_began_begins_it(self, fit, finished_run):
+    def test_ckpt_path_last_without_a_run_starts_one(self, fit, finished_run):
         fit("--run_dir", "run", "--ckpt_path", "last")
         assert same_weights(weights("run"), weights(finished_run))
 

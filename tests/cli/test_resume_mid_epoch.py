@@ -23,7 +23,7 @@ def surroundings(tmp_path, monkeypatch):
 
 
 def fit(file, tiny_config, run_dir, *arguments):
-    """Four epochs in which all that can be random is."""
+    """Four epochs with all sources of randomness."""
     main(["fit", "--config", str(tiny_config), "--data.file", str(file), "--run_dir", run_dir,
           "--trainer.max_epochs", "4", "--model.dropout", "0.5", "--model.warmup", "0.2",
           "--data.augment.rotation", "20", "--data.augment.scale", "0.2", "--data.augment.shift",
@@ -31,7 +31,7 @@ def fit(file, tiny_config, run_dir, *arguments):
 
 
 def state(run_dir):
-    """All that training has changed."""
+    """Everything that training changes."""
     last = torch.load(f"{run_dir}/checkpoints/last.ckpt")
     momentum = {f"momentum {number}": state["momentum_buffer"]
                 for number, state in last["optimizer_states"][0]["state"].items()}

@@ -1,4 +1,4 @@
-"""Trained runs on worse keypoints, and the curves that a report makes of them."""
+"""Tests of trained runs on corrupted keypoints, and their curves in a report."""
 
 import functools
 import shutil

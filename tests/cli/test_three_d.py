@@ -73,7 +73,7 @@ def test_a_graph_network_takes_3d(spatial_file, fit, camera):
         "classifier.backbone.data_bn.weight"].shape == (3 * 13,)
 
 
-def test_the_way_out_is_named(spatial_file, tiny_config, capsys):
+def test_the_error_names_the_solution(spatial_file, tiny_config, capsys):
     fit = ["fit", "--config", str(tiny_config), "--data.file", str(spatial_file)]
     assert "--data.camera camera/moving.yaml" in refused(capsys, fit)
     assert "`pitch` must lie in -90..90, got 91" in refused(
