@@ -135,7 +135,7 @@ def largest_difference(path: Path, batches: Iterable[tuple[Arrays, Sequence[NDAr
     for feed, expected in batches:
         for made, wanted in zip(run(session, feed), expected, strict=True):
             if made.shape != wanted.shape:
-                raise UserError(f"the exported network gives outputs {made.shape} instead of "
+                raise UserError(f"the exported network returns outputs {made.shape} instead of "
                                 f"{wanted.shape}: the exporter has fixed a dimension")
             difference = np.abs(made - wanted).max(initial=0.0)
             difference /= max(1.0, np.abs(wanted).max(initial=0.0))

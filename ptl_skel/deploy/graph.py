@@ -22,8 +22,8 @@ class Views:
         clip_len: Frames T of a clip.
         num_clips: Clips per sample; their frames follow each other.
         flip: Whether the horizontal flip of each clip is a view as well.
-        camera: Projects 3D coordinates, from each of its test viewpoints; None: they are pixels.
-        use_scores: Weight joints by their scores; otherwise they are there or missing.
+        camera: Projects 3D coordinates from each of its test viewpoints; None for 2D pixels.
+        use_scores: Weight joints by their scores; otherwise each is only present or missing.
     """
 
     clip_len: int

@@ -14,7 +14,7 @@ VIEWS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 
 
 def drop_traces(model: Any) -> None:
-    """Drops the source location of each node: local paths, which take half of the file.
+    """Drops the source locations of nodes, local paths that take up half of the file.
 
     Args:
         model: An `onnx.ModelProto`, changed in place.

@@ -36,15 +36,14 @@ FOLLOWING = 0.1
 """Fraction of the way to the persons that its centre moves in a frame."""
 SHRINKING = 0.05
 """Fraction by which it approaches a smaller size in a frame; it grows at once."""
-COUNTED = ("new_mean", "new_seen")
-"""Outputs of a file that count predictions: 0 when a stream starts."""
+COUNTERS = ("new_mean", "new_seen")
+"""States that are 0 when a stream starts: the mean of the outputs so far, and their number."""
 
 
 class FollowBox:
     """The square around persons that can be computed at each frame of a stream.
 
-    Implements the same rule as `ptl_skel.data.transforms.follow_box`, with which networks are
-    trained.
+    It is the box that networks are trained with; see `ptl_skel.data.transforms.follow_box`.
 
     Args:
         frame_size: Height and width of the frame, pixels.
@@ -174,7 +173,7 @@ class Stream:
             if name in self._tracks:
                 self._tracks[name].seen = time
         if taken:
-            self._take(groups)
+            self._add_frame(groups)
 
     def recognize(self) -> dict[Hashable, Floats]:
         """Probabilities ``(K,)`` by track; under None if persons are recognised together.
@@ -198,9 +197,9 @@ class Stream:
         for _ in range(frames // self.chunk):
             track.frames = [nobody] * self.chunk
             self._run([track])
-        return track.past | {name: begun[name] for name in COUNTED}
+        return track.past | {name: begun[name] for name in COUNTERS}
 
-    def _take(self, groups: Mapping[Hashable, list[tuple[Floats, Floats]]]) -> None:
+    def _add_frame(self, groups: Mapping[Hashable, list[tuple[Floats, Floats]]]) -> None:
         """Adds a frame to each track, and runs those whose chunk is full."""
         joints = len(self.recognizer.joint_names)
         nobody = [(np.zeros((joints, 2), np.float32), np.zeros(joints, np.float32))]

@@ -1,10 +1,10 @@
 """A causal network on a stream: results for earlier frames are kept, not recomputed.
 
 There are two forms of a network with the same weights. The step form takes as many frames at a time
-as the product of its temporal strides, the `period`, and gives one output; nothing is computed
-twice, so it is the cheapest. The frame form gives an output at every frame: strides become
+as the product of its temporal strides, the `period`, and returns one output; nothing is computed
+twice, so it is the cheapest. The frame form returns an output at every frame: strides become
 dilations, so each frame is the last one of a period; its outputs at the ends of periods are those
-of the step form. It costs several times as much, and gives predictions from the first frame on.
+of the step form. It costs several times as much, and predicts from the first frame on.
 
 Each row of a state tensor belongs to one person (or one group that is recognised together): rows
 are added and removed as persons come and go. A stream starts with the states after an empty scene,
@@ -188,7 +188,7 @@ class StreamFromKeypoints(nn.Module):
         stream: The network.
         representation: Makes its inputs.
         size: Height and width of the maps, pixels.
-        use_scores: Weight joints by their scores; otherwise they are there or missing.
+        use_scores: Weight joints by their scores; otherwise each is only present or missing.
     """
 
     extent: Tensor

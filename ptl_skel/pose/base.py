@@ -60,7 +60,7 @@ class PoseEstimator(Protocol):
 
     @property
     def layout(self) -> SkeletonLayout:
-        """The joints that it finds, in their order."""
+        """The joints that it finds, in the order of its outputs."""
 
     @property
     def preferred_side(self) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ptl_skel.errors import UserError
-from ptl_skel.pose.video import Frame, FrameSource, find_pictures
+from ptl_skel.pose.video import Frame, FrameSource, find_video_stream
 
 if TYPE_CHECKING:
 
@@ -168,7 +168,7 @@ class Camera(FrameSource):
             raise UserError(f"the camera {self.source} cannot be opened: {error.strerror}"
                             ) from error
         try:
-            stream = find_pictures(container, self.source)
+            stream = find_video_stream(container, self.source)
         except UserError:
             container.close()
             raise

@@ -38,8 +38,8 @@ def make_estimator(name: str = "movenet", model: Path | str | None = None) -> Po
     missing = [member for member in _MEMBERS if not hasattr(estimator, member)]
     if missing:
         raise UserError(f"--estimator {name} is not a pose estimator: it has no "
-                        f"{', '.join(missing)}; ptl_skel.pose.base.PoseEstimator says what it must "
-                        "have")
+                        f"{', '.join(missing)}; see ptl_skel.pose.base.PoseEstimator for the "
+                        "members that it needs")
     made: PoseEstimator = estimator
     return made
 

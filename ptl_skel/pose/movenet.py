@@ -88,7 +88,7 @@ class MoveNet:
 class OpenVinoMoveNet(MoveNet):
     """MoveNet on OpenVINO, in bfloat16 if the CPU has instructions for it.
 
-    Takes about half the time then; joints move by less than a hundredth of a person's height.
+    It then takes about half the time; joints move by less than a hundredth of a person's height.
     """
 
     @staticmethod
@@ -119,8 +119,8 @@ def _find(model: Path | str | None) -> Path:
     path = cache_folder() / MOVENET if model is None else Path(model)
     if not path.is_file():
         raise MissingFileError(
-            f"the pose model {path} does not exist; `ptl-skel pose fetch movenet` gets it once, "
-            "or name an ONNX file of MoveNet MultiPose with --pose_model")
+            f"the pose model {path} does not exist; `ptl-skel pose fetch movenet` downloads it "
+            "once, or give an ONNX file of MoveNet MultiPose as --pose_model")
     return path
 
 
@@ -129,7 +129,7 @@ def _open_session(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UserError("MoveNet runs on ONNX Runtime: pip install 'ptl_skel[video]'") from error
+        raise UserError("MoveNet needs ONNX Runtime: pip install 'ptl_skel[video]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

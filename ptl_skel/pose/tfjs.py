@@ -1,4 +1,4 @@
-"""Turns a graph model of TensorFlow.js into an ONNX model, without TensorFlow.
+"""Converts a graph model of TensorFlow.js into an ONNX model, without TensorFlow.
 
 It supports the operations of MoveNet. Integers become int64, as ONNX requires for shapes and
 indices. Weights that are stored as float16 remain so; ONNX Runtime casts them once, at loading.
@@ -20,9 +20,9 @@ from ptl_skel.errors import UserError
 
 _OPSET, _IR = 18, 9
 _END = 2**31  # end of an open-ended slice
-_FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # channels first, as ONNX has them, and last
+_TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # ONNX has channels first
 
-_SAME_MEANING = {
+_RENAMED = {
     "Abs": "Abs", "AddN": "Sum", "AddV2": "Add", "Equal": "Equal", "Exp": "Exp", "FloorDiv": "Div",
     "GatherNd": "GatherND", "Greater": "Greater", "GreaterEqual": "GreaterOrEqual",
     "Identity": "Identity", "Less": "Less", "LogicalAnd": "And", "Maximum": "Max", "Minimum": "Min",
@@ -127,8 +127,8 @@ class _Graph:
             UserError: The operation is not supported.
         """
         one = _Node(node)
-        if one.op in _SAME_MEANING:
-            self._emit(_SAME_MEANING[one.op], one.inputs, [one.name])
+        if one.op in _RENAMED:
+            self._emit(_RENAMED[one.op], one.inputs, [one.name])
         elif one.op in _RULES:
             _RULES[one.op](self, one)
         else:
@@ -194,7 +194,7 @@ class _Graph:
             raise UserError(f"the model has a convolution with {', '.join(sorted(unknown))}, which "
                             "cannot be converted")
         found = self._emit(
-            "Conv", [self._emit("Transpose", node.inputs[:1], perm=_FIRST),
+            "Conv", [self._emit("Transpose", node.inputs[:1], perm=_TO_CHANNELS_FIRST),
                      self._constant(kernel, kernel.dtype),
                      *([node.inputs[2]] if "BiasAdd" in fused else ())],
             kernel_shape=kernel.shape[2:], strides=node("strides")[1:3],
@@ -204,24 +204,24 @@ class _Graph:
                                         self._constant(6, np.float32)])
         elif "Relu" in fused:
             found = self._emit("Relu", [found])
-        self._emit("Transpose", [found], [node.name], perm=_LAST)
+        self._emit("Transpose", [found], [node.name], perm=_TO_CHANNELS_LAST)
 
     def _max_pool(self, node: _Node) -> None:
         found = self._emit(
-            "MaxPool", [self._emit("Transpose", node.inputs[:1], perm=_FIRST)],
+            "MaxPool", [self._emit("Transpose", node.inputs[:1], perm=_TO_CHANNELS_FIRST)],
             kernel_shape=node("ksize")[1:3], strides=node("strides")[1:3],
             auto_pad=_PADDING[node("padding")])
-        self._emit("Transpose", [found], [node.name], perm=_LAST)
+        self._emit("Transpose", [found], [node.name], perm=_TO_CHANNELS_LAST)
 
     def _resize(self, node: _Node) -> None:
-        image = self._emit("Transpose", node.inputs[:1], perm=_FIRST)
+        image = self._emit("Transpose", node.inputs[:1], perm=_TO_CHANNELS_FIRST)
         shape = self._emit("Shape", [image], end=2)
         sizes = self._emit("Concat", [shape, node.inputs[1]], axis=0)
         places = ("half_pixel" if node("half_pixel_centers", False) else
                   "align_corners" if node("align_corners", False) else "asymmetric")
         found = self._emit("Resize", [image, "", "", sizes], mode="linear",
                            coordinate_transformation_mode=places)
-        self._emit("Transpose", [found], [node.name], perm=_LAST)
+        self._emit("Transpose", [found], [node.name], perm=_TO_CHANNELS_LAST)
 
     def _slice(self, node: _Node) -> None:
         begins, ends, steps = (self._integers(name) for name in node.inputs[1:4])
@@ -284,15 +284,15 @@ class _Graph:
     def _fill(self, node: _Node) -> None:
         self._emit("Expand", node.inputs[::-1], [node.name])
 
-    def _top(self, node: _Node) -> None:
+    def _top_k(self, node: _Node) -> None:
         number = self._constant(self._integers(node.inputs[1]))
         self._emit("TopK", [node.inputs[0], number], _outputs(node, 2), axis=-1)
 
-    def _highest(self, node: _Node) -> None:
+    def _arg_max(self, node: _Node) -> None:
         self._emit("ArgMax", node.inputs[:1], [node.name], keepdims=0,
                    axis=self._integers(node.inputs[1])[0])
 
-    def _square(self, node: _Node) -> None:
+    def _squared_difference(self, node: _Node) -> None:
         difference = self._emit("Sub", node.inputs)
         self._emit("Mul", [difference, difference], [node.name])
 
@@ -301,7 +301,7 @@ class _Graph:
         self._emit(f"Reduce{node.op}", [node.inputs[0], axes], [node.name],
                    keepdims=int(node("keep_dims", False)))
 
-    def _join(self, node: _Node) -> None:
+    def _concat(self, node: _Node) -> None:
         self._emit("Concat", node.inputs[:-1], [node.name],
                    axis=self._integers(node.inputs[-1])[0])
 
@@ -312,12 +312,12 @@ def _outputs(node: _Node, count: int) -> list[str]:
 
 
 _RULES: Mapping[str, Callable[[_Graph, _Node], None]] = {
-    "ArgMax": _Graph._highest, "Cast": _Graph._cast, "ConcatV2": _Graph._join,
+    "ArgMax": _Graph._arg_max, "Cast": _Graph._cast, "ConcatV2": _Graph._concat,
     "Const": _Graph._const, "DepthwiseConv2dNative": _Graph._convolve,
     "ExpandDims": _Graph._expand, "Fill": _Graph._fill,
     "FusedDepthwiseConv2dNative": _Graph._convolve, "Max": _Graph._reduce,
     "MaxPool": _Graph._max_pool, "Pack": _Graph._pack, "Placeholder": _Graph._placeholder,
     "ResizeBilinear": _Graph._resize, "Split": _Graph._split,
-    "SquaredDifference": _Graph._square, "Squeeze": _Graph._squeeze,
-    "StridedSlice": _Graph._slice, "Sum": _Graph._reduce, "TopKV2": _Graph._top,
+    "SquaredDifference": _Graph._squared_difference, "Squeeze": _Graph._squeeze,
+    "StridedSlice": _Graph._slice, "Sum": _Graph._reduce, "TopKV2": _Graph._top_k,
     "Unpack": _Graph._unpack, "_FusedConv2D": _Graph._convolve}

@@ -59,7 +59,7 @@ class _Track:
         """The expected positions of the joints in a frame, ``(V, C)``."""
         return self.keypoints + self.speed * min(frame - self.frame, _COAST)
 
-    def see(self, frame: int, keypoints: Floats, scores: Floats) -> None:
+    def update(self, frame: int, keypoints: Floats, scores: Floats) -> None:
         """Continues the track with the person in a new frame."""
         weights = np.minimum(self.scores, scores)
         if weights.any():
@@ -120,7 +120,7 @@ class PersonTracker:
         strongest = np.argsort(-scores.sum(1), kind="stable")[:_CROWD]
         rows = [row for row in strongest.tolist() if confidence[row] >= self._keep]
         if numbers is not None:
-            self._claim(now, rows, numbers, keypoints, scores, owner)
+            self._match_ids(now, rows, numbers, keypoints, scores, owner)
         rows = [row for row in rows if row not in owner]
         sure = [row for row in rows if confidence[row] >= self._begin]
         self._match(now, sure, keypoints, scores, owner)
@@ -140,7 +140,7 @@ class PersonTracker:
         self._tracks.append(track)
         return track
 
-    def _claim(self, now: int, rows: list[int], numbers: Integers, keypoints: Floats,
+    def _match_ids(self, now: int, rows: list[int], numbers: Integers, keypoints: Floats,
                scores: Floats, owner: dict[int, _Track]) -> None:
         """Assigns tracks to persons with ids from a pose tool; each id is used once."""
         tracks = {track.id: track for track in self._tracks}
@@ -156,7 +156,7 @@ class PersonTracker:
                 track = self._start(now, keypoints[row], scores[row])
                 track.id = self._numbered[number]
             else:
-                track.see(now, keypoints[row], scores[row])
+                track.update(now, keypoints[row], scores[row])
             owner[row] = track
 
     def _match(self, now: int, rows: list[int], keypoints: Floats, scores: Floats,
@@ -173,7 +173,7 @@ class PersonTracker:
         for i, j in zip(*linear_sum_assignment(similar, maximize=True), strict=True):
             if similar[i, j] > 0:
                 owner[rows[i]] = free[j]
-                free[j].see(now, keypoints[rows[i]], scores[rows[i]])
+                free[j].update(now, keypoints[rows[i]], scores[rows[i]])
 
 
 def similarities(keypoints: Floats, scores: Floats, others: Floats, other_scores: Floats

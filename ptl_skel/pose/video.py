@@ -26,7 +26,7 @@ Image = NDArray[np.uint8]
 """RGB, ``(H, W, 3)``."""
 
 _QUARTER = 90  # degrees
-_JUMP = 1.0  # seconds that times must go back for another recording to begin
+_JUMP = 1.0  # seconds; if times go back by more, another recording begins
 
 
 class VideoError(UserError):
@@ -99,7 +99,7 @@ class FrameSource(AbstractContextManager["FrameSource"]):
 class Video(FrameSource):
     """A video file, read frame by frame; use it in a ``with`` statement.
 
-    Packets that are damaged are skipped and counted.
+    Damaged packets are skipped and counted.
 
     Args:
         path: The file.
@@ -123,7 +123,7 @@ class Video(FrameSource):
             raise VideoError(f"{self.path} is not a file; give a video")
         self._container = _open_file(self.path)
         try:
-            self._stream = find_pictures(self._container, str(self.path))
+            self._stream = find_video_stream(self._container, str(self.path))
         except UserError:
             self._container.close()
             raise
@@ -185,7 +185,7 @@ def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iter
         except av.error.InvalidDataError:  # the file is truncated
             return
         except av.error.FFmpegError as error:
-            raise VideoError(f"{path} cannot be read on: {error.strerror}") from error
+            raise VideoError(f"{path} cannot be read any further: {error.strerror}") from error
         yield packet
 
 
@@ -193,7 +193,7 @@ def _open_file(path: Path) -> InputContainer:
     try:
         import av
     except ImportError as error:
-        raise UserError("videos are read with PyAV: pip install 'ptl_skel[video]'") from error
+        raise UserError("reading a video needs PyAV: pip install 'ptl_skel[video]'") from error
     try:
         # Titles and the like may be in any encoding.
         return av.open(path, metadata_errors="replace")
@@ -203,7 +203,7 @@ def _open_file(path: Path) -> InputContainer:
         raise VideoError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def find_pictures(container: InputContainer, name: str) -> VideoStream:
+def find_video_stream(container: InputContainer, name: str) -> VideoStream:
     """The first video stream in a container.
 
     Raises:
@@ -211,10 +211,10 @@ def find_pictures(container: InputContainer, name: str) -> VideoStream:
     """
     if not container.streams.video:
         kinds = sorted({stream.type for stream in container.streams})
-        raise VideoError(f"{name} has no pictures, only {', '.join(kinds) or 'empty streams'}")
+        raise VideoError(f"{name} has no video stream, only {', '.join(kinds) or 'empty streams'}")
     stream = container.streams.video[0]
     if stream.codec_context is None:
-        raise VideoError(f"{name} holds a kind of video that FFmpeg cannot decode here; convert "
+        raise VideoError(f"{name} has a format that this FFmpeg cannot decode; convert "
                          "it to H.264")
     return stream
 

@@ -30,7 +30,7 @@ _SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#b9bec6"}
 # Distinct from the colours of the sides; repeated for further persons.
 _PERSONS = ("#3a4352", "#a3328f", "#2a8a4e", "#b0303a", "#6a5acd", "#8a6d1f")
 FRAMES_PER_SECOND = 8
-"""Of animations."""
+"""Frames per second of animations."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class View:
     """A clip as a network sees it.
 
     Attributes:
-        title: Which clip it is.
+        title: Id and class of the clip.
         facts: Its length and number of persons.
         layout: The joints.
         frames: The frames that the network sees, counted from 1, ``(T,)``.
@@ -98,7 +98,7 @@ def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: fl
         clip_len: Frames that are sampled.
         size: Height and width of the heatmaps, pixels.
         sigma: Width of the Gaussian around a joint, pixels.
-        camera: Projects 3D coordinates; None: from the front. Not needed for pixels.
+        camera: Projects 3D coordinates, by default from the front; None for 2D pixels.
 
     Raises:
         UserError: `sigma` is not positive, or the camera does not fit the file.
@@ -145,7 +145,7 @@ def draw_row(view: View, num_frames: int) -> Figure:
         axes[0, column].set_title(f"frame {view.frames[frame]}", fontsize=9, color="#555c66")
     axes[0, 0].set_ylabel("skeleton", fontsize=9)
     axes[1, 0].set_ylabel("joint heatmaps", fontsize=9)
-    _label(figure, view)
+    _add_title_and_legend(figure, view)
     return figure
 
 
@@ -153,7 +153,7 @@ def save_animation(view: View, path: Path) -> None:
     """Writes the frames of a clip one after the other, as an animated GIF."""
     figure = Figure((6.4, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _label(figure, view)
+    _add_title_and_legend(figure, view)
     writer = PillowWriter(FRAMES_PER_SECOND)
     with writer.saving(figure, str(path), 100):
         for frame, number in enumerate(view.frames):
@@ -169,7 +169,7 @@ def save_animation(view: View, path: Path) -> None:
 def draw_skeletons(axes: Axes, view: View, frame: int) -> None:
     """Limbs in the colour of the person, joints in that of their side; low scores are paler."""
     height, width = view.heatmaps.shape[2:]
-    _frame(axes, "#f7f8fa")
+    _style_axes(axes, "#f7f8fa")
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
     limbs = np.array(view.layout.limbs, int).reshape(-1, 2)
     sides = [_SIDES[side] for side in view.layout.sides]
@@ -179,20 +179,20 @@ def draw_skeletons(axes: Axes, view: View, frame: int) -> None:
         linked = limbs[drawn[limbs].all(1)]
         axes.add_collection(LineCollection(
             list(keypoints[linked]), linewidths=1.8, capstyle="round", zorder=2 + 2 * person,
-            colors=[to_rgba(_PERSONS[person % len(_PERSONS)], _strength(score))
+            colors=[to_rgba(_PERSONS[person % len(_PERSONS)], _opacity(score))
                     for score in scores[linked].min(1)]))
         axes.scatter(
             keypoints[drawn, 0], keypoints[drawn, 1], 9, linewidths=0, zorder=3 + 2 * person,
-            c=[to_rgba(sides[joint], _strength(scores[joint])) for joint in np.flatnonzero(drawn)])
+            c=[to_rgba(sides[joint], _opacity(scores[joint])) for joint in np.flatnonzero(drawn)])
 
 
-def _strength(score: float) -> float:
+def _opacity(score: float) -> float:
     return 0.25 + 0.75 * float(score)
 
 
 def draw_heatmap(axes: Axes, view: View, frame: int) -> None:
     """The largest value over the joints of each side, in the colour of that side."""
-    _frame(axes, "black")
+    _style_axes(axes, "black")
     maps, sides = view.heatmaps[:, frame], np.array(view.layout.sides)
     image = np.zeros((*maps.shape[1:], 3))
     for side, colour in _SIDES.items():
@@ -201,13 +201,13 @@ def draw_heatmap(axes: Axes, view: View, frame: int) -> None:
     axes.imshow(image.clip(0, 1), interpolation="nearest")
 
 
-def _frame(axes: Axes, background: str) -> None:
+def _style_axes(axes: Axes, background: str) -> None:
     axes.set_facecolor(background)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#d5d9e0")
 
 
-def _label(figure: Figure, view: View) -> None:
+def _add_title_and_legend(figure: Figure, view: View) -> None:
     """Title and legend of a picture."""
     figure.suptitle(f"{view.title}\n{view.facts}", fontsize=11, parse_math=False)
     entries = [Line2D([], [], marker="o", linestyle="", color=_SIDES[side], label=f"{side} joints")

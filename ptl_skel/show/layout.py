@@ -10,8 +10,8 @@ from ptl_skel.skeletons import SkeletonLayout
 
 SIDES = {"left": "#2f8fe0", "right": "#f07f1f", "middle": "#7a828e"}
 _LEGS = ("knee", "ankle", "foot")
-_STEPS = 500
-_MANY = 40  # joints; the names of more would overlap
+_ITERATIONS = 500
+_MAX_NAMED = 40  # joints; the names of more would overlap
 
 
 def draw_layout(layout: SkeletonLayout) -> Figure:
@@ -22,7 +22,7 @@ def draw_layout(layout: SkeletonLayout) -> Figure:
     viewer.
     """
     places = _place(layout)
-    side = 8 if layout.num_joints <= _MANY else 16
+    side = 8 if layout.num_joints <= _MAX_NAMED else 16
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot(aspect="equal")
     axes.axis("off")
@@ -35,7 +35,7 @@ def draw_layout(layout: SkeletonLayout) -> Figure:
     axes.scatter(places[:, 0], places[:, 1], c=[SIDES[where] for where in layout.sides], s=60,
                  zorder=2)
     for joint, (x, y) in enumerate(places):
-        name = f" {layout.joints[joint]}" if layout.num_joints <= _MANY else ""
+        name = f" {layout.joints[joint]}" if layout.num_joints <= _MAX_NAMED else ""
         axes.annotate(f"{joint}{name}", (x, y), (4, 4), textcoords="offset points", fontsize=7)
     return figure
 
@@ -57,7 +57,7 @@ def _place(layout: SkeletonLayout) -> NDArray[np.float64]:
     places = np.random.default_rng(0).normal(0, 0.1, (count, 2))
     places[:, 0] += [{"left": 1, "right": -1, "middle": 0}[side] for side in layout.sides]
     places[:, 1] -= wanted[0]
-    for _ in range(_STEPS):
+    for _ in range(_ITERATIONS):
         places = (places + places[list(layout.mirrored_joints)] * (-1, 1)) / 2 if (
             layout.pairs) else places
         distances = np.linalg.norm(places[:, None] - places, axis=-1)

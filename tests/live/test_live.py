@@ -323,7 +323,7 @@ def test_a_session_shows_its_stream_on_the_page(exported, small_video, monkeypat
     (["--serve", "99999"], "--serve"),
     (["--model", "taken.mp4"], "taken.mp4"),
     (["--source", "taken.mp4"], "not a video"),
-    (["--source", "sound.wav"], "no pictures"),
+    (["--source", "sound.wav"], "no video stream"),
     (["--estimator", "dancers.Nothing"], "Nothing"),
 ])
 def test_mistakes_are_reported_in_a_sentence(exported, small_video, tmp_path, monkeypatch, capsys,

@@ -77,8 +77,8 @@ def test_a_camera_that_stays_lost_is_given_up(server):
         assert next(frames).number == 0
         server.stop()
         began = time.monotonic()
-        with pytest.raises(CameraLostError, match=r"no frame of http://.* for \d s: the camera .* "
-                           "cannot be opened"):
+        with pytest.raises(CameraLostError, match=r"no frame from http://.* for \d s: the "
+                           "camera .* cannot be opened"):
             list(frames)
     assert time.monotonic() - began < 10
     server.start()  # the fixture ends it

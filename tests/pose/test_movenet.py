@@ -105,7 +105,7 @@ def test_images_of_any_size_and_without_persons(movenet, size):
 
 def test_a_model_that_is_not_there_or_another_one(tmp_path, monkeypatch, shared):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(MissingFileError, match="`ptl-skel pose fetch movenet` gets it once"):
+    with pytest.raises(MissingFileError, match="`ptl-skel pose fetch movenet` downloads it once"):
         MoveNet()
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(UserError, match=r"text\.onnx is not an ONNX model"):

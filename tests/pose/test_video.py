@@ -74,7 +74,7 @@ def test_what_is_not_a_video(tmp_path):
         sound.setsampwidth(2)
         sound.setframerate(8000)
         sound.writeframes(b"\0" * 16000)
-    with pytest.raises(VideoError, match=r"sound\.wav has no pictures, only audio"):
+    with pytest.raises(VideoError, match=r"sound\.wav has no video stream, only audio"):
         Video(tmp_path / "sound.wav")
 
 
