@@ -133,7 +133,7 @@ def tabulate(file: KeypointFile, facts: Mapping[str, str]) -> Table:
 
 
 def facts_of(file: KeypointFile) -> dict[str, str]:
-    """Facts in the index of a file, by name."""
+    """Facts from the index of a file, by name."""
     header, lengths, persons = file.header, file.num_frames, file.num_persons
     facts = {
         "data set": f"{header.dataset}, from {header.source}",
@@ -148,14 +148,14 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
         "classes": str(len(header.class_names)),
     }
     if lengths.max() == 1:
-        facts["clips of one frame"] = (f"{len(file):,}; are the files those of frames, not of "
-                                       "clips?")
+        facts["clips of one frame"] = (f"{len(file):,}; does each file hold a frame instead of a "
+                                       "clip?")
     if file.fps.any():
         known = file.fps[file.fps > 0]
         facts["frames per second"] = f"{known.min():g} to {known.max():g}" \
             if known.min() < known.max() else f"{known[0]:g}"
         if len(known) < len(file):
-            facts["frames per second"] += f", not known of {len(file) - len(known):,} clips"
+            facts["frames per second"] += f", unknown for {len(file) - len(known):,} clips"
     for protocol in file.splits:
         counts = [f"{part} {positions.size:,}" for part, positions in parts_of(file, protocol)]
         how = file.how_split[protocol]
@@ -177,14 +177,14 @@ def facts_of(file: KeypointFile) -> dict[str, str]:
         trained = set(file.label[parts.get("train", used[:0])].tolist())
         untrained = [name for label, name in enumerate(header.class_names) if label not in trained]
         if untrained and "train" in parts:
-            facts[f"classes without training clips, {protocol}"] = _some(untrained)
+            facts[f"classes without training clips, {protocol}"] = _list_some(untrained)
     alike = Counter(name.strip().casefold() for name in header.class_names)
     twins = [name for name in header.class_names if alike[name.strip().casefold()] > 1]
     if twins:
-        facts["classes that differ only in case"] = _some(twins)
+        facts["classes that differ only in case"] = _list_some(twins)
     empty = sorted({*range(len(header.class_names))} - {*file.label.tolist()})
     if empty and unlabelled < len(file):
-        facts["classes without clips"] = _some([header.class_names[label] for label in empty])
+        facts["classes without clips"] = _list_some([header.class_names[label] for label in empty])
         if empty == [0] and header.class_names[0] == "0":
             facts["classes without clips"] += "; do the labels count from 1?"
     facts["size"] = f"{file.path.stat().st_size / 1e6:.1f} MB"
@@ -212,14 +212,14 @@ def check_file(path: Path) -> tuple[KeypointFile, Findings, dict[str, str]]:
     facts["missing joints"] = f"{findings.missing / findings.joints:.2%}"
     if file.header.num_coordinates == 2:
         facts["joints out of frame"] = f"{findings.outside / findings.joints:.2%}"
-    facts |= {what: _some(clips) for what, clips in findings.suspicious.items()}
+    facts |= {what: _list_some(clips) for what, clips in findings.suspicious.items()}
     facts |= doubts_of(file) | copies_of(file)
     print_table(tabulate(file, facts))
     print_table(_classes(file))
     return file, findings, facts
 
 
-def _some(clips: Sequence[str]) -> str:
+def _list_some(clips: Sequence[str]) -> str:
     named = ", ".join(clips[:_NAMED]) + ", ..." * (len(clips) > _NAMED)
     return f"{len(clips):,}: {named}" if clips else "0"
 
@@ -233,7 +233,7 @@ def class_counts(file: KeypointFile, labels: NDArray[np.int32]
     names = list(file.header.class_names)
     counts = np.bincount(labels[labels >= 0], minlength=len(names))
     if (file.label == -1).any():
-        names.append("(not known)")
+        names.append("(unknown)")
         counts = np.append(counts, (labels == -1).sum())
     return names, counts
 

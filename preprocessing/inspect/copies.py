@@ -12,10 +12,10 @@ _TRAINING, _TESTED = "train", ("val", "test")
 
 
 def copies_of(file: KeypointFile, protocols: Sequence[str] | None = None) -> dict[str, str]:
-    """What to report about copies of training clips in other parts, by name; reads their frames.
+    """Facts about copies of training clips in other parts, by name; reads the frames of all clips.
 
-    A network has seen such a clip under another name, so accuracies may become too high. Only clips
-    of exactly equal keypoints are found.
+    A network has already seen such a clip in training, so accuracies may be too high. Only clips
+    with exactly equal keypoints are found.
 
     Args:
         file: The keypoint file.

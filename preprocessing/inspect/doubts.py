@@ -1,4 +1,4 @@
-"""Doubts about the coordinates of a whole file, as some of its clips show them.
+"""Doubts about the coordinates of a whole file, from a sample of its clips.
 
 A few clips may leave the frame, and in a few a person may lie down. If nearly all do, the size of
 the frame, the unit of the coordinates or their axes are wrong.
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from ptl_skel.storage import Clip, KeypointFile
 
-_ASKED = 200  # clips that are looked at
+_MAX_CLIPS = 200  # that are examined
 _MOSTLY, _MANY = 0.5, 0.2  # joints of a clip outside the frame, and clips of a file
-_THOUSAND, _NEARLY, _SOME_OUT = 1000, 0.9, 0.05  # thousandths of the frame, as some models give
+_THOUSAND, _NEARLY, _SOME_OUT = 1000, 0.9, 0.05  # some models return thousandths of the frame
 _BODY = (("head",), ("nose",), ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"),
          ("left_knee", "right_knee"), ("left_ankle", "right_ankle"))  # from head to feet
-_FEW_PARTS, _FEW_FRAMES = 3, 5  # of the body, and frames; fewer do not tell
+_FEW_PARTS, _FEW_FRAMES = 3, 5  # of the body, and frames; with fewer, nothing is reported
 _NEARLY_ALL = 0.8  # of the frames; in Penn Action, persons lie in 0.05 of them
 
 
 def doubts_of(file: KeypointFile) -> dict[str, str]:
-    """What is doubtful about the coordinates of all clips, by name."""
-    asked = [file.clip(position) for position in range(0, len(file), -(-len(file) // _ASKED))]
-    frame = _doubt_frame(asked) if file.header.num_coordinates == 2 else ""
-    posture = _doubt_posture(asked, file.header.layout.joints)
+    """What is doubtful about the coordinates of most clips, by name."""
+    clips = [file.clip(position) for position in range(0, len(file), -(-len(file) // _MAX_CLIPS))]
+    frame = _doubt_frame(clips) if file.header.num_coordinates == 2 else ""
+    posture = _doubt_posture(clips, file.header.layout.joints)
     return {name: doubt for name, doubt in (("doubtful", frame), ("doubtful posture", posture))
             if doubt}
 

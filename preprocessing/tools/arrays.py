@@ -94,7 +94,7 @@ def read_npz(path: Path) -> Poses:
     arrays = ({"keypoints": read_npy(file, path.name)} if path.suffix.lower() == ".npy" else
               _open(file, _ARRAYS))
     if "keypoints" not in arrays:
-        raise Unusable("it has no array `keypoints`" + _others(path))
+        raise Unusable("it has no array `keypoints`" + _suggest_source(path))
     keypoints = arrays["keypoints"]
     if keypoints.ndim == 5:
         raise Unusable(f"`keypoints` have the shape {keypoints.shape}: many clips in one array, as "
@@ -119,7 +119,7 @@ def read_npz(path: Path) -> Poses:
 
 
 def _find_unread(path: Path, shape: tuple[int, ...]) -> set[str]:
-    """Arrays of an NPZ file that may be its scores, of that shape, or names of joints."""
+    """Unused arrays of an NPZ file that may be scores, by their shape, or names of joints."""
     found: dict[str, tuple[tuple[int, ...], str]] = {}
     if path.suffix.lower() == ".npy":
         return set()
@@ -133,8 +133,8 @@ def _find_unread(path: Path, shape: tuple[int, ...]) -> set[str]:
         (of_array == shape[-1:] and kind in "US" and "joint_names" not in found))}
 
 
-def _others(path: Path) -> str:
-    """The source for an archive of another tool, by the names of its arrays."""
+def _suggest_source(path: Path) -> str:
+    """Names the source that reads the archive, or lists the arrays in it, for an error message."""
     names = {Path(name).stem for name in zipfile.ZipFile(path).namelist()}
     return next((f"; it is {what}" for key, what in OTHERS.items() if key in names),
                 f"; it has {', '.join(sorted(names)[:8]) or 'none'}")
@@ -155,7 +155,7 @@ def _joint_names(arrays: Mapping[str, NDArray[Any]], joints: int) -> tuple[str, 
     if names is None:
         return ()
     if names.shape != (joints,) or names.dtype.kind not in "US":
-        raise Unusable(f"`joint_names` must be {joints} texts")
+        raise Unusable(f"`joint_names` must be {joints} strings")
     return tuple(name.decode(errors="replace") if isinstance(name, bytes) else name
                  for name in names.tolist())
 
@@ -212,7 +212,7 @@ def _parse(stream: IO[bytes], name: str) -> NDArray[Any]:
     if dtype.hasobject or len(values) != math.prod(shape) * dtype.itemsize:
         raise Unusable(f"{name} does not hold what its header says, or holds objects")
     if dtype.kind == "U" and (np.frombuffer(values, dtype.byteorder + "u4") > _LAST_LETTER).any():
-        raise Unusable(f"{name} holds texts that are damaged")
+        raise Unusable(f"{name} holds damaged strings")
     array: NDArray[Any] = np.frombuffer(values, dtype)
     return array.reshape(shape, order="F" if in_fortran_order else "C")
 

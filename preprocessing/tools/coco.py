@@ -39,7 +39,7 @@ from .image_names import NUMBER, numbers_in_names
 from .poses import Floats, PoseList, Poses, choose_persons, split_values
 from .source import PoseSource
 
-_PEEKS = 20  # files that are read to see whether they contain one frame each
+_MAX_PEEKED = 20  # files that are read to see whether they contain one frame each
 # Keys in JSON of other tools, and how to read these.
 OTHERS = {
     "skeletons": "the JSON of NW-UCLA, in metres, which `ptl-skel preprocess nw_ucla` reads",
@@ -80,7 +80,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
                 names = names or _names_of(content)
                 persons += [(frame, person) for person in _dicts(
                     _persons_of_frame(content), "a list of persons")]
-            persons, note = _only_persons(persons)
+            persons, note = _select_persons(persons)
             note = _add_persons(found, persons, self.num_joints, note)
             return found.finish(place.frames.tolist(), joint_names=names, note=note)
         content = read_json(place)
@@ -102,7 +102,7 @@ class CocoSource(PoseSource[Path | FrameFiles]):
             frames = _frame_numbers(entries, "frame_id", "file_name", "image_id")
             persons = list(zip(frames, entries, strict=True))
         _check_one_video(entries)
-        persons, note = _only_persons(persons)
+        persons, note = _select_persons(persons)
         note = _add_persons(found, persons, self.num_joints, note)
         poses = found.finish(frames, joint_names=names, note=note)
         if poses.keypoints.shape[-1] == 3:
@@ -135,7 +135,7 @@ def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Pos
             raise Unusable(f"an annotation is of the image {image}, which is not in `images`")
         if annotation.get("keypoints"):
             persons.append((frames[image], annotation))
-    persons, note = _only_persons(persons, _names_of_categories(content))
+    persons, note = _select_persons(persons, _names_of_categories(content))
     note = _add_persons(found, persons, num_joints, note)
     used = {repr(to_whole(annotation.get("category_id"))) for _, annotation in persons}
     height, width = next(iter(sides), (None, None))
@@ -144,10 +144,10 @@ def _read_annotations(content: Mapping[str, Any], num_joints: int | None) -> Pos
 
 
 def _check_one_video(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Checks that images or persons are not of several videos, where they say of which.
+    """Checks that images or persons are not from several videos, if they name their video.
 
     Raises:
-        Unusable: They are.
+        Unusable: They are from several videos.
     """
     for key in ("video_id", "vid_id", "video", "video_name"):
         videos = sorted({str(entry[key]) for entry in entries if key in entry})
@@ -157,7 +157,7 @@ def _check_one_video(entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _names_of_categories(content: Mapping[str, Any]) -> dict[str, str]:
-    """The names of COCO's ``categories`` by their numbers, which are written as `repr` does."""
+    """The names of COCO's ``categories``, by the `repr` of their ids."""
     return {repr(to_whole(one.get("id"))): str(one.get("name", ""))
             for one in _categories(content)}
 
@@ -168,17 +168,17 @@ def _categories(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _only_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
+def _select_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
                   names: Mapping[str, str] | None = None
                   ) -> tuple[list[tuple[int, Mapping[str, Any]]], str]:
-    """Those of the entries that are persons, and a note about the rest, as `choose_persons`.
+    """The entries that are persons, and a note about the others; see `choose_persons`.
 
     Args:
         found: Frame and entry.
         names: Names of the categories; without them an entry may have its ``name``.
 
     Raises:
-        Unusable: As there.
+        Unusable: There are several classes, and none is called person.
     """
     classes, usual = [], {"0", "1"}  # the first class, and the category of persons in COCO
     for _, entry in found:
@@ -195,7 +195,7 @@ def _only_persons(found: Sequence[tuple[int, Mapping[str, Any]]],
 
 def _add_persons(found: PoseList, persons: Sequence[tuple[int, Mapping[str, Any]]],
                  num_joints: int | None, note: str) -> str:
-    """Adds persons, given with their frames; the note, and a doubt if their scores are not read.
+    """Adds persons; returns the note, with a doubt if they seem to have scores that are not read.
 
     Raises:
         Unusable: A person has no keypoints.
@@ -203,7 +203,7 @@ def _add_persons(found: PoseList, persons: Sequence[tuple[int, Mapping[str, Any]
     unread: set[str] = set()
     for frame, person in persons:
         keypoints, scores = _pose(person, num_joints)
-        found.add(frame, keypoints, scores, _person(person))
+        found.add(frame, keypoints, scores, _person_number(person))
         if scores is None:
             unread |= {name for name, value in person.items() if isinstance(value, list)
                        and len(value) == len(keypoints)
@@ -235,7 +235,7 @@ def _parse_frames(content: Any) -> Any:
     try:
         return [json.loads(frame) for frame in content]
     except (ValueError, RecursionError) as error:
-        raise Unusable(f"it is a list of texts that are not JSON: {error}") from error
+        raise Unusable(f"it is a list of strings that are not JSON: {error}") from error
 
 
 def _unwrap_predictions(content: Any) -> Any:
@@ -270,7 +270,7 @@ def _persons_of_frame(content: Any) -> Any:
 
 def _are_frames(paths: Iterable[Path]) -> bool:
     """Whether files contain the persons of one frame each, and not those of a clip."""
-    counts = (_count_images(path) for path in islice(paths, _PEEKS))
+    counts = (_count_images(path) for path in islice(paths, _MAX_PEEKED))
     found = list(islice((count for count in counts if count), 3))
     return bool(found) and max(found) == 1
 
@@ -295,10 +295,10 @@ def _names_of(content: Any, used: Collection[str] = ()) -> tuple[str, ...]:
 
     Args:
         content: What the file holds.
-        used: Numbers of the categories that persons are of; others do not count if one is there.
+        used: Ids of the categories of the persons; other categories are ignored if one is there.
 
     Raises:
-        Unusable: Several categories name joints, and not the same ones.
+        Unusable: Several categories have different names of joints.
     """
     if not isinstance(content, dict):
         return ()
@@ -374,7 +374,7 @@ def _pose(person: Mapping[str, Any], num_joints: int | None) -> tuple[Floats, Fl
     return keypoints[:, :2], keypoints[:, 2] if keypoints.shape[1] == 3 else None
 
 
-def _person(person: Mapping[str, Any]) -> int:
+def _person_number(person: Mapping[str, Any]) -> int:
     """The number of a person, -1 if there is none."""
     number = person.get("track_id", person.get("idx"))
     while isinstance(number, list) and len(number) == 1:

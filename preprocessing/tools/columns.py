@@ -50,8 +50,8 @@ class Columns:
             score; -1 for none.
         roles: Columns of ``frame``, ``time``, ``clip``, ``person`` and ``label``, if they exist.
         header: Lines above the first frame.
-        unused: What else there is a column of for each joint, e.g. ``accuracy``, where there are
-            no scores; empty for nothing.
+        unused: Names of other columns that every joint has, e.g. ``accuracy``, if there are no
+            scores; else empty.
     """
 
     joints: tuple[str, ...]
@@ -96,8 +96,9 @@ def read_header(lines: Sequence[Sequence[str]]) -> Columns:
         else:
             key = "", parts_of["joint"], _AXES[parts_of["axis"].lower()]
             if key in found:
-                raise Unusable(f"it has the column {name!r} again, or one of the same meaning; "
-                               "name the columns of each person otherwise, or give a line each")
+                raise Unusable(f"it has the column {name!r} twice, or another one of the same "
+                               "meaning; name the columns of each person differently, or use "
+                               "one line per person")
             found[key] = i
     columns = _columns({key: i for key, i in found.items()
                         if key[1].lower() not in {"instance", "track", "bbox", "box"}}, roles, 1)
@@ -105,7 +106,7 @@ def read_header(lines: Sequence[Sequence[str]]) -> Columns:
 
 
 def _find_unused(columns: Columns, others: Sequence[str]) -> str:
-    """What columns of no known axis are called after the name of each joint, if there are such."""
+    """Names of columns that every joint has besides its axes, if there are no scores; or empty."""
     if any(joint[3] >= 0 for of_person in columns.places for joint in of_person):
         return ""
     endings = [{other[len(joint) :].lstrip(" ._:/-") for other in others
@@ -120,7 +121,7 @@ def _columns(found: dict[tuple[str, str, str], int], roles: dict[str, int],
     joints = list(dict.fromkeys(joint for _, joint, axis in found if axis == "x"))
     numbers = [re.fullmatch(r"(\D*)(\d+)", joint) for joint in joints]
     if not joints or len(joints) > _MAX_JOINTS:
-        raise Unusable("it has no columns x and y of joints, as nose_x and nose_y or x0 and y0")
+        raise Unusable("it has no columns x and y of joints, such as nose_x and nose_y")
     def place(person: str, joint: str) -> tuple[int, int, int, int]:
         x, y, z, score = (found.get((person, joint, axis), -1) for axis in ("x", "y", "z", "score"))
         return x, y, z, score
@@ -151,7 +152,7 @@ def _check_alike(axis: str, joints: Sequence[str], has_axis: Sequence[bool], oth
     """Checks that no joint lacks a column that the others have, because of another spelling.
 
     Raises:
-        Unusable: It does, and a column of that axis belongs to a joint without x and y.
+        Unusable: One does, and a column of that axis belongs to a joint without x and y.
     """
     if others and any(has_axis) and not all(has_axis):
         joint = joints[has_axis.index(False) % len(joints)]

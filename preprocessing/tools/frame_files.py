@@ -25,8 +25,8 @@ from .poses import Integers
 _MAX_DIGITS = 18  # fit in 64 bits
 _TIME = re.compile(r"(([01]\d|2[0-3])[-_.:h]?[0-5]\d[-_.:m]?[0-5]\d|(?<!\d)1\d{9})[-_.,]$"
                    r"|^\d+[.,]$", re.ASCII)
-"""A name that ends in the time of day, or in seconds since 1970, before fractions of a second; or
-is a number of seconds."""
+"""The part of a name before fractions of a second: it ends in the time of day or in seconds since
+1970, or is a number of seconds."""
 _PARTS_OF_SECOND = {3, 6, 9}  # digits
 _SMALL_STEP = 5  # frames; some show nobody and have no file. Steps in milliseconds are larger
 
@@ -145,7 +145,7 @@ def _check_times(folder: Path, videos: Mapping[str, FrameFiles]) -> None:
     """Checks that the files of a folder are not named by times with fractions of a second.
 
     Raises:
-        UserError: They are; each second would be a separate clip.
+        UserError: They are, so each second would become a separate clip.
     """
     seconds = [video for video, files in videos.items() if _TIME.search(files.head)
                and files.digits in _PARTS_OF_SECOND and files.frames[-1] < 10**files.digits]

@@ -16,7 +16,7 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
 
 PERSON = "person"
-"""The class of persons in COCO, and in what is trained on it."""
+"""Name of the class of persons in COCO, and in models trained on it."""
 
 _MAX_NUMBER = 10**18  # differences still fit in 64 bits
 
@@ -47,13 +47,13 @@ class Poses:
 
 
 def choose_persons(classes: Sequence[str], usual: Collection[str]) -> tuple[list[bool], str]:
-    """Which of what a tool found are persons, and a note about the rest.
+    """Which detections are persons, and a note about the others.
 
-    Where there are several classes, that called person is meant; the others are left out.
+    If there are several classes, the one called person is used; the others are left out.
 
     Args:
-        classes: Name or number of the class of each; empty where the tool gives none.
-        usual: What persons are called where there is only one class.
+        classes: Name or number of the class of each detection; empty if the tool gives none.
+        usual: Classes that are accepted as persons if there is only one class.
 
     Raises:
         Unusable: There are several classes, and none is called person.

@@ -25,13 +25,14 @@ from .poses import Floats
 from .tables import COLUMNS
 from .wide import read_table
 
-_LOOKED_AT = 20  # files of each extension
+_MAX_FILES = 20  # that are examined, of each extension
 _SUFFIXES = {".skeleton": "ntu", ".pkl": "pyskl", ".pickle": "pyskl", ".mat": "penn_action",
              ".h5": "tables", ".hdf5": "tables", ".slp": "tables"}
 _ARCHIVES = {"keypoints": "arrays", "positions_2d": "videopose3d", "positions_3d": "videopose3d",
              "x_train": "ctrgcn"}
-_SHARE, _FAR = 1.5, 10  # shares of a frame are in 0..1; those of legs may lie far below it
-_MOST, _NEARLY_ALL = 0.75, 0.9  # of the shares: not far outside, and not negative
+# Coordinates relative to the frame are in 0..1; those of legs may be far below its edge.
+_USUAL_MAX, _MAX = 1.5, 10
+_MOST, _NEARLY_ALL = 0.75, 0.9  # of the coordinates: at most `_USUAL_MAX`, and not negative
 
 
 def recognise(root: Path) -> str:
@@ -49,7 +50,7 @@ def recognise(root: Path) -> str:
     for path in _files(root):
         suffix = path.suffix.lower()
         seen[suffix] = seen.get(suffix, 0) + 1
-        if seen[suffix] <= _LOOKED_AT:
+        if seen[suffix] <= _MAX_FILES:
             try:
                 source = _source_of(path)
             except (Unusable, csv.Error) as error:
@@ -60,11 +61,11 @@ def recognise(root: Path) -> str:
         return next(iter(found))
     if not found:
         endings = ", ".join(suffix or "no ending" for suffix in islice(seen, 8)) or "no files"
-        raise UserError(f"{root} is of no format that is known here; it holds {endings}{reason}. "
+        raise UserError(f"{root} has an unknown format; it contains {endings}{reason}. "
                         "`ptl-skel preprocess --help` lists the sources")
     raise UserError(f"{root} may be of several sources: "
                     + "; ".join(f"{source}, as {path.name}" for source, path in found.items())
-                    + "; give one of these names in the place of keypoints")
+                    + "; give one of these names instead of `keypoints`")
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -82,12 +83,12 @@ def _source_of(path: Path) -> str:
         Unusable: It is damaged, or does not hold keypoints.
     """
     suffix = path.suffix.lower()
-    reads = {".json": _of_json, ".csv": _of_csv, ".txt": _of_text, ".npy": _of_npy,
-             ".npz": _of_archive, ".zip": _of_archive}
+    reads = {".json": _source_of_json, ".csv": _source_of_csv, ".txt": _source_of_text,
+             ".npy": _source_of_npy, ".npz": _source_of_archive, ".zip": _source_of_archive}
     return reads[suffix](path) if suffix in reads else _SUFFIXES.get(suffix, "")
 
 
-def _of_json(path: Path) -> str:
+def _source_of_json(path: Path) -> str:
     content: Any = read_json(path)
     if isinstance(content, dict):
         key = next((key for key in OTHERS if key in content), "")
@@ -96,7 +97,7 @@ def _of_json(path: Path) -> str:
     return "coco" if isinstance(content, list) else ""
 
 
-def _of_csv(path: Path) -> str:
+def _source_of_csv(path: Path) -> str:
     text = read_bytes(path).decode("utf-8-sig", errors="replace")
     lines = [cells for cells in islice(csv.reader(
         io.StringIO(text), delimiter=find_separator(text.split("\n", 1)[0])), 4) if cells]
@@ -108,26 +109,26 @@ def _of_csv(path: Path) -> str:
     joints = [joint for person in table.columns.places for joint in person]
     places = np.array([[float(line[place]) if place >= 0 and _is_float(line[place]) else np.nan
                         for place in joint[:3]]
-                       for line in table.lines[:_LOOKED_AT] for joint in joints])
+                       for line in table.lines[:_MAX_FILES] for joint in joints])
     has_score, has_z = (any(joint[axis] >= 0 for joint in joints) for axis in (3, 2))
     if has_z and not has_score:
-        return "mediapipe" if _are_relative(places) else "tables"
-    return "mediapipe" if _are_shares(places[:, :2]) else "tables"
+        return "mediapipe" if _are_fractions_and_depth(places) else "tables"
+    return "mediapipe" if _are_fractions(places[:, :2]) else "tables"
 
 
-def _are_shares(places: Floats) -> bool:
-    """Whether coordinates ``(..., 2)`` are shares of the frame, some of them beyond its edge."""
+def _are_fractions(places: Floats) -> bool:
+    """Whether coordinates ``(..., 2)`` are fractions of the frame, some of them beyond its edge."""
     finite = places[np.isfinite(places)]
-    return bool(finite.size and np.abs(finite).max() < _FAR and (np.abs(finite) < _SHARE).mean()
+    return bool(finite.size and np.abs(finite).max() < _MAX and (np.abs(finite) < _USUAL_MAX).mean()
                 > _MOST and (finite >= 0).mean() > _NEARLY_ALL)
 
 
-def _are_relative(places: Floats) -> bool:
-    """Whether coordinates ``(N, 3)`` are shares of the frame and a depth, not metres."""
+def _are_fractions_and_depth(places: Floats) -> bool:
+    """Whether coordinates ``(N, 3)`` are fractions of the frame and a depth, not metres."""
     try:
         check_metres(places[np.isfinite(places).all(1)])
     except Unusable:
-        return _are_shares(places[:, :2])
+        return _are_fractions(places[:, :2])
     return False
 
 
@@ -135,24 +136,24 @@ def _is_float(text: str) -> bool:
     return re.fullmatch(r"\s*-?\d+(\.\d*)?([eE][-+]?\d+)?\s*", text, re.ASCII) is not None
 
 
-def _of_text(path: Path) -> str:
+def _source_of_text(path: Path) -> str:
     lines = read_bytes(path).decode(errors="replace").split("\n", 1)
     values = lines[0].split()
     is_yolo = len(values) > 5 and values[0].isdecimal() and all(map(_is_float, values))
     return "yolo" if is_yolo and re.search(r"\d\.txt$", path.name.lower()) else ""
 
 
-def _of_npy(path: Path) -> str:
+def _source_of_npy(path: Path) -> str:
     array = read_npy(io.BytesIO(read_bytes(path)), path.name)
     if array.dtype.kind not in "iuf" or not array.ndim or not array.size:
         return ""
     is_row = array.shape[-1] in ROWS and array.ndim <= 2
     is_mediapipe = is_row or (array.ndim in {2, 3} and (array.shape[-1] == 4 or (
-        array.shape[-1] in {2, 3} and _are_shares(array[..., :2]))))
+        array.shape[-1] in {2, 3} and _are_fractions(array[..., :2]))))
     return "mediapipe" if is_mediapipe else "arrays"
 
 
-def _of_archive(path: Path) -> str:
+def _source_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

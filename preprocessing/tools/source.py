@@ -125,7 +125,7 @@ class PoseSource(ABC, Generic[T]):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What determines the content of the clips and is not in the header."""
+        """Settings that affect the clips and are not in the header."""
         return {"frame_size": self.frame_size}
 
     def keys(self) -> Sequence[str]:
@@ -164,7 +164,7 @@ class PoseSource(ABC, Generic[T]):
                          "--frame_size HEIGHT WIDTH")
 
     def _add_clips_without_keypoints(self, where: str) -> None:
-        """Clips that only have a label are reported as skipped; if all do, it is a mistake."""
+        """Reports clips that only have a label as skipped; if all are, raises an error."""
         known = [clip for clip, place in self._clips.items() if not isinstance(place, Unusable)]
         absent = [clip for clip in self._labels.rows if clip not in set(known)]
         if known and len(absent) == len(self._labels.rows):

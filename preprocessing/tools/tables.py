@@ -68,11 +68,11 @@ def find_parts(root: Path, layout: SkeletonLayout | None) -> dict[str, Part | Un
     parts: dict[str, Part] = {}
     joints, scattered = set[str](), dict[str, Unusable]()
     for path in find_clips(root, ".csv").values():
-        for clip, reason in _find(path, layout.joints if layout else (), parts, joints):
+        for clip, reason in _find_clips(path, layout.joints if layout else (), parts, joints):
             scattered[clip] = Unusable(reason)
     usable = {clip: part for clip, part in parts.items() if clip not in scattered}
     if not usable:
-        raise UserError(f"{root} holds no clip whose lines follow each other")
+        raise UserError(f"{root} contains no clip with consecutive lines")
     if layout is None:  # if the legs are hidden, the largest index is not the last joint
         raise UserError(f"{root} is a table, which does not show how many joints the layout has; "
                         "name it with --layout, e.g. --layout coco17")
@@ -124,7 +124,7 @@ def read_part(part: Part) -> Poses:
     return Poses(keypoints, scores, seen[:, 0], seen[:, 1], seen[:, 0])
 
 
-def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
+def _find_clips(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
           joints: set[str]) -> Iterator[tuple[str, str]]:
     """Finds the lines of each clip and the joints in them.
 
@@ -152,9 +152,9 @@ def _find(path: Path, layout: tuple[str, ...], parts: dict[str, Part],
                         joints.add(cells[joint_at].strip().removesuffix(".0"))
                     clip = cells[clip_at].strip()
                     if clip != current and clip in parts:
-                        yield clip, "its lines do not follow each other"
+                        yield clip, "its lines are not consecutive"
                     if clip != current and is_flawed:
-                        yield clip, "the line before its first one is damaged, and may be of it"
+                        yield clip, "the line before its first one is damaged, and may belong to it"
                     parts.setdefault(clip, Part(path, columns, separator, start, start, layout))
                     current, is_flawed = clip, False
                 elif current is None:

@@ -5,7 +5,7 @@
    `ptl_skel.pose.tracks.PersonTracker` decides.
 3. The tracks, in the order of their sums of scores, take the first of ``max_persons`` slots that
    is free in all of their frames; a track without a free slot is dropped. So a person who returns
-   as a new track gets the old slot again. If the tool numbers everybody, and there are enough
+   as a new track gets the old slot again. If the tool numbers every person, and there are enough
    slots, each number has its own slot, in order.
 """
 
@@ -23,7 +23,7 @@ from .poses import Floats, Integers, Poses
 
 MAX_FRAMES = 100_000  # a clip of an hour; if there are more, the numbers are not frame numbers
 _MEMORY = 30  # frames; a second of most videos
-_CROWDED = 9  # persons in a frame, of a clip that has not more frames
+_CROWDED = 9  # persons in a frame, of a clip that does not have more frames
 _CROWD = 50  # persons in a frame, on average over the largest clip
 _RUN, _STEADY = 3, 0.8  # frames, and share of small steps, in a possible video
 _FEW, _SMALL_STEP = 10, 5  # frames; step between the numbers of processed frames
@@ -33,7 +33,7 @@ def follow_persons(poses: Poses, max_persons: int) -> tuple[Floats, Floats]:
     """Keypoints and scores of the selected persons, as in `arrange_persons`.
 
     Raises:
-        Unusable: As there.
+        Unusable: No joint is visible, or the frame numbers are too far apart.
     """
     return arrange_persons(poses, max_persons)[:2]
 
@@ -82,8 +82,8 @@ def arrange_persons(poses: Poses, max_persons: int, max_frames: int = MAX_FRAMES
                        f"{max_frames:,} that a clip can have")
     keypoints = np.where(present[rows, :, None], keypoints[rows].astype(np.float64), 0)
     scores = np.where(present[rows], np.minimum(poses.scores[rows], 1), 0).astype(np.float32)
-    track = follow(keypoints, scores, frame, poses.person[rows])
-    place = _places(track, frame, scores.sum(1), poses.person[rows], max_persons)
+    track = assign_tracks(keypoints, scores, frame, poses.person[rows])
+    place = _assign_slots(track, frame, scores.sum(1), poses.person[rows], max_persons)
     kept = np.flatnonzero(place >= 0)
     first = int(frame[kept].min())
     at = place[kept], frame[kept] - first
@@ -101,7 +101,7 @@ def _check_one_clip(frame: Integers, person: Integers) -> None:
     """Checks that the frame numbers of a person do not start again.
 
     Raises:
-        Unusable: They do, as if the rows of several videos follow each other.
+        Unusable: They do, as in a file with the rows of several videos.
     """
     steps = np.diff(np.unique(frame))
     if not steps.size:
@@ -114,8 +114,8 @@ def _check_one_clip(frame: Integers, person: Integers) -> None:
                     and (np.diff(run) <= usual).mean() >= _STEADY for run in runs)
         if count > 1:
             raise Unusable(f"its frames are counted from {frame.min()} {count} times: these are "
-                           f"{count} videos, or persons without a number; give each video a file "
-                           "or a name of its own, or number the persons")
+                           f"{count} videos, or persons without a number; give each video its "
+                           "own file or name, or number the persons")
 
 
 def _count_frames(numbers: Integers) -> Integers:
@@ -138,7 +138,7 @@ def _count_frames(numbers: Integers) -> Integers:
     return indices
 
 
-def follow(keypoints: Floats, scores: Floats, frame: Integers, person: Integers) -> Integers:
+def assign_tracks(keypoints: Floats, scores: Floats, frame: Integers, person: Integers) -> Integers:
     """Number of the track of each row, ``(R,)``, by the first two rules of this module; or -1.
 
     Args:
@@ -159,7 +159,7 @@ def follow(keypoints: Floats, scores: Floats, frame: Integers, person: Integers)
     return track
 
 
-def _places(track: Integers, frame: Integers, weight: NDArray[np.floating], person: Integers,
+def _assign_slots(track: Integers, frame: Integers, weight: NDArray[np.floating], person: Integers,
             max_persons: int) -> Integers:
     """Slot of each row, ``(R,)``, by the third rule of this module; -1 for a dropped row.
 

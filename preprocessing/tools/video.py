@@ -109,7 +109,7 @@ class VideoSource:
                      repairs="; ".join(notes), fps=fps, first_frame=first)]
 
     def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """That of the folders train, val and test."""
+        """The split by the folders train, val and test, if there are any."""
         return self._labels.splits(ids)
 
     def _follow(self, video: Video) -> tuple[Poses, tuple[int, int], list[str]]:

@@ -1,7 +1,7 @@
-"""The archives of VideoPose3D, which MotionBERT, PoseFormer and others use, too.
+"""The archives of VideoPose3D, which MotionBERT, PoseFormer and others also use.
 
 ``positions_2d`` is ``{subject: {action: [(T, V, 2) of each camera]}}`` in pixels, as in
-``data_2d_h36m_cpn_ft_h36m_dbb.npz`` or in what ``prepare_data_2d_custom.py`` makes;
+``data_2d_h36m_cpn_ft_h36m_dbb.npz`` or the output of ``prepare_data_2d_custom.py``;
 ``positions_3d`` is ``{subject: {action: (T, V, 3)}}`` in metres, as in ``data_3d_h36m.npz``. A clip
 is named subject/action/camera. Actions name the classes, without the number of the repetition.
 
@@ -34,7 +34,7 @@ from .source import PoseSource
 
 KEYS = ("positions_2d", "positions_3d")
 _LAYOUTS = {"h36m": "h36m17", "coco": "coco17"}
-_CUSTOM = "custom"  # the action of a user's own videos
+_CUSTOM = "custom"  # the action in archives of custom videos
 _REPETITION = re.compile(r" \d+$")
 
 

@@ -44,8 +44,8 @@ from .poses import Floats, Poses
 from .source import PoseSource
 
 SUFFIXES = (".csv", ".h5", ".hdf5")
-_MOST_PERSONS = 6  # of a Kinect; more lines with the same time are those of a second
-_OFTEN = 0.25  # share of times with several lines
+_MAX_PERSONS = 6  # of a Kinect; if more lines have the same time, times are whole seconds
+_MIN_REPEATED = 0.25  # share of times with several lines
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def read_part(place: Part) -> Poses:
     table = read_table(place.path)
     lines = table.clips().get(place.clip)
     if lines is None:
-        raise Unusable("its lines are gone")
+        raise Unusable("its lines are no longer in the file")
     return _poses(table.columns, lines)
 
 
@@ -254,7 +254,7 @@ def _check_times(cells: Sequence[str]) -> str:
         A doubt if several lines have the same time, as those of several persons do.
 
     Raises:
-        Unusable: They are not.
+        Unusable: They are not in order.
     """
     times: list[float] = []
     with contextlib.suppress(ValueError):  # times of day
@@ -263,7 +263,7 @@ def _check_times(cells: Sequence[str]) -> str:
         raise Unusable("its lines are not in the order of their times, or are of several videos; "
                        "number the frames in a column frame, and the videos in a column clip")
     counts = np.unique(cells, return_counts=True)[1]
-    if counts.max() > _MOST_PERSONS or (counts > 1).mean() < _OFTEN:
+    if counts.max() > _MAX_PERSONS or (counts > 1).mean() < _MIN_REPEATED:
         return ""
     return (f"doubtful: up to {counts.max()} lines have the same time; if they are of several "
             "persons, number these in a column person, and the frames in a column frame")

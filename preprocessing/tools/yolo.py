@@ -23,7 +23,7 @@ from .source import PoseSource
 TAIL = ".txt"
 _MAX_BYTES = 20_000_000  # of a frame; a person takes a few hundred
 _BOX = 5  # class and box, before the joints
-_MAX_BEHIND = 2  # confidence and number
+_MAX_EXTRA = 2  # confidence and number
 _MIN_INSIDE = 0.8  # of the joints, in a box a quarter larger than that of the person
 _MAX_SHARE = 3  # joints may be a little outside the frame, but not this far
 
@@ -66,7 +66,7 @@ class YoloSource(PoseSource[FrameFiles]):
             pose = line[_BOX : _BOX + joints * values].reshape(joints, values)
             if (np.abs(pose[:, :2]) > _MAX_SHARE).any():
                 raise Unusable(f"frame {frame} has coordinates beyond {_MAX_SHARE}: they are not "
-                               "shares of the width and the height")
+                               "relative to the width and height")
             pairs = line[_BOX : _BOX + (len(line) - _BOX) // 2 * 2].reshape(-1, 2)
             inside.append([_share_inside(line[1:_BOX], pose[:, :2]),
                            _share_inside(line[1:_BOX], pairs)])
@@ -83,7 +83,7 @@ class YoloSource(PoseSource[FrameFiles]):
         counts = self.layouts if self.num_joints is None else (self.num_joints,)
         for values in (3,) if self.num_joints is None else (3, 2):
             for joints in counts:
-                if 0 <= length - _BOX - values * joints <= _MAX_BEHIND:
+                if 0 <= length - _BOX - values * joints <= _MAX_EXTRA:
                     return joints, values
         expected = " or ".join(map(str, counts))
         hint = "; name another layout with --layout" if self.num_joints is None else ""
@@ -98,17 +98,17 @@ def _share_inside(box: Floats, joints: Floats) -> float:
     return float((np.abs(found - box[:2]) <= 0.625 * box[2:]).all(1).mean()) if len(found) else 1
 
 
-def _numbers(lines: Sequence[Floats], behind: Sequence[int]) -> list[int]:
+def _numbers(lines: Sequence[Floats], extra: Sequence[int]) -> list[int]:
     """The number of the person of each line, -1 for none.
 
     Args:
         lines: The values.
-        behind: How many of them come after the joints.
+        extra: Number of values after the joints, for each line.
     """
     last = [float(line[-1]) for line in lines]
     # A single value is the number if some lines have none, and the confidence if some have two.
     # If all lines have one, it is the number if all of them are integers.
     whole = all(value >= 1 and value.is_integer() for value in last)
-    has_confidence = 2 in behind or (set(behind) == {1} and not whole)
+    has_confidence = 2 in extra or (set(extra) == {1} and not whole)
     return [int(value) if count == 1 + has_confidence and value.is_integer() else -1
-            for value, count in zip(last, behind, strict=True)]
+            for value, count in zip(last, extra, strict=True)]

@@ -153,7 +153,7 @@ def test_what_is_printed(tmp_path, capsys):
                  "frames 15; 1 to 9 a clip, median 5", "persons 1 a clip",
                  "split own train 1, test 1", "missing joints 0.00%", "joints out of frame 0.00%",
                  "clips of one frame 1: a", "clips without motion 1: c", "wave 1 1/0", "walk 1 0/1",
-                 "(not known) 1 0/0"):
+                 "(unknown) 1 0/0"):
         assert line in lines
 
 

@@ -35,13 +35,13 @@ def refuse(tmp_path, monkeypatch, capsys):
 
 def test_an_array_without_axes(refuse, tmp_path):
     np.save(tmp_path / "one.npy", np.float32(3))
-    assert "is of no format that is known here" in refuse("keypoints", "one.npy")
+    assert "has an unknown format; it contains" in refuse("keypoints", "one.npy")
 
 
 def test_a_table_with_a_line_end_inside_a_line(refuse, tmp_path):
     text = FORMATS["DeepLabCut"].content
     (tmp_path / "one.csv").write_bytes(text.replace(",DLC", ",DL\rC", 1).encode())
-    assert "is of no format that is known here" in refuse("keypoints", "one.csv")
+    assert "has an unknown format; it contains" in refuse("keypoints", "one.csv")
     assert "line 4 of one.csv has 52 values, the first line 2" in refuse(
         "tables", "one.csv", *SIZED)
 
@@ -87,7 +87,7 @@ def test_an_archive_of_a_version_that_is_not_known(refuse, tmp_path):
     raw = bytearray(given.dump(given.content))
     raw[raw.index(b"PK\1\2") + 6] = 155  # needed to extract, in the list of members
     (tmp_path / "one.npz").write_bytes(raw)
-    assert "is of no format that is known here" in refuse("keypoints", "one.npz")
+    assert "has an unknown format; it contains" in refuse("keypoints", "one.npz")
     assert "cannot be read as an NPZ file" in refuse("arrays", "one.npz")
 
 
@@ -96,7 +96,7 @@ def test_an_array_of_damaged_texts(refuse, tmp_path):
     data = bytearray((tmp_path / "one.npy").read_bytes())
     data[-1] = 255
     (tmp_path / "one.npy").write_bytes(data)
-    assert "one.npy holds texts that are damaged" in refuse("mediapipe", "one.npy", *SIZED)
+    assert "one.npy holds damaged strings" in refuse("mediapipe", "one.npy", *SIZED)
 
 
 @pytest.mark.parametrize("flaw", ["a type", "another shape", "unreadable"])

@@ -478,7 +478,7 @@ def test_a_list_of_what_ultralytics_returns(read, refuse, tmp_path, wrap):
     assert not scores[0, 4].any()
     np.testing.assert_allclose(np.delete(keypoints, 4, 1), np.delete(poses, 4, 1), rtol=1e-6)
     (tmp_path / "jump.json").write_text(json.dumps(["what"]))
-    assert "texts that are not JSON" in refuse("coco", "jump.json", *SIZED, "--overwrite")
+    assert "strings that are not JSON" in refuse("coco", "jump.json", *SIZED, "--overwrite")
 
 
 def test_an_array_of_many_clips_is_refused_by_name(refuse, tmp_path):

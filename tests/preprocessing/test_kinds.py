@@ -110,7 +110,7 @@ def test_names_of_joints_in_an_array_file(run):
     np.testing.assert_allclose(file.frames(0)[0][0], poses, rtol=1e-6)
     code, said = run("arrays", arrays(poses, joint_names=np.array(H36M[1:])), *SIZED)
     assert code == 2
-    assert "`joint_names` must be 17 texts" in said
+    assert "`joint_names` must be 17 strings" in said
 
 
 def test_a_file_per_frame_of_a_format_that_has_one_per_clip_is_reported(run):
@@ -119,7 +119,7 @@ def test_a_file_per_frame_of_a_format_that_has_one_per_clip_is_reported(run):
         np.savez(f"clips/{i:04d}.npz", keypoints=pose[None])
     code, said = run("arrays", "clips", *SIZED)
     assert code == 0
-    assert "clips of one frame 12; are the files those of frames, not of clips?" in said
+    assert "clips of one frame 12; does each file hold a frame instead of a clip?" in said
 
 
 @pytest.mark.parametrize("form", ["pyskl", "ctrgcn"])

@@ -265,7 +265,7 @@ def test_several_files(tmp_path):
 def test_scattered_lines_are_refused(csv):
     reader = ArraysSource(table(csv, *rows(), *rows("walk"), *rows()), **KNOWN)
     assert reader.keys() == ["walk", "jump"]
-    with pytest.raises(ValueError, match="do not follow each other"):
+    with pytest.raises(ValueError, match="are not consecutive"):
         reader.read("jump")
 
 

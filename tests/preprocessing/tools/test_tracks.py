@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.tools.poses import PoseList, Poses
-from preprocessing.tools.tracks import MAX_FRAMES, follow, follow_persons
+from preprocessing.tools.tracks import MAX_FRAMES, assign_tracks, follow_persons
 
 JOINTS = 6
 
@@ -34,7 +34,7 @@ def poses(*walks, seed=0, numbered=False):
 
 
 def tracks_of(found):
-    return follow(found.keypoints, found.scores, found.frame, found.person)
+    return assign_tracks(found.keypoints, found.scores, found.frame, found.person)
 
 
 @settings(deadline=None, max_examples=60)

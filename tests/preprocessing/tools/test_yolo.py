@@ -115,7 +115,7 @@ def test_the_number_of_joints_is_told_from_the_length(tmp_path, joints):
     (line().encode() + b" 1 2 3 4 5 6", "62 values"),
     (line().encode().replace(b"0.75", b"high"), "line 1 of flawed_1.txt is not a list of numbers"),
     (b"\xff\xfe\x00", "line 1 of flawed_1.txt is not a list of numbers"),
-    (line(320).encode(), "not shares of the width"),
+    (line(320).encode(), "not relative to the width"),
     (line().encode() + b"\n" + line(joints=18).encode(), "17 joints, but in frame 1 one has 18"),
     (b"", "no person in any frame"),
     (b"\n \n", "no person in any frame"),
