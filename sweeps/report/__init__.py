@@ -31,7 +31,7 @@ from ptl_skel.errors import UserError
 from . import markdown, tables
 from .folders import descriptions
 from .markdown import compare_arms
-from .page import page
+from .page import render_page
 from .pictures import NO_BROWSER, write_pictures
 from .plots import Plot
 from .pooled import pool_data_sets, pooled_plot
@@ -76,7 +76,7 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
         write_text(out / "arms.csv", tables.arms_csv(study, comparison.summaries, margin))
         write_text(out / "runs.csv", tables.runs_csv(study))
         write_text(out / "classes.csv", tables.classes_csv(study))
-        write_text(out / "report.html", page(comparison))
+        write_text(out / "report.html", render_page(comparison))
         rendered = write_pictures(plots, out)
         write_text(out / "report.md", markdown.join(
             [*head, *markdown.section(comparison, "" if rendered else None),
@@ -115,8 +115,8 @@ def write_pooled(paths: Sequence[Path], out: Path, baseline: str | None, margin:
     command = ["ptl-skel", "report", *map(str, paths), "--pool", "--baseline", str(baseline),
                "--margin", f"{100 * margin:g}", "--out", str(out)]
     _write_page(out, [*parts, "## Commands", "This page is generated from the records of the runs, "
-                      "each of which holds its command:", f"```bash\n{shlex.join(command)}\n```"],
-                plots)
+                      "each of which contains its command:",
+                      f"```bash\n{shlex.join(command)}\n```"], plots)
 
 
 def _write_page(out: Path, parts: Sequence[str], plots: Sequence[Plot]) -> None:

@@ -8,7 +8,7 @@ from .statistics import Difference
 from .tables import p_text
 
 ALPHA = 0.025
-"""Level below which inferiority by the margin or more is rejected: one side of a 95 % interval."""
+"""Level at which inferiority by the margin or more is rejected: one side of a 95 % interval."""
 
 METHOD = (
     "Not inferior within a margin: a one-sided test rejects, at 2.5 %, that the arm is worse than "
@@ -22,16 +22,16 @@ def conclude(arms: Iterable[tuple[str, Difference, float]], baseline: str, margi
     """A sentence for each arm.
 
     Args:
-        arms: Name, difference to the baseline, and corrected p of an inferiority by the margin.
+        arms: Name, difference to the baseline, and corrected p-value of the test of inferiority.
         baseline: Name of the baseline.
         margin: In 0..1.
     """
     points = f"{100 * margin:g} point{'s' * (margin != 0.01)}"
     sentences = []
     for name, difference, p in arms:
-        claim = f"{name} is not inferior to {baseline} within {points}"
+        statement = f"{name} is not inferior to {baseline} within {points}"
         numbers = (f"Δ {100 * difference.value:+.2f}, 95 % interval {100 * difference.low:+.2f} to "
                    f"{100 * difference.high:+.2f}, p {p_text(p)}")
-        sentences.append(f"{claim} ({numbers})" if p < ALPHA else
-                         f"it is not shown that {claim} ({numbers})")
+        sentences.append(f"{statement} ({numbers})" if p < ALPHA else
+                         f"it is not shown that {statement} ({numbers})")
     return sentences

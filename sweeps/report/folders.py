@@ -26,8 +26,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
                             if path.exists() else f"{path} does not exist")
         below = [path] if (path / "result.json").exists() else list(_below(path))
         if not below:
-            raise UserError(f"{path} holds no run: there is no result.json in it or below, as "
-                            "`ptl-skel fit` leaves one in its folder")
+            raise UserError(f"{path} holds no run: neither it nor a folder below it has a "
+                            "result.json, which `ptl-skel fit` writes")
         for folder in below:
             found.setdefault(folder.resolve(), folder)
     return list(found.values())
@@ -106,7 +106,7 @@ def read_exported(run: Path) -> list[dict[str, str]]:
                 for each in record["networks"]]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {error!r}; `ptl-skel profile --exported` writes it "
-                        "anew") from error
+                        "again") from error
 
 
 def _accuracy_cells(accuracy: Mapping[str, float] | None) -> dict[str, str]:

@@ -80,15 +80,16 @@ def section(comparison: Comparison, pictures: str | None, level: str = "##") -> 
                   for group in comparison.groups if group.in_text for plot in group.plots]
     if live := live_rows(comparison.summaries):
         parts += [f"{level} Live recognition", markdown_table(live),
-                  "Top-1 accuracy from what was seen by then, means of the runs; in streams of "
-                  "joined clips, also the share of actions that are found, and the median delay."]
+                  "Top-1 accuracy of predictions from the frames so far, mean of the runs; for "
+                  "streams of joined clips, also the share of recognised actions, and the median "
+                  "delay."]
     if robustness := robustness_rows(study):
         parts += [f"{level} Accuracy on corrupted keypoints, %", markdown_table(robustness)]
     if exported := exported_rows(study):
         parts += [f"{level} Exported models", markdown_table(exported),
-                  "One clip at a time, measured in turn: files from keypoints on, with rendering; "
-                  "others from the inputs of the network on. Median and 95th percentile by the "
-                  "clock, and median of the processor time."]
+                  "One clip at a time, measured in turn: files start with keypoints, and include "
+                  "rendering; others start with the inputs of the network. Median and 95th "
+                  "percentile of the wall-clock time, and median of the CPU time."]
     if gaps := study.gaps():
         parts += [f"{level} Failed and missing", bullets(gaps)]
     if study.baseline is not None and len(study.arms) > 1:

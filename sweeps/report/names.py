@@ -35,7 +35,7 @@ SHIPPED = {BACKBONE: "backbone", "data.representation": "representation", CAMERA
 
 def settings_of(config: Mapping[str, Any]) -> Settings:
     """The settings of a config that affect what is learned and how it is tested."""
-    settings = {key: value for key, value in _flat(_plain(config)) if key not in IGNORED}
+    settings = {key: value for key, value in _flatten(_to_plain(config)) if key not in IGNORED}
     if "data.file" in settings:  # the same file may have another path on another machine
         settings["data.file"] = PurePath(str(settings["data.file"])).name
     return settings
@@ -55,10 +55,10 @@ def name_arms(arms: Sequence[Settings], files: Sequence[str | None] = (),
     named, differing = _differing(_with_files(arms, files) if files else arms)
     backbone = [key for key in differing if key.startswith(BACKBONE)]
     for keys in (backbone, differing):
-        names = [_words(arm, keys) or str(arm.get(BACKBONE)) for arm in named]
+        names = [_describe(arm, keys) or str(arm.get(BACKBONE)) for arm in named]
         if len(set(names)) == len(names):
             rest = [key for key in differing if key not in keys]
-            return [(name, _words(arm, rest)) for name, arm in zip(names, named, strict=True)]
+            return [(name, _describe(arm, rest)) for name, arm in zip(names, named, strict=True)]
     return [(name if names.count(name) == 1 else f"{name} #{number}", "")
             for number, name in enumerate(names, 1)]
 
@@ -87,7 +87,7 @@ def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
     keys = list(dict.fromkeys(key for arm in named for key in arm))
     columns: dict[str, str] = {}  # by its values in the arms, so that no difference is named twice
     for key in keys:
-        values = [json.dumps(arm.get(key)) for arm in named if _concerns(key, arm)]
+        values = [json.dumps(arm.get(key)) for arm in named if _applies(key, arm)]
         if len(set(values)) > 1:
             columns.setdefault(json.dumps([arm.get(key) for arm in named]), key)
     differing = list(columns.values())
@@ -97,16 +97,16 @@ def _differing(arms: Sequence[Settings]) -> tuple[list[Settings], list[str]]:
     return named, differing or [key for key in keys if key.startswith(BACKBONE)]
 
 
-def _words(arm: Settings, keys: Sequence[str]) -> str:
-    return " ".join(_word(key, arm[key], keys) for key in keys if key in arm)
+def _describe(arm: Settings, keys: Sequence[str]) -> str:
+    return " ".join(_describe_one(key, arm[key], keys) for key in keys if key in arm)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Numbers as floats, tuples as lists, so that different notations are equal."""
     return json.loads(json.dumps(value, default=str), parse_int=float)
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     if key == CAMERA and isinstance(value, dict):  # it has only arguments, no class
         value = {"class_path": "Camera", "init_args": value}
     if isinstance(value, dict) and "class_path" in value:
@@ -114,12 +114,12 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, name
         for arguments in ("init_args", "dict_kwargs"):
             for argument, inner in (value.get(arguments) or {}).items():
-                yield from _flat(inner, f"{key}({name}).{argument}")
+                yield from _flatten(inner, f"{key}({name}).{argument}")
     elif isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name}" if key else name)
+            yield from _flatten(inner, f"{key}.{name}" if key else name)
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        parts = [list(_flat(item, key)) for item in value]
+        parts = [list(_flatten(item, key)) for item in value]
         yield key, [part[0][1] for part in parts]
         for part in parts:
             yield from part[1:]
@@ -127,7 +127,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _concerns(key: str, arm: Settings) -> bool:
+def _applies(key: str, arm: Settings) -> bool:
     """Whether an arm could have the key: arguments of a class do not apply to another one."""
     owner, bracket, _ = key.rpartition(")")
     if not bracket:
@@ -157,7 +157,7 @@ def _named(arm: Settings, exact: Collection[str]) -> Settings:
                      for departures in [_departures(_relevant(key, own, shipped), shipped)]]
         if distances:
             *_, named[key], departures = min(distances, key=lambda distance: distance[:3])
-            named |= {f"{key}.{_last(name)}": value for name, value in departures.items()}
+            named |= {f"{key}.{_last_part(name)}": value for name, value in departures.items()}
         else:
             named |= own
     parts = {name for key in SHIPPED for name in _part(arm, key)}
@@ -166,7 +166,7 @@ def _named(arm: Settings, exact: Collection[str]) -> Settings:
 
 @functools.cache
 def _shipped(kind: str, key: str) -> list[tuple[str, Settings]]:
-    return [(path.stem, dict(_flat(_plain(yaml.safe_load(path.read_text("utf-8"))), key)))
+    return [(path.stem, dict(_flatten(_to_plain(yaml.safe_load(path.read_text("utf-8"))), key)))
             for path in sorted((CONFIGS / kind).glob("*.yaml"))]
 
 
@@ -180,29 +180,29 @@ def _departures(own: Settings, shipped: Settings) -> Settings:
 
     A switch that the arm lacks was added after its record, and was off.
     """
-    keys = dict.fromkeys([*own, *(key for key in shipped if _concerns(key, own)
+    keys = dict.fromkeys([*own, *(key for key in shipped if _applies(key, own)
                                   and not (key not in own and shipped[key] is False))])
     return {key: own.get(key) for key in keys
             if key not in own or key not in shipped or own[key] != shipped[key]}
 
 
-def _word(key: str, value: Any, keys: Sequence[str]) -> str:
+def _describe_one(key: str, value: Any, keys: Sequence[str]) -> str:
     if key in SHIPPED and value is not None:
         return str(value).rpartition(".")[2]
-    last = _last(key)
-    name = last if sum(_last(other) == last for other in keys) == 1 else key
-    return f"{name}={_shown(value)}"
+    last = _last_part(key)
+    name = last if sum(_last_part(other) == last for other in keys) == 1 else key
+    return f"{name}={_format(value)}"
 
 
-def _last(key: str) -> str:
+def _last_part(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _shown(value: Any, inner: bool = False) -> str:
+def _format(value: Any, inner: bool = False) -> str:
     if isinstance(value, float):
         return f"{value:.12g}"
     if isinstance(value, list):
-        items = ",".join(_shown(item, inner=True) for item in value)
+        items = ",".join(_format(item, inner=True) for item in value)
         return f"[{items}]" if inner else items
     if isinstance(value, str):
         return value.rpartition(".")[2] if value.count(".") > 1 else value

@@ -71,7 +71,7 @@ document.querySelectorAll(".plots").forEach((section, number) => {
 """)
 
 
-def page(comparison: Comparison) -> str:
+def render_page(comparison: Comparison) -> str:
     """The text of the page."""
     study, rows = comparison.study, comparison.rows
     tables = {"Live recognition": live_rows(comparison.summaries),

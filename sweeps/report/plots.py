@@ -83,9 +83,9 @@ def plots_of(study: Study, summaries: Sequence[Summary]) -> list[Group]:
         Group("Confusion matrix", "Of the clips of a class (row), the share that was assigned to "
               "each class (column), over all runs.",
               tuple(Plot(f"confusion_{file_name(summary.arm.name)}", summary.arm.name,
-                         confusion_plot(study, summary), 260 + _cell(study) * len(
+                         confusion_plot(study, summary), 260 + _cell_size(study) * len(
                              study.class_names)) for summary in summaries),
-              220 + _cell(study) * len(study.class_names) * 2 // 3),
+              220 + _cell_size(study) * len(study.class_names) * 2 // 3),
         Group("Learning curves", "Line: mean of the runs. Band: from the lowest to the highest.",
               tuple(Plot(f"curves_{name.replace('/', '_')}", name, curves_plot(study, name))
                     for name in metrics))]
@@ -110,7 +110,7 @@ def _robustness(study: Study) -> Group:
 def _classes(study: Study) -> Group:
     figure = classes_plot(study)
     width, min_width = 420 + 60 * len(study.arms), 220 + 32 * len(study.arms)
-    if _compares(study):
+    if _has_comparison(study):
         assert study.baseline is not None
         return Group(f"Accuracy of classes, in points above {study.baseline.name}", "",
                      (Plot("class_differences", "", figure, width),), min_width)
@@ -176,7 +176,7 @@ def classes_plot(study: Study) -> go.Figure:
     recalls = 100 * np.stack([class_recalls(study, arm) for arm in study.arms], 1)
     arms, title, points = study.arms, "accuracy of classes, %", "%{z:.0f}"
     style: dict[str, object] = {"zmin": 0, "zmax": 100, "colorscale": "Blues"}
-    if _compares(study):
+    if _has_comparison(study):
         assert study.baseline is not None
         place = study.arms.index(study.baseline)
         recalls = np.delete(recalls - recalls[:, [place]], place, 1)
@@ -205,13 +205,14 @@ def confusion_plot(study: Study, summary: Summary) -> go.Figure:
     names = [escape(name) for name in study.class_names]
     top1, mean_class = 100 * summary.top1.mean, 100 * summary.mean_class.mean
     figure = new_figure(f"{shorten(summary.arm.name)}: top-1 {top1:.2f} %, mean-class "
-                     f"{mean_class:.2f} %", 210 + _cell(study) * len(names))
+                     f"{mean_class:.2f} %", 210 + _cell_size(study) * len(names))
     figure.add_heatmap(
         z=np.round(shares, 1), x=names, y=names, zmin=0, zmax=100, xgap=1, ygap=1,
-        colorscale=_rare_shown(), colorbar={"title": {"text": "%"}, "thickness": 10},
+        colorscale=_power_scale(), colorbar={"title": {"text": "%"}, "thickness": 10},
         hovertemplate="%{y}<br>→ %{x}<br><b>%{z:.1f} %</b><extra></extra>")
     if len(names) <= MAX_NUMBERS:
-        figure.update_traces(text=_numbers(shares), texttemplate="%{text}", textfont={"size": 10})
+        figure.update_traces(text=_cell_texts(shares), texttemplate="%{text}",
+                             textfont={"size": 10})
     figure.update_layout(plot_bgcolor="#eceff2")
     figure.update_xaxes(**name_axis(study.class_names), title_text="predicted class",
                         tickangle=-90, showgrid=False)
@@ -267,20 +268,20 @@ def file_name(arm: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._=-" else "-" for letter in arm)
 
 
-def _compares(study: Study) -> bool:
+def _has_comparison(study: Study) -> bool:
     return study.baseline is not None and len(study.arms) > 1
 
 
-def _cell(study: Study) -> int:
+def _cell_size(study: Study) -> int:
     """Side of a cell of a confusion matrix in a picture, px."""
     return 30 if len(study.class_names) <= MAX_NUMBERS else 15
 
 
-def _rare_shown() -> list[tuple[float, str]]:
-    """Blues that scale with a power below one, so that a few confused clips are visible, too."""
+def _power_scale() -> list[tuple[float, str]]:
+    """A colour scale by a power below 1, so that even a few confused clips are visible."""
     return [((number / (len(BLUES) - 1)) ** (1 / 0.6), colour)
             for number, colour in enumerate(BLUES)]
 
 
-def _numbers(shares: NDArray[np.float64]) -> list[list[str]]:
+def _cell_texts(shares: NDArray[np.float64]) -> list[list[str]]:
     return [[f"{share:.0f}" if share >= 0.5 else "" for share in row] for row in shares.tolist()]

@@ -25,8 +25,8 @@ from .tables import Row, difference_cells, spread_cell
 
 T = TypeVar("T")
 NOTE = (
-    "Δ: the mean over the data sets of the difference to {baseline}, each data set counts alike, "
-    "with the mean of its protocols; its squared standard error is the sum of theirs, by the "
+    "Δ: the mean over the data sets of the difference to {baseline}, with equal weights, each the "
+    "mean of its protocols; its squared standard error is the sum of theirs divided by the "
     "square of their number, with Welch's degrees of freedom; p of the two-sided test with Holm's "
     "correction over the arms. It holds for these data sets")
 
@@ -68,7 +68,7 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -
                         "by --baseline")
     groups: dict[tuple[str, str], list[Path]] = {}
     for folder in find_runs(paths):
-        groups.setdefault(_data_of(folder), []).append(folder)
+        groups.setdefault(_dataset_and_protocol(folder), []).append(folder)
     if len(groups) < 2:
         raise UserError(f"--pool needs runs on several data sets or protocols; there is only "
                         f"{' '.join(next(iter(groups)))}")
@@ -121,7 +121,7 @@ def _mean(datasets: Sequence[str], values: Sequence[float]) -> float:
     return statistics.fmean(map(statistics.fmean, _by_dataset(datasets, values)))
 
 
-def _data_of(folder: Path) -> tuple[str, str]:
+def _dataset_and_protocol(folder: Path) -> tuple[str, str]:
     """Data set and protocol of a run, without the number of a fold."""
     try:
         data = read_result(folder)["data"]

@@ -42,14 +42,14 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
             no arm is named `baseline`.
     """
     reader = _Reader(folds)
-    runs = [reader.read(folder) for folder in find_runs(paths) if not _only_predicts(folder)]
+    runs = [reader.read(folder) for folder in find_runs(paths) if not _is_prediction(folder)]
     if not runs:
         raise UserError(f"{', '.join(map(str, paths))}: only runs of `ptl-skel predict`, which "
                         "have no test")
     tested = [run for run in runs if run.status == "tested"]
     if not tested:
-        raise UserError(f"no run has a test: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
-                        "on a checkpoint makes a record that has one")
+        raise UserError(f"no run was tested: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
+                        "on a checkpoint writes the record of a test")
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
@@ -103,7 +103,7 @@ class _Reader:
             if abs(value - getattr(run, name)) > 1e-4:
                 raise UserError(
                     f"{run.folder}: predictions.npz has {name} {value:.4f}, result.json "
-                    f"{getattr(run, name):.4f}; they are not of the same test")
+                    f"{getattr(run, name):.4f}; they are not from the same test")
         return replace(run, predicted=predicted, curve=_curve(run.folder),
                        corrupted=read_corrupted(run.folder),
                        top1=found["top1"], mean_class=found["mean_class"])
@@ -168,15 +168,15 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
          if f"test/{name}" in result["metrics"]})
 
 
-def _only_predicts(folder: Path) -> bool:
-    """Whether a record is from ``ptl-skel predict``, which has no protocol."""
+def _is_prediction(folder: Path) -> bool:
+    """Whether a record is from ``ptl-skel predict``: it has no protocol."""
     data = _read(read_result, folder).get("data")
     return isinstance(data, dict) and data.get("protocol", "") is None
 
 
 def _status(result: Mapping[str, Any]) -> str:
     if result["status"] == "failed":
-        return f"failed, {result.get('error') or 'unknown why'}"
+        return f"failed, {result.get('error') or 'unknown reason'}"
     if result["status"] == "running":
         return "running, or was killed"
     if result["status"] == "finished":
@@ -198,9 +198,9 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _without_derived(config: dict[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without a number of epochs that follows from that of the training clips.
+    """The settings without the number of epochs if it was computed from that of training clips.
 
-    It differs between folds, which would be different arms.
+    It differs between folds, which would then count as different arms.
     """
     trainer, length = config.get("trainer"), config.get("length")
     clips = result["data"].get("clips", {}).get("train")

@@ -114,8 +114,8 @@ def compare_splits(arm: Correct, baseline: Correct, train_clips: Sequence[int]) 
     """
     splits = len(arm)
     differences = [one.mean() - other.mean() for one, other in zip(arm, baseline, strict=True)]
-    answers = min(one.size for one in [*arm, *baseline])
-    between = max(float(np.var(differences, ddof=1)), 1 / (12 * answers**2))
+    predictions = min(one.size for one in [*arm, *baseline])
+    between = max(float(np.var(differences, ddof=1)), 1 / (12 * predictions**2))
     ratio = statistics.fmean(one.shape[1] / trained
                              for one, trained in zip(arm, train_clips, strict=True))
     value = float(np.mean(differences))
@@ -139,8 +139,8 @@ def pool(differences: Sequence[Difference]) -> Difference:
 def average_protocols(differences: Sequence[Difference]) -> Difference:
     """The mean of differences by several protocols of one data set, such as X-Sub and X-View.
 
-    They test and train on the same clips in part. How much their errors have in common is not
-    known, so the standard error is the largest that it can be: the mean of theirs.
+    Their training and test clips overlap, so their errors are correlated to an unknown degree. The
+    standard error is the largest possible one: the mean of theirs.
     """
     return _difference(
         statistics.fmean(one.value for one in differences),
@@ -178,7 +178,7 @@ def _difference(value: float, centre: float, variances: Sequence[tuple[float, fl
 
 
 def swap_test(arm: Correct, baseline: Correct) -> float:
-    """How often equally good arms differ by at least as much as these, for given runs.
+    """Probability that equally good arms differ by at least as much as these, for given runs.
 
     If they are equally good, their predictions for a clip may be swapped. Over all such swaps the
     distribution of the summed difference is known exactly; clips of all folds have equal weights.
@@ -220,7 +220,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[bool]:
-    """Whether no other is at least as cheap and as accurate, and better in one of the two."""
+    """Whether each point is on the front: no other is as cheap and accurate, and better in one."""
     points = list(zip(costs, accuracies, strict=True))
     return [not any(other_cost <= cost and other >= accuracy
                     and (other_cost, other) != (cost, accuracy) for other_cost, other in points)

@@ -24,7 +24,7 @@ class Run:
         seed: Its seed.
         dataset: Name of its data set.
         protocol: Name of its split; with folds, of its fold.
-        status: "tested", or in words why it was not.
+        status: "tested", or the reason why it was not.
         command: The command that repeats it.
         commit: Commit of the code; a ``+`` stands for changes.
         params: Number of parameters.
@@ -88,7 +88,7 @@ class Arm:
 
     Attributes:
         name: Name, by the settings that differ between arms.
-        unnamed: Further differences, in words.
+        unnamed: Description of further differences.
         runs: Tested runs, by fold and seed.
         untested: Other runs.
     """
@@ -119,7 +119,7 @@ class Study:
         arms: Arms with tested runs; the baseline, then the others in the given order.
         baseline: One of them, if the others are to be compared with it.
         untested: Names of arms without a tested run, and their runs.
-        unrecorded: Cells that a ``sweep.json`` lists and that have no record, in words.
+        unrecorded: Descriptions of cells that a ``sweep.json`` lists and that have no record.
     """
 
     dataset: str

@@ -42,13 +42,13 @@ def rows_of(study: Study, summaries: Sequence[Summary]) -> list[Row]:
         arm = summary.arm
         row = {
             "arm": arm.name,
-            "seeds": f"{len(arm.seeds)}" + " †" * bool(_lacking(study, summary)),
+            "seeds": f"{len(arm.seeds)}" + " †" * bool(_lacks_cells(study, summary)),
             "top-1 %": spread_cell(summary.top1)
             + " *" * any(run.chosen_on_test for run in arm.runs),
             "mean-class %": spread_cell(summary.mean_class),
         }
         if study.baseline is not None:
-            row |= difference_cells(summary.difference, summary.p, mark=_mixed(summaries))
+            row |= difference_cells(summary.difference, summary.p, mark=_some_lack_seeds(summaries))
         row |= {
             "parameters": f"{summary.params / 1e6:.3f} M",
             "GMACs": f"{summary.gmacs:.3f}",
@@ -104,14 +104,14 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
     commits = sorted({run.commit[:10] + "+" * run.commit.endswith("+")
                       for arm in study.arms for run in arm.runs if run.commit})
     if len(commits) > 1:
-        notes.append(f"the runs are of different code: commits {', '.join(commits)}")
+        notes.append(f"the runs used different versions of the code: commits {', '.join(commits)}")
     if any(run.chosen_on_test for arm in study.arms for run in arm.runs):
         notes.append("* the checkpoint was chosen on the test part")
     notes += [f"{arm.name}, {study.cell_name(run.cell)}: the training diverged, its loss is not a "
               f"number since epoch {run.diverged}"
               for arm in study.arms for run in arm.runs if run.diverged is not None]
-    if any(_lacking(study, summary) for summary in summaries):
-        notes.append("† not all cells that other arms have, see below")
+    if any(_lacks_cells(study, summary) for summary in summaries):
+        notes.append("† lacks cells that other arms have, see below")
     return notes
 
 
@@ -141,15 +141,15 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
             "the variance that of the paired differences of clips plus those of the seeds' "
             "accuracies")
     if any(not difference.covers_seeds for difference in found):
-        mark = "‡ " * _mixed(summaries)
+        mark = "‡ " * _some_lack_seeds(summaries)
         notes.append(
             f"{mark}interval and test cover only clips, as there is one seed: other seeds may "
             "change more than the interval shows; interval of Bonett and Price, exact test over "
-            "swaps of the arms' answers (McNemar's)")
+            "swaps of the arms' predictions (McNemar's)")
     return notes
 
 
-def _mixed(summaries: Sequence[Summary]) -> bool:
+def _some_lack_seeds(summaries: Sequence[Summary]) -> bool:
     """Whether the intervals of some arms cover seeds, and those of other arms do not."""
     return len({summary.difference.covers_seeds for summary in summaries
                 if summary.difference}) > 1
@@ -177,7 +177,7 @@ def p_text(p: float | None) -> str:
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _lacking(study: Study, summary: Summary) -> bool:
+def _lacks_cells(study: Study, summary: Summary) -> bool:
     cells = {run.cell for arm in study.arms for run in (*arm.runs, *arm.untested)}
     return cells != {run.cell for run in summary.arm.runs}
 

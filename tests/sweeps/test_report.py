@@ -437,7 +437,7 @@ class TestMistakes:
 
     def test_no_test(self, make_run, capsys):
         error = refusal(capsys, make_run("a", status="interrupted"))
-        assert "no run has a test" in error
+        assert "no run was tested" in error
         assert "interrupted" in error
 
     def test_no_record(self, make_run, capsys, tmp_path):
@@ -492,7 +492,7 @@ class TestMistakes:
     def test_predictions_of_another_test(self, make_run, capsys):
         run = make_run("a")
         edit_result(run, lambda result: result["metrics"].update({"test/top1": 0.5}))
-        assert "not of the same test" in refusal(capsys, run)
+        assert "not from the same test" in refusal(capsys, run)
 
     def test_two_runs_in_one_cell(self, make_run, capsys):
         error = refusal(capsys, make_run("a"), make_run("a-2"))
