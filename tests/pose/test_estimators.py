@@ -38,7 +38,7 @@ def test_a_class_of_your_own(frame):
     ("no_such_module.Estimator", "there is no module no_such_module; install it, or add"),
     ("videos.no_such.Estimator", "there is no module videos.no_such"),
     ("videos.Circles", "the module videos has no Circles"),
-    ("videos.NoLayout", "it has no layout; ptl_skel.pose.base.PoseEstimator says"),
+    ("videos.NoLayout", "it has no layout; see ptl_skel.pose.base.PoseEstimator"),
 ])
 def test_estimators_that_cannot_be_made(name, message):
     with pytest.raises(UserError, match=message):

@@ -496,9 +496,9 @@ def test_the_tool_can_be_named(read, refuse, tmp_path):
 def test_what_is_not_clear_is_listed(refuse, tmp_path):
     folder = tmp_path / "mixed"
     folder.mkdir()
-    assert "holds no files" in refuse("keypoints", "mixed")
+    assert "contains no files" in refuse("keypoints", "mixed")
     (folder / "notes.txt").write_text("hello")
-    assert "of no format that is known here; it holds .txt" in refuse("keypoints", "mixed")
+    assert "has an unknown format; it contains .txt" in refuse("keypoints", "mixed")
     np.save(folder / "jump.npy", walk())
     (folder / "run.json").write_text(json.dumps([{"image_id": 1, "keypoints": [1, 2, 3]}]))
     complaint = refuse("keypoints", "mixed")

@@ -291,7 +291,7 @@ def test_flawed_lines_are_refused(csv, row, message):
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "but has: nothing"),
     (b"a,b\n1,2\n", "must have the columns clip, frame, .* but has: a, b"),
-    (b"clip,frame,person,joint,x,y\n", "holds no clip"),
+    (b"clip,frame,person,joint,x,y\n", "contains no clip"),
     (b"clip,frame,person,joint,x,y\n1,2\n", "2 values for 6 columns in its first line"),
     (b"clip,frame,person,joint,x,y\n\xff,2,3,4,5,6\n", "not a CSV file in UTF-8"),
     (b'clip,frame,person,joint,x,y\n"a,2,3,4,5,6\n', "not a CSV file in UTF-8"),
