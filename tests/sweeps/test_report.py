@@ -207,7 +207,7 @@ class TestTable:
 
     def test_different_code_is_noted(self, make_run, capsys):
         report(make_run("a", config=FULL3D), make_run("b", config=REDUCED, commit="fedcba98765+"))
-        assert "different code: commits 0123456789, fedcba9876+" in capsys.readouterr().out
+        assert "versions of the code: commits 0123456789, fedcba9876+" in capsys.readouterr().out
 
     def test_the_order_of_clips_does_not_matter(self, make_run, tmp_path):
         make_run("a", config=FULL3D)
