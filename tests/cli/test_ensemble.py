@@ -146,7 +146,7 @@ class TestMistakes:
                 (["joint", "limb", "--weights", "0", "0"], "not all 0"),
                 (["joint", "limb", "--weights", "1", "nan"], "must be 2 numbers >= 0"),
                 (["joint", "limb", "--search", "joint"], "of the same 2 models, got 1"),
-                (["joint", "limb", "--search", "joint", "limb"], "4 clips of --search are tested"),
+                (["joint", "limb", "--search", "joint", "limb"], "4 clips of --search are among "),
                 (["joint", "limb", "--out", "both"], "must end in .npz, got both"),
                 (["joint", "limb", "--out", "taken.npz"], "taken.npz exists"),
                 (["joint", "limb", "--out", "noted.npz"], "noted.json exists")]:
