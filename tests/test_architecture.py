@@ -27,7 +27,7 @@ LAYERS = {
     "data.classes": {"errors"},
     "data.parts": {"storage"},
     "data.transforms": {"skeletons", "errors"},
-    "data.corruption": {"data.dataset", "errors"},
+    "data.corruption": {"data.dataset", "data.transforms", "errors"},
     "representations": {"representations", "skeletons", "data.transforms", "errors"},
     "representations.kernel": {"representations.base", "representations.limbs", "skeletons"},
     "data.cameras": {"data.transforms", "errors"},

@@ -181,7 +181,7 @@ def test_training(tiny_file):
             run(command, *(quick[:2] if "--ckpt_path" in command else quick))
     ends = {path.parent.name: read_result(path.parent)["status"]
             for path in Path("runs").glob("*/result.json")}
-    assert ends == dict.fromkeys(("mine", "choice", "balanced"), "finished")
+    assert ends == dict.fromkeys(("mine", "choice", "degraded", "balanced"), "finished")
     assert "tested" not in read_result(Path("runs/choice"))
     assert {path.name for path in Path("runs/mine").glob("*/predictions.npz")} == {
         "predictions.npz"}

@@ -34,16 +34,19 @@ def test_it_is_short_and_its_links_lead_somewhere():
 
 def test_its_results_are_those_of_the_report():
     report = {row["arm"]: row for row in rows((ROOT / "docs/results/study.md").read_text("utf-8"))}
-    columns = {"Penn Action": "penn_action official", "NW-UCLA, cross-view": "nw_ucla_2d xview",
+    columns = {"Penn Action": "penn_action official", "NW-UCLA, cross-view": "nw_ucla xview",
                "MSR Action3D": "msr_action3d xsub", "SBU, fold 1": "sbu_interaction fold"}
     text = README.read_text("utf-8").split("## Results")[1]
     table = {row["network"].split("`")[1]: row for row in rows(text)}
     assert table.keys() == report.keys()
     for name, row in table.items():
         for here, there in columns.items():
-            assert float(row[here]) == pytest.approx(float(report[name][there]), abs=0.051)
-    assert float(report["reduced"]["Δ top-1"]) == pytest.approx(1.1, abs=0.051)
-    assert "`reduced` is 1.1 points ahead" in text
+            assert float(row[here]) == pytest.approx(float(report[name][there].split()[0]),
+                                                     abs=0.051)
+    for arm in ("reduced", "narrow"):
+        low, high = map(float, report[arm]["95 % interval"].split(" to "))
+        assert (f"`{arm}` {float(report[arm]['Δ top-1']):+.1f} points ({low:+.1f} to {high:+.1f})"
+                in " ".join(text.split()))
 
 
 def test_get_started(capsys):

@@ -32,6 +32,9 @@ from ptl_skel.training.calibration import (
 )
 from ptl_skel.training.module import ActionRecognizer
 
+FEW = 100
+"""Below this number of validation clips, the accuracy has a standard error of 2 points or more."""
+
 
 def main(args: Sequence[str]) -> None:
     """Writes a checkpoint whose probabilities are calibrated on the validation part.
@@ -124,10 +127,11 @@ def _calibrate(logits: Tensor, label: Tensor, clip: NDArray[np.int64], precision
              "clips": clips, "error_before": before, "error_after": after}
     several = len(label) > clips
     when = f", predictions after {', '.join(map(str, SHARES))} %" if several else ""
+    few = f"; fewer than {FEW}, so the values below are uncertain" if clips < FEW else ""
     advice = (f"not reached; `live` and `segment` use {MIN_PROBABILITY}" if chosen is None else
               f"{chosen[0]:.2f}, reached by {100 * chosen[1]:.1f} % of the predictions")
     return facts, [
-        ("validation", f"{clips:,} clips{when}"),
+        ("validation", f"{clips:,} clips{when}{few}"),
         ("accuracy", f"{100 * right.double().mean():.1f} %"),
         ("temperature", f"{temperature:.3f}"),
         ("calibration error", f"{100 * before:.1f} % before, {100 * after:.1f} % after"),

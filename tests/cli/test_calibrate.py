@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from commandline import refusal
 
+from ptl_skel.cli import calibrate
 from ptl_skel.cli.calibrate import predict_validation
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.verbs import main
@@ -73,6 +74,17 @@ class TestCheckpoint:
         for given, expected in ((None, facts["min_probability"]), (0.9, 0.9)):
             options = SimpleNamespace(min_probability=given)
             assert make_threshold(options, people).probability == expected
+
+    def test_few_clips_are_reported(self, run, tmp_path, capsys, monkeypatch):
+        assert self.summary(run, tmp_path / "few.ckpt", capsys).count("uncertain") == 1
+        monkeypatch.setattr(calibrate, "FEW", 2)
+        assert "uncertain" not in self.summary(run, tmp_path / "many.ckpt", capsys)
+
+    @staticmethod
+    def summary(run, out, capsys):
+        capsys.readouterr()
+        main(["calibrate", "--ckpt_path", str(run), "--out", str(out)])
+        return capsys.readouterr().out
 
     def test_training_does_not_continue_from_it(self, calibrated, capsys):
         assert "is calibrated" in refusal(capsys, "fit", "--ckpt_path", calibrated)

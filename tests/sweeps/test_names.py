@@ -34,6 +34,18 @@ def test_arms_are_named_by_shipped_backbones():
     assert names(config_of("full3d"), config_of("reduced")) == ["full3d", "reduced"]
 
 
+def test_options_that_older_records_lack_have_their_defaults():
+    older, newer = config_of("reduced"), config_of("reduced")
+    older["data"].pop("use_scores", None)
+    newer["data"] |= {"use_scores": True}
+    for config in (older, newer):
+        config["data"]["augment"] = {"flip": 0.5}
+    newer["data"]["augment"] |= {"drop": 0.0, "displace": 0.0, "low_scores": 0.0}
+    assert settings_of(older) == settings_of(newer)
+    newer["data"]["augment"] |= {"drop": 0.2}
+    assert names(older, newer) == ["drop=0", "drop=0.2"]
+
+
 def test_a_changed_backbone_is_the_nearest_one_and_its_changes():
     conv = {"class_path": "ptl_skel.backbones.Conv2Plus1D", "init_args": {"middle": 0.5}}
     assert names(config_of("reduced"), backbone("reduced", conv=conv),
