@@ -180,8 +180,8 @@ def check_epochs(checkpoint: Mapping[str, Any], max_epochs: int | None) -> None:
     """
     begun = int(checkpoint["epoch"])  # counts from 0
     if max_epochs is not None and 0 <= max_epochs <= begun:
-        raise UserError(f"the checkpoint is from epoch {begun + 1}, after --trainer.max_epochs "
-                        f"{max_epochs}")
+        raise UserError(f"the checkpoint is from epoch {begun + 1}, later than "
+                        f"--trainer.max_epochs {max_epochs}")
 
 
 def check_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:

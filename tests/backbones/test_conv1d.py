@@ -211,4 +211,4 @@ class TestRuns:
     def test_what_it_reads_is_not_replaced_where_it_is_chosen(self, tiny_file, capsys):
         with pytest.raises(SystemExit):
             self.fit(tiny_file, "--data.representation", "representation/limbs.yaml")
-        assert "reads representation/normalized.yaml" in capsys.readouterr().err
+        assert "does not read heatmaps" in capsys.readouterr().err

@@ -277,7 +277,7 @@ def test_int8_that_loses_more_than_it_may(checkpoint, exported, monkeypatch, cap
     pretend(monkeypatch, exported)
     monkeypatch.setattr(command, "quantize", lambda single, out, feeds: shutil.copy(single, out))
     found = np.array([0, 1, 2]), np.array([0, 1, 2]), np.array([0, 1, 0])
-    monkeypatch.setattr(command, "_test", lambda data, *paths: found)
+    monkeypatch.setattr(command, "_predict_classes", lambda data, *paths: found)
     said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", "a.onnx", "--int8")
     assert "right in 66.67 % of 3 test clips, in single precision in 100.00 %" in said
     assert not list(Path().iterdir())
@@ -335,7 +335,7 @@ def test_mistakes(checkpoint, exported, tiny_file, capsys, monkeypatch):
     assert "unknown option --model.dropout" in said("--model.dropout", "0.5")
     assert "--max_loss must be >= 0" in said("--max_loss", "-1")
     for option in ("live_score", "sampling", "corrupt", "batch_size"):
-        assert f"--data.{option} changes nothing in a file for whole clips" in said(
+        assert f"--data.{option} has no effect on a file for whole clips" in said(
             f"--data.{option}", "1")
     assert "keypoint file gone.h5 does not exist" in said("--data.file", "gone.h5")
     other = write_clips(Path("other.h5"), tiny_clips(get_layout("coco17")),

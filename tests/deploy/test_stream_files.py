@@ -180,10 +180,10 @@ class TestExport:
         said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", tmp_path / "a.onnx",
                        "--stream", f"--data.{option}")
         name = re.split("[.=]", option)[0]
-        assert f"--data.{name} changes nothing in a file for streams; leave it out" in said
+        assert f"--data.{name} has no effect on a file for streams; leave it out" in said
         said = refusal(capsys, "live", "--ckpt_path", checkpoint, "--source", "0",
                        "--data.test_clips", "10")
-        assert "--data.test_clips changes nothing in a file for streams" in said
+        assert "--data.test_clips has no effect on a file for streams" in said
         assert not list(tmp_path.iterdir())
 
     def test_files_of_an_earlier_version_are_refused(self, exported, tmp_path, capsys):

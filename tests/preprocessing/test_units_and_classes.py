@@ -309,7 +309,7 @@ def columns(names):
 
 def test_columns_that_are_there_twice(run, refuse):
     names = [f"{joint}_{axis}" for joint in COCO for axis in "xy"]
-    assert "it has the column 'nose_x' again" in refuse(*columns(names * 2))
+    assert "it has the column 'nose_x' twice" in refuse(*columns(names * 2))
     code, notes = run(*columns([*names, *(f"{name}.1" for name in names)]))  # as pandas does
     assert code == 0
     assert notes.startswith("doubtful: columns of each joint are left out: x.1, y.1; scores must")

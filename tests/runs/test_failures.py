@@ -200,7 +200,7 @@ def test_fewer_epochs_than_were_trained(fit, capsys, checkpoint):
     fit("--trainer.max_epochs", "3")
     before = Path("run/result.json").read_bytes()
     said = refusal(capsys, fit, "--ckpt_path", checkpoint, "--trainer.max_epochs", "2")
-    assert said == ("ptl-skel: the checkpoint is of epoch 3, more than --trainer.max_epochs 2\n")
+    assert said == ("ptl-skel: the checkpoint is from epoch 3, later than --trainer.max_epochs 2\n")
     assert Path("run/result.json").read_bytes() == before
     fit("--ckpt_path", checkpoint, "--trainer.max_epochs", "3")  # there is nothing left to train
     assert read_result(Path("run"))["status"] == "finished"
