@@ -141,8 +141,8 @@ def logits_of(clip):
 
 
 def in_two_processes(work, folder):
-    """Runs ``work(rank, folder)`` in two processes."""
-    context = multiprocessing.get_context("fork")
+    """Runs ``work(rank, folder)`` in two processes; forks of a process with threads may hang."""
+    context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=work, args=(rank, folder)) for rank in range(2)]
     for process in processes:
         process.start()
