@@ -41,7 +41,8 @@ BY_HAND: dict[str, tuple[str, str]] = {
         ("2026-11-27", "76,298 frames: 78.0, 75.8, 65.0, 69.8 and 62.3 %"),
     "python tests/benchmarks/camera.py model.onnx video.mp4 --seconds 65":
         ("2026-11-28", "demo_skeleton.mp4: 1,897 frames in 63.1 s, 17 dropped at the start, frame "
-         "to label 20.4 and 28.6 ms, 26.0 ms of CPU a frame"),
+         "to label 20.4 and 28.6 ms, 26.0 ms of CPU a frame; again, 45 s: 18 dropped, 21.5 and "
+         "37.6 ms, 27.7 ms"),
     "ptl-skel sweep sweeps/backbone.yaml --slots 2":
         ("2026-11-27", "only seed 0, 2 batches instead of 30 epochs: all 7 trainings finished"),
     "ptl-skel sweep sweeps/frames.yaml --experiment experiment/synthetic.yaml --set "

@@ -106,7 +106,7 @@ def read_header(lines: Sequence[Sequence[str]]) -> Columns:
 
 
 def _find_unused(columns: Columns, others: Sequence[str]) -> str:
-    """Names of columns that every joint has besides its axes, if there are no scores; or empty."""
+    """Names of columns that every joint has besides its axes, if it has no score; or empty."""
     if any(joint[3] >= 0 for of_person in columns.places for joint in of_person):
         return ""
     endings = [{other[len(joint) :].lstrip(" ._:/-") for other in others

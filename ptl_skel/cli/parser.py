@@ -28,7 +28,8 @@ IGNORED_BY_RUNS = {
 
 DEFAULT_REPRESENTATION = "ptl_skel.representations.JointHeatmaps"
 """The default in base.yaml."""
-LIMBS = "ptl_skel.representations.LimbHeatmaps"
+HEATMAPS = (DEFAULT_REPRESENTATION, "ptl_skel.representations.LimbHeatmaps")
+"""Representations that networks on coordinates cannot read."""
 KINDS = {"--config": "experiment", "--model.backbone": "backbone",
          "--data.representation": "representation", "--data.camera": "camera"}
 """Flags that take a YAML file, and the folder of the shipped ones."""
@@ -230,9 +231,10 @@ def missing_representation(settings: Any, args: Sequence[str]) -> list[str]:
     module, _, name = settings.model.backbone.class_path.rpartition(".")
     reads = getattr(import_module(module), name).reads
     given = settings.data.representation.class_path
-    if reads is None or given not in (DEFAULT_REPRESENTATION, LIMBS):
+    if reads is None or given not in HEATMAPS:
         return []
-    if given == LIMBS or any(flag.startswith("--data.representation") for flag, _ in _flags(args)):
+    chosen = any(flag.startswith("--data.representation") for flag, _ in _flags(args))
+    if chosen or given != DEFAULT_REPRESENTATION:
         raise UserError(f"{name} does not read heatmaps; leave --data.representation out, or give "
                         f"--data.representation {reads}")
     return ["--data.representation", shipped(reads)]

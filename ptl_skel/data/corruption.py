@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ptl_skel.data.dataset import KeypointBatch
-from ptl_skel.data.transforms import person_sizes
+from ptl_skel.data.transforms import displace
 from ptl_skel.errors import UserError
 
 Kind = Literal["drop", "displace", "low_scores"]
@@ -56,7 +56,7 @@ class Corruption:
         keypoints, scores = batch["keypoints"], batch["scores"]
         if self.kind == "displace":
             noise = self._sample(batch["clip"], keypoints, normal=True)
-            keypoints = keypoints + self.level * person_sizes(keypoints, scores) * noise
+            keypoints = displace(keypoints, scores, self.level, noise)
         else:
             chance = self._sample(batch["clip"], scores, normal=False)
             scores = scores * (chance >= self.level if self.kind == "drop"

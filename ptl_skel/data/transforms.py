@@ -262,15 +262,31 @@ class Augmentation:
         return torch.stack([*_turn(x, y, angle), z], -1) * _each(scale), scores
 
     def _degrade(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Keypoints and scores as a worse pose estimator would give them."""
+        """Keypoints and scores as a worse pose estimator would give them.
+
+        `ptl_skel.data.corruption` does the same in a test, reproducibly.
+        """
         if self.displace:
-            level = self.displace * _level(keypoints) * person_sizes(keypoints, scores)
-            keypoints = keypoints + level * torch.randn_like(keypoints)
+            keypoints = displace(keypoints, scores, self.displace * _level(keypoints),
+                                 torch.randn_like(keypoints))
         if self.low_scores:
             scores = scores * (1 - self.low_scores * _level(scores) * torch.rand_like(scores))
         if self.drop:
             scores = scores * (torch.rand_like(scores) >= self.drop * _level(scores))
         return keypoints, scores
+
+
+def displace(keypoints: Tensor, scores: Tensor, level: Tensor | float, noise: Tensor) -> Tensor:
+    """Keypoints ``(N, M, T, V, C)``, moved by noise of the same shape.
+
+    Args:
+        keypoints: Pixels, or the unit of 3D coordinates.
+        scores: ``(N, M, T, V)``.
+        level: Displacement for noise of 1, relative to the size of the person; one number, or one
+            for each clip, ``(N, 1, 1, 1, 1)``.
+        noise: Of each coordinate.
+    """
+    return keypoints + level * person_sizes(keypoints, scores) * noise
 
 
 def person_sizes(keypoints: Tensor, scores: Tensor) -> Tensor:

@@ -28,10 +28,6 @@ IGNORED = frozenset({
 })
 """Keys of a config that differ between the seeds of an arm, or do not affect what is learned."""
 
-LATER = ("data.use_scores", "data.augment.drop", "data.augment.displace",
-         "data.augment.low_scores")
-"""Keys of base.yaml that older records do not have."""
-
 BACKBONE, CAMERA = "model.backbone", "data.camera"
 SHIPPED = {BACKBONE: "backbone", "data.representation": "representation", CAMERA: "camera"}
 """Keys whose values have their own name, and the folder of configs that defines it."""
@@ -40,12 +36,12 @@ SHIPPED = {BACKBONE: "backbone", "data.representation": "representation", CAMERA
 def settings_of(config: Mapping[str, Any]) -> Settings:
     """The settings of a config that affect what is learned and how it is tested.
 
-    Settings of the data that a record lacks were added after it. Their defaults keep what was done
-    before.
+    Settings of the data that a record lacks were added after it, with defaults that keep what was
+    done before.
     """
     settings = {key: value for key, value in _flatten(_to_plain(config)) if key not in IGNORED}
     if "data" in config:
-        settings = {**_later_settings(), **settings}
+        settings |= {key: value for key, value in _data_defaults().items() if key not in settings}
     if "data.file" in settings:  # the same file may have another path on another machine
         settings["data.file"] = PurePath(str(settings["data.file"])).name
     return settings
@@ -175,10 +171,11 @@ def _named(arm: Settings, exact: Collection[str]) -> Settings:
 
 
 @functools.cache
-def _later_settings() -> Settings:
-    """Those of the data that have been added since the first records."""
-    defaults = dict(_flatten(_to_plain(yaml.safe_load((CONFIGS / "base.yaml").read_text("utf-8")))))
-    return {key: defaults[key] for key in LATER}
+def _data_defaults() -> Settings:
+    """The default settings of the data, without classes and their arguments."""
+    base = _to_plain(yaml.safe_load((CONFIGS / "base.yaml").read_text("utf-8")))
+    return {key: value for key, value in _flatten({"data": base["data"]})
+            if key not in IGNORED and not key.startswith(tuple(SHIPPED))}
 
 
 @functools.cache
