@@ -60,6 +60,19 @@ def test_each_person_gets_a_label_in_the_video_and_in_the_events(
         assert stage in said
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux assigns threads to cores")
+@pytest.mark.parametrize(("single_threaded", "output", "assigned"), [
+    (True, "--json", [{0}, {1}, {1}]), (True, "--out", []), (False, "--json", [])])
+def test_on_two_cores_an_estimator_of_one_thread_has_its_own(
+        exported, small_video, tmp_path, monkeypatch, single_threaded, output, assigned):
+    cores = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr("os.sched_setaffinity", lambda thread, given: cores.append(given))
+    monkeypatch.setattr(Dancer, "single_threaded", single_threaded, raising=False)
+    live("--model", exported, "--source", small_video, *DANCER, output, tmp_path / "out.mp4")
+    assert sorted(cores, key=list) == assigned
+
+
 def test_a_short_video_may_become_a_gif(exported, small_video, tmp_path):
     live("--model", exported, "--source", small_video, *DANCER, "--out", tmp_path / "out.gif",
          "--out_side", 80)
