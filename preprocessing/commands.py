@@ -112,6 +112,10 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "labels": {"metavar": "FILE", "type": Path,
                "help": "CSV file with the columns clip, label, split (train, val, test) and "
                        "subject, or some of them; default: the labels in the input"},
+    "subjects": {"metavar": "PATTERN",
+                 "help": r"regular expression that finds the number of the subject in the name of a "
+                         r"clip, e.g. '_s(\d+)_' for a01_s07_e02; default: those in the input or "
+                         "the labels"},
     "train": {"metavar": "FILE", "type": Path, "help": "a file whose clips are for training"},
     "val": {"metavar": "FILE", "type": Path,
             "help": "a file whose clips are for validation, or for testing without --test"},
@@ -251,7 +255,7 @@ def _parser() -> CommandParser:
                          nargs="+" if row.several else "?" if "train" in row.options else None)
         one.add_argument("--out", metavar="FILE", type=Path, required=True,
                          help="the keypoint file to write, e.g. data/ntu60.h5")
-        for option in dict.fromkeys([*row.options, "labels"]):
+        for option in dict.fromkeys([*row.options, "labels", "subjects"]):
             one.add_argument(f"--{option}", **OPTIONS[option])
         one.add_argument("--overwrite", action="store_true",
                          help="replace FILE, or the unfinished one of another run")
@@ -313,11 +317,13 @@ def _recognise(*, tool: str, input: Path, workers: int | None, **options: Any
 
 
 def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
-         max_loss: float, strict: bool, workers: int | None = 0, **options: Any) -> int | None:
+         max_loss: float, strict: bool, subjects: str | None = None, workers: int | None = 0,
+         **options: Any) -> int | None:
     from ptl_skel.storage import KeypointFile
 
     from .core.labelled import LabelledSource
     from .core.runner import run
+    from .core.subjects import SubjectsFromNames
     from .inspect.check import facts_of, print_table, tabulate
     from .inspect.copies import copies_of
     from .inspect.doubts import doubts_of
@@ -326,6 +332,8 @@ def _run(row: Row, *, input: Path | list[Path], out: Path, overwrite: bool,
     source = reader = resolve(row.source)(input, **options)
     if labels is not None:
         source = LabelledSource(reader, labels, has_classes=options.get("classes") is not None)
+    if subjects is not None:
+        source = SubjectsFromNames(source, subjects)
     summary = run(source, out, workers=workers, overwrite=overwrite, chunk=row.chunk)
     file = KeypointFile(out)
     if summary:

@@ -211,7 +211,10 @@ class SkeletonCLI(LightningCLI):
                                                   self.record.result["model"])
 
     def after_fit(self) -> None:
-        """Tests the best checkpoint, or the last one if nothing is held out."""
+        """Tests the best checkpoint, or the last one if nothing is held out.
+
+        Without a test, the predictions of the last validation are written.
+        """
         folder = self.run_dir / "checkpoints"
         # Without validation so far, e.g. due to check_val_every_n_epoch, there is no best one.
         name = self.ranks.decide(
@@ -222,7 +225,9 @@ class SkeletonCLI(LightningCLI):
         # the trainer, since averaging callbacks would restore the weights that are not averaged.
         weights = self.ranks.decide(
             lambda: read_checkpoint(path)["state_dict"] if wanted and path.exists() else None)
-        if weights is None:
+        if weights is None and self.model.predictions.clip:
+            self.after_validate()
+        elif weights is None:
             self._finish()
         else:
             self.model.load_state_dict(weights)

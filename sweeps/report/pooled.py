@@ -74,6 +74,10 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -
                         f"{' '.join(next(iter(groups)))}")
     comparisons = {" ".join(data): compare_arms(read_study(folders, baseline, folds=True), margin)
                    for data, folders in sorted(groups.items())}
+    parts = {comparison.study.part: name for name, comparison in comparisons.items()}
+    if len(parts) > 1:
+        raise UserError(f"the runs on {parts['test']} were tested, those on {parts['val']} only "
+                        "validated; pool runs of one kind")
     datasets = [dataset for dataset, _ in sorted(groups)]  # of each comparison
     found = [{summary.arm.name: summary for summary in comparison.summaries}
              for comparison in comparisons.values()]

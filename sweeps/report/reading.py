@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from ptl_skel.runs.record import read_metrics, read_result
 from .folders import find_runs, natural_order, read_corrupted, unrecorded_cells
 from .names import Settings, name_arms, settings_of
 from .statistics import recalls
-from .study import Arm, Fold, Run, Study
+from .study import Arm, Fold, Part, Run, Study
 
 T = TypeVar("T")
 UNMEASURED: dict[str, Any] = {"params": 0, "gmacs": float("nan"), "latency_ms": float("nan"),
@@ -41,15 +41,18 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
         UserError: A record is missing or damaged, runs cannot be compared or are the same cell, or
             no arm is named `baseline`.
     """
-    reader = _Reader(folds)
-    runs = [reader.read(folder) for folder in find_runs(paths) if not _is_prediction(folder)]
+    records = {folder: _read(read_result, folder) for folder in find_runs(paths)}
+    records = {folder: result for folder, result in records.items() if not _is_prediction(result)}
+    part = _part_of(records.values())
+    reader = _Reader(part, folds)
+    runs = [reader.read(folder, result) for folder, result in records.items()]
     if not runs:
         raise UserError(f"{', '.join(map(str, paths))}: only runs of `ptl-skel predict`, which "
                         "have no test")
     tested = [run for run in runs if run.status == "tested"]
     if not tested:
         raise UserError(f"no run was tested: {runs[0].folder} is {runs[0].status}; `ptl-skel test` "
-                        "on a checkpoint writes the record of a test")
+                        "or `validate` on a checkpoint writes a record with predictions")
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(repr(sorted(run.settings.items())), []).append(run)
@@ -66,7 +69,7 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
                         "there are: " + ", ".join(repr(arm.name) for arm in with_test))
     with_test.sort(key=lambda arm: arm not in chosen)
     return Study(
-        runs[0].dataset, reader.first.class_names,
+        runs[0].dataset, part, reader.first.class_names,
         {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=natural_order)},
         tuple(with_test), chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs),
         tuple(line for path in paths for line in unrecorded_cells(path)))
@@ -75,7 +78,8 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
 class _Reader:
     """Reads runs, and keeps the common data of a protocol."""
 
-    def __init__(self, folds: bool) -> None:
+    def __init__(self, part: Part, folds: bool) -> None:
+        self.part = part
         self.several = folds
         self.folds: dict[str, Fold] = {}
         self._data: tuple[Path, str, str] | None = None
@@ -85,10 +89,11 @@ class _Reader:
     def first(self) -> Predictions:
         return next(iter(self._firsts.values()))[1]
 
-    def read(self, folder: Path) -> Run:
-        result, config = _read(read_result, folder), _config(folder)
+    def read(self, folder: Path, result: Mapping[str, Any]) -> Run:
+        config = _config(folder)
         try:
-            run = _run(folder, settings_of(_without_derived(config, result)), result)
+            settings = settings_of(_without_derived(config, result))
+            run = _run(folder, settings, result, self.part)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
         self._check_data(folder, run.dataset, run.protocol)
@@ -105,7 +110,7 @@ class _Reader:
                     f"{run.folder}: predictions.npz has {name} {value:.4f}, result.json "
                     f"{getattr(run, name):.4f}; they are not from the same test")
         return replace(run, predicted=predicted, curve=_curve(run.folder),
-                       corrupted=read_corrupted(run.folder),
+                       corrupted=read_corrupted(run.folder) if self.part == "test" else {},
                        top1=found["top1"], mean_class=found["mean_class"])
 
     def _check_data(self, folder: Path, dataset: str, protocol: str) -> None:
@@ -124,7 +129,7 @@ class _Reader:
         """Labels and predicted classes of the clips, in the order of the protocol's first run."""
         file = _read(read_predictions, folder)
         if (file.label < 0).any() or not len(file.label):
-            raise UserError(f"{folder} was tested on clips without a label, or on none")
+            raise UserError(f"{folder} has predictions of clips without a label, or of none")
         if protocol not in self._firsts:
             self._check_classes(folder, file)
             self._firsts[protocol] = folder, file
@@ -150,15 +155,20 @@ def _read(read: Callable[[Path], T], folder: Path) -> T:
         raise UserError(str(error)) from error
 
 
-def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
+def _run(folder: Path, settings: Settings, result: Mapping[str, Any], part: Part) -> Run:
     """The run of a record, without its predictions."""
-    data, status = result["data"], _status(result)
+    data, status = result["data"], _status(folder, result, part)
     model = result["model"] or UNMEASURED
-    top1, mean_class = (float(result["metrics"][f"test/{name}"] if status == "tested" else "nan")
+    top1, mean_class = (float(result["metrics"][f"{part}/{name}"] if status == "tested" else "nan")
                         for name in ("top1", "mean_class"))
+    protocol = str(data["protocol"])
+    if part == "val":  # each choice of the held-out clips is a split of its own
+        protocol += " validation"
+        if "held" in data["validation"]:
+            protocol += f" {settings.pop('data.val_seed'):g}"
     return Run(
         folder, settings, result.get("backbone_file"), int(result["seed"]), str(data["dataset"]),
-        str(data["protocol"]), status,
+        protocol, status,
         str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
         float(model["gmacs"]), float(model["latency_ms"]),
         f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
@@ -168,19 +178,28 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
          if f"test/{name}" in result["metrics"]})
 
 
-def _is_prediction(folder: Path) -> bool:
+def _is_prediction(result: Mapping[str, Any]) -> bool:
     """Whether a record is from ``ptl-skel predict``: it has no protocol."""
-    data = _read(read_result, folder).get("data")
+    data = result.get("data")
     return isinstance(data, dict) and data.get("protocol", "") is None
 
 
-def _status(result: Mapping[str, Any]) -> str:
+def _part_of(results: Iterable[Mapping[str, Any]]) -> Part:
+    """The part that is compared: the validation part if there is one, and no run was tested."""
+    metrics = {name for result in results if isinstance(result.get("metrics"), dict)
+               for name in result["metrics"]}
+    return "val" if "val/top1" in metrics and "test/top1" not in metrics else "test"
+
+
+def _status(folder: Path, result: Mapping[str, Any], part: Part) -> str:
     if result["status"] == "failed":
         return f"failed, {result.get('error') or 'unknown reason'}"
     if result["status"] == "running":
         return "running, or was killed"
     if result["status"] == "finished":
-        return "tested" if "test/top1" in result["metrics"] else "finished without a test"
+        if part == "val" and not (folder / "predictions.npz").exists():
+            return "finished without predictions"
+        return "tested" if f"{part}/top1" in result["metrics"] else "finished without a test"
     return str(result["status"])
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .folders import natural_order
 from .names import Settings
+
+Part = Literal["test", "val"]
+"""The part of the data whose predictions are compared."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class Run:
         backbone_file: The YAML file that its backbone was read from; None if not known.
         seed: Its seed.
         dataset: Name of its data set.
-        protocol: Name of its split; with folds, of its fold.
-        status: "tested", or the reason why it was not.
+        protocol: Name of its split; with folds, of its fold; of held-out clips, with their seed.
+        status: "tested" (or validated, if validation is compared), or the reason why it was not.
         command: The command that repeats it.
         commit: Commit of the code; a ``+`` stands for changes.
         params: Number of parameters.
@@ -39,7 +43,7 @@ class Run:
         mean_class: Mean of the accuracies of the classes, 0..1.
         live: Scores of live recognition by the names of `ptl_skel.metrics.LIVE`; empty if the run
             did not compute them.
-        predicted: Predicted class of each test clip, ``(N,)``, in the order of its `Fold`.
+        predicted: Predicted class of each clip, ``(N,)``, in the order of its `Fold`.
         curve: The rows of ``metrics.csv``.
         corrupted: Accuracy on corrupted keypoints, by kind and level; see `ptl-skel robustness`.
     """
@@ -76,7 +80,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Fold:
-    """The test clips of a protocol: their ids and labels, ``(N,)``."""
+    """The compared clips of a protocol: their ids and labels, ``(N,)``."""
 
     clip: tuple[str, ...]
     label: NDArray[np.int64]
@@ -110,10 +114,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Study:
-    """Arms on the same test clips.
+    """Arms on the same clips.
 
     Attributes:
         dataset: Its name.
+        part: The part that the clips belong to.
         class_names: K names.
         folds: By protocol, sorted; only one, unless folds were requested.
         arms: Arms with tested runs; the baseline, then the others in the given order.
@@ -123,6 +128,7 @@ class Study:
     """
 
     dataset: str
+    part: Part
     class_names: tuple[str, ...]
     folds: Mapping[str, Fold]
     arms: tuple[Arm, ...]
@@ -132,7 +138,7 @@ class Study:
 
     @property
     def repeated(self) -> bool:
-        """Whether folds share test clips, i.e. are repeated splits."""
+        """Whether folds share clips, i.e. are repeated splits."""
         clips = [clip for fold in self.folds.values() for clip in fold.clip]
         return len(set(clips)) < len(clips)
 

@@ -84,7 +84,8 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
     clips = sum(len(fold.clip) for fold in study.folds.values())
     protocols = list(study.folds)
     kind = "splits, which overlap" if study.repeated else "folds"
-    notes = [f"{study.dataset}, {', '.join(protocols)}: {clips:,} test clips"
+    part = "test" if study.part == "test" else "validation"
+    notes = [f"{study.dataset}, {', '.join(protocols)}: {clips:,} {part} clips"
              + (f"; accuracies are means over the {len(protocols)} {kind}"
                 if len(protocols) > 1 else "")]
     if any(summary.top1.deviation is not None for summary in summaries):

@@ -184,3 +184,27 @@ def test_clips_without_a_label_are_in_no_part(tmp_path, capsys):
     capsys.readouterr()
     split([str(out), "--by", "class"])
     assert "1 clips without a class are in no part" in capsys.readouterr().out
+
+
+def test_subjects_in_the_names_of_clips(tmp_path):
+    out = tmp_path / "out.h5"
+    path = dump(tmp_path / "some.pkl", ["a01_s07_e02", "a02_s12_e00"])
+    assert main(["pyskl", path, "--subjects", r"_s(\d+)_", "--out", str(out)]) == 0
+    assert KeypointFile(out).subject.tolist() == [7, 12]
+    # The same input without the pattern is another file.
+    assert main(["pyskl", path, "--out", str(out)]) == 2
+
+
+@pytest.mark.parametrize(("name", "pattern", "message"), [
+    ("a01_s07", r"_p(\d+)", "finds nothing in the name 'a01_s07'"),
+    ("a01_anna", r"_(\w+)", "finds 'anna', which is not a number, in the name"),
+    ("a01_s07", r"_s\d+", "needs one group in parentheses"),
+    ("a01_s07", r"_s(\d+", "is not a regular expression"),
+    ("S001C001P003R001A013", r"P(\d+)", "the subject of 'S001C001P003R001A013' is 3 in the input"),
+])
+def test_patterns_of_subjects_that_do_not_fit(tmp_path, capsys, name, pattern, message):
+    out = tmp_path / "out.h5"
+    assert main(["pyskl", dump(tmp_path / "some.pkl", [name]), "--subjects", pattern,
+                 "--out", str(out)]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()

@@ -54,11 +54,11 @@ def write_run(folder: Path, *, config: Mapping[str, Any] | None = None, seed: in
               error: str | None = None, names: Sequence[str] = NAMES,
               clips: Sequence[str] | None = None, label: Sequence[int] = LABEL,
               predicted: Sequence[int] = PREDICTED, commit: str = "0123456789abcdef",
-              live: Mapping[str, float] | None = None) -> Path:
+              live: Mapping[str, float] | None = None, part: str = "test") -> Path:
     """Writes the record of a run with the functions that real runs write theirs with.
 
     Its metrics are those of its predictions; the learning curve rises. With another status than
-    ``finished`` there is no test.
+    ``finished`` there is no test. With the `part` val it ended with a validation.
     """
     folder.mkdir(parents=True)
     config = {**(config or config_of()), "seed_everything": seed, "run_dir": str(folder)}
@@ -76,9 +76,9 @@ def write_run(folder: Path, *, config: Mapping[str, Any] | None = None, seed: in
         of_class = [[hit for hit, one in zip(hits, label, strict=True) if one == number]
                     for number in sorted(set(label))]
         shares = [sum(one) / len(one) for one in of_class]
-        result["metrics"] = {"test/top1": sum(hits) / len(hits),
-                             "test/mean_class": sum(shares) / len(shares),
-                             **{f"test/{name}": value for name, value in (live or {}).items()}}
+        result["metrics"] = {f"{part}/top1": sum(hits) / len(hits),
+                             f"{part}/mean_class": sum(shares) / len(shares),
+                             **{f"{part}/{name}": value for name, value in (live or {}).items()}}
         clips = clips or [f"clip{number}" for number in range(len(label))]
         write_predictions(folder / "predictions.npz", Predictions(
             tuple(clips), np.array(label), np.eye(len(names), dtype=np.float32)[list(predicted)],
