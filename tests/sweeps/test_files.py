@@ -38,7 +38,9 @@ class TestShipped:
         assert "# Hypothesis: " in text
         assert f"wandb sweep sweeps/{path.name}\n" in text
         assert f"ptl-skel sweep sweeps/{path.name}" in text
-        assert len(read_sweep(path).parameters["seed_everything"].values) >= 3
+        repeated = read_sweep(path).parameters.keys() & {"seed_everything", "data.val_seed"}
+        assert all(len(read_sweep(path).parameters[name].values) >= 3 for name in repeated)
+        assert repeated
 
     def test_every_value_goes_through_the_parser_and_arrives(self):
         self.check([(sweep, cell) for sweep in map(read_sweep, SHIPPED)
@@ -66,7 +68,7 @@ class TestShipped:
     def test_cells(self):
         names = {path.stem: [cell.name for cell in grid(read_sweep(path))] for path in SHIPPED}
         assert {stem: len(cells) for stem, cells in names.items()} == {
-            "augmentation": 18, "backbone": 21, "cameras": 9, "degraded": 12, "design": 48,
+            "augmentation": 21, "backbone": 21, "cameras": 9, "degraded": 12, "design": 48,
             "frames": 12, "joints_limbs": 6, "live": 6, "reduction": 27, "resolution": 27,
             "seeds": 10, "study": 225}
         assert names["live"][:2] == [
@@ -78,7 +80,8 @@ class TestShipped:
         assert names["reduction"][1] == "middle=matched,widths=16-32-64-128-seed0"
         assert names["resolution"][0] == "size=24,eval_size=24,sigma=0.4-seed0"
         assert names["seeds"][-1] == "seeds-seed9"
-        assert "crop_area=1-1,flip=0,rotation=0,scale=0,shift=0-seed2" in names["augmentation"]
+        assert ("val_seed=2,crop_area=1-1,flip=0,rotation=0,scale=0,shift=0"
+                in names["augmentation"])
 
     def test_the_study_has_the_data_of_the_experiments_and_more_seeds_of_two_arms(self):
         sweep = read_sweep(Path("study.yaml"))
