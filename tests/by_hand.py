@@ -22,7 +22,7 @@ BY_HAND: dict[str, tuple[str, str]] = {
     "ptl-skel fit --config experiment/penn_action.yaml --model.backbone backbone/reduced.yaml "
     "--trainer.precision bf16-mixed --trainer.devices 2 --trainer.strategy ddp":
         ("2026-11-27", "2 processes on a CPU, 4 batches instead of 30 epochs: finished"),
-    "ptl-skel calibrate --ckpt_path runs/choice/checkpoints/last.ckpt --precision 0.95":
+    "ptl-skel calibrate --ckpt_path runs/choice/default/checkpoints/last.ckpt --precision 0.95":
         ("2026-11-27", "narrow on Penn Action, 3 epochs, 49.4 % of 253 validation clips right: "
          "temperature 0.509, calibration error 16.6 %, then 8.9 %"),
     "ptl-skel fit --config experiment/penn_action_live.yaml --model.backbone "
