@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ptl_skel.data.transforms import constant
+from ptl_skel.data.transforms import constant, per_clip, turn
 from ptl_skel.errors import UserError
 
 NEAR = 0.05
@@ -163,10 +163,10 @@ class Camera:
         if self.projection == "none":
             return torch.stack(turned, -1), scores
         if self.distance is None:
-            x0, y0, distance = (_each(place * farther) for place in center.flatten(1))
+            x0, y0, distance = (per_clip(place * farther) for place in center.flatten(1))
         else:
-            x0 = y0 = torch.zeros_like(_each(farther))
-            distance = _each(self.distance * farther)
+            x0 = y0 = torch.zeros_like(per_clip(farther))
+            distance = per_clip(self.distance * farther)
         x, y, depth = turned[0] + x0, turned[1] + y0, turned[2] + distance
         if self.projection == "orthographic":
             depth = distance.expand_as(depth)
@@ -195,20 +195,12 @@ def persons_center(points: Tensor, scores: Tensor) -> Tensor:
 def rotate(points: Tensor, yaw: Tensor, pitch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Points as seen by a camera that moves to its right by `yaw`, then up by `pitch`.
 
-    Written out, because a matrix product on a GPU may use TF32.
-
     Args:
         points: Right, up and away from the origin, ``(3, N, M, T, V)``.
         yaw: Radians, ``(N,)``.
         pitch: Radians, ``(N,)``.
     """
     right, up, away = points
-    cos, sin = _each(yaw.cos()), _each(yaw.sin())
-    right, away = cos * right + sin * away, cos * away - sin * right
-    cos, sin = _each(pitch.cos()), _each(pitch.sin())
-    return right, cos * up + sin * away, cos * away - sin * up
-
-
-def _each(values: Tensor) -> Tensor:
-    """Values per clip ``(N,)``, to be broadcast with ``(N, M, T, V)``."""
-    return values[:, None, None, None]
+    right, away = turn(right, away, -yaw)
+    up, away = turn(up, away, -pitch)
+    return right, up, away
