@@ -86,7 +86,7 @@ class Recognition(nn.Module):
         """
         keypoints, scores = drop_missing(keypoints, scores, use_scores=self.views.use_scores)
         if self.views.camera is not None:
-            keypoints, scores = self.views.camera.around(keypoints, scores)
+            keypoints, scores = self.views.camera.project_test_views(keypoints, scores)
             frame_size = self.image.expand(keypoints.shape[0], 2)
         else:
             assert frame_size is not None
