@@ -19,9 +19,10 @@ from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.live_score import WHOLE, make_predictor, predict_clips, runs_as_stream
 from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.data.datamodule import KeypointDataModule
-from ptl_skel.data.live import SHARES, LiveScore, moments
+from ptl_skel.data.live import LiveScore, moments
 from ptl_skel.errors import UserError
 from ptl_skel.live.labels import MIN_PROBABILITY
+from ptl_skel.metrics import SHARES
 from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint
 from ptl_skel.training.calibration import (
     apply_temperature,

@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import SECONDS, SHARES
 
-SHARES = (20, 40, 60, 80, 100)
-"""Percentages of a clip after which a prediction is made."""
-SECONDS = (0.5, 1.0, 2.0)
-"""Seconds after which a prediction is made."""
 JOINED = 10
 """Clips that are joined into one stream."""
 JOIN_SEED = 0
