@@ -91,9 +91,7 @@ class LimbHeatmaps(Representation):
                 volume.scatter_(0, index, values)
             else:
                 volume.scatter_reduce_(0, index, values, "amax")
-        # Rounded afterwards: scattering many single pixels in bfloat16 takes a CPU twice as long.
-        volume = volume.to(dtype).view(clips, frames, *size, self.num_channels)
-        return volume.permute(0, 4, 1, 2, 3)
+        return volume.view(clips, frames, *size, self.num_channels).permute(0, 4, 1, 2, 3)
 
     def _pixels(self, points: Tensor, scores: Tensor, size: tuple[int, int]
                 ) -> tuple[Tensor, Tensor]:
