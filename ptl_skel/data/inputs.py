@@ -19,6 +19,7 @@ from ptl_skel.data.transforms import (
     follow_box,
     frame_box,
     relative_to,
+    split_clips,
 )
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
@@ -128,12 +129,12 @@ class InputMaker:
         size = self.eval_size, self.eval_size
         clips = self.test_clips if several else 1
         if self.box == "follow":  # separately in each of the clips
-            keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
+            keypoints, scores = (split_clips(each, clips) for each in (keypoints, scores))
             frame_size, clips = frame_size.repeat_interleave(clips, 0), 1
         if self._reaching == 2:
             keypoints = crop_resize(*self._find_box(keypoints, scores, frame_size), size)
         if clips > 1:
-            keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
+            keypoints, scores = (split_clips(each, clips) for each in (keypoints, scores))
         return keypoints, scores
 
     def _take(self, batch: KeypointBatch,
@@ -163,12 +164,6 @@ class InputMaker:
             return keypoints, frame_box(keypoints, scores, torch.ones_like(frame_size))
         find_box = compact_box if self.representation.cropped else frame_box
         return keypoints, find_box(keypoints, scores, frame_size)
-
-
-def _split_clips(values: Tensor, num_clips: int) -> Tensor:
-    """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
-    each: Tensor = values.unflatten(2, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
-    return each
 
 
 def _add_flipped(inputs: Tensor, flip: Callable[[Tensor], Tensor]) -> Tensor:

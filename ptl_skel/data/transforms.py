@@ -302,6 +302,12 @@ def person_sizes(keypoints: Tensor, scores: Tensor) -> Tensor:
     return (high - low).clamp_min(0).amax(-1)[..., None, None, None]
 
 
+def split_clips(values: Tensor, num_clips: int) -> Tensor:
+    """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
+    each: Tensor = values.unflatten(2, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
+    return each
+
+
 def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
     """The entries of a dimension that `order` lists, e.g. joints, without synchronising a GPU.
 
