@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,7 +22,6 @@ from .names import Settings, name_arms, settings_of
 from .statistics import recalls
 from .study import Arm, Fold, Run, Study
 
-T = TypeVar("T")
 UNMEASURED: dict[str, Any] = {"params": 0, "gmacs": float("nan"), "latency_ms": float("nan"),
                              "device": "not measured"}
 """Cost of the network of a run that failed before it was measured."""
@@ -86,7 +85,7 @@ class _Reader:
         return next(iter(self._firsts.values()))[1]
 
     def read(self, folder: Path) -> Run:
-        result, config = _read(read_result, folder), _config(folder)
+        result, config = read_result(folder), _config(folder)
         try:
             run = _run(folder, settings_of(_without_derived(config, result)), result)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -122,7 +121,7 @@ class _Reader:
     def _predictions(self, folder: Path, protocol: str,
                      ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Labels and predicted classes of the clips, in the order of the protocol's first run."""
-        file = _read(read_predictions, folder)
+        file = read_predictions(folder)
         if (file.label < 0).any() or not len(file.label):
             raise UserError(f"{folder} was tested on clips without a label, or on none")
         if protocol not in self._firsts:
@@ -130,24 +129,13 @@ class _Reader:
             self._firsts[protocol] = folder, file
             self.folds[protocol] = Fold(file.clip, file.label)
         first_folder, first = self._firsts[protocol]
-        try:
-            file = in_the_order_of(first, file, (first_folder, folder))
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        file = in_the_order_of(first, file, (first_folder, folder))
         return file.label, file.probabilities.argmax(1), len(file.class_names)
 
     def _check_classes(self, folder: Path, file: Predictions) -> None:
         for other_folder, first in self._firsts.values():
             if file.class_names != first.class_names:
                 raise UserError(f"{folder} has other classes than {other_folder}")
-
-
-def _read(read: Callable[[Path], T], folder: Path) -> T:
-    """A file of a run; a missing or damaged one raises a `UserError`."""
-    try:
-        return read(folder)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
 
 
 def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
@@ -157,20 +145,23 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
     top1, mean_class = (float(result["metrics"][f"test/{name}"] if status == "tested" else "nan")
                         for name in ("top1", "mean_class"))
     return Run(
-        folder, settings, result.get("backbone_file"), int(result["seed"]), str(data["dataset"]),
-        str(data["protocol"]), status,
-        str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
-        float(model["gmacs"]), float(model["latency_ms"]),
-        f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
-        int(data.get("clips", {}).get("train", 0)), data["validation"] == "test part",
-        result.get("diverged"), top1, mean_class,
-        {name: float(result["metrics"][f"test/{name}"]) for name in LIVE
-         if f"test/{name}" in result["metrics"]})
+        folder=folder, settings=settings, backbone_file=result.get("backbone_file"),
+        seed=int(result["seed"]), dataset=str(data["dataset"]), protocol=str(data["protocol"]),
+        status=status, command=str(result.get("command", "")),
+        commit=str(result.get("git_commit") or ""), params=int(model["params"]),
+        gmacs=float(model["gmacs"]), latency_ms=float(model["latency_ms"]),
+        machine=f"{result['machine']['cpu']} ({model['device']})",
+        training_seconds=float(result["training_seconds"]),
+        train_clips=int(data.get("clips", {}).get("train", 0)),
+        chosen_on_test=data["validation"] == "test part", diverged=result.get("diverged"),
+        top1=top1, mean_class=mean_class,
+        live={name: float(result["metrics"][f"test/{name}"]) for name in LIVE
+              if f"test/{name}" in result["metrics"]})
 
 
 def _is_prediction(folder: Path) -> bool:
     """Whether a record is from ``ptl-skel predict``: it has no protocol."""
-    data = _read(read_result, folder).get("data")
+    data = read_result(folder).get("data")
     return isinstance(data, dict) and data.get("protocol", "") is None
 
 
