@@ -179,7 +179,7 @@ class TestStem:
         mean = published.backbone.stem[0].weight.mean(1) * 3 / 13
         for channel in range(13):
             torch.testing.assert_close(weight[:, channel], mean)
-        # A grey image has the answer it had.
+        # The prediction for a grey image does not change.
         image = torch.rand(2, 1, 4, 12, 12)
         with torch.inference_mode():
             grey = published.eval()(image.expand(-1, 3, -1, -1, -1))
