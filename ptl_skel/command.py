@@ -1,4 +1,4 @@
-"""What all commands share: the terminal, the parser of plain options, exit codes."""
+"""What all commands share: the terminal, the parser of plain options, outputs, exit codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
@@ -45,6 +47,26 @@ class CommandParser(argparse.ArgumentParser):
             if option.startswith("-") and not option.startswith("--data."):
                 raise UserError(f"unknown option {option}; `{self.prog} --help` lists them")
         return options, others
+
+
+@contextmanager
+def writing(path: Path, flag: str = "--out ") -> Iterator[None]:
+    """Creates the folder of an output, which the block writes.
+
+    Args:
+        path: The output.
+        flag: The option that names it, for the message; it may be empty.
+
+    Raises:
+        UserError: It cannot be written, e.g. because the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except UserError:  # some of them are errors of the operating system as well
+        raise
+    except OSError as error:
+        raise UserError(f"{flag}{path} cannot be written: {error.strerror or error}") from error
 
 
 def run_command(command: Callable[[Sequence[str]], int | None],

@@ -8,10 +8,15 @@ LOSS, TOP1, TOP5, MEAN_CLASS, F1 = "loss", "top1", "top5", "mean_class", "f1"
 """Cross entropy, accuracies and the macro mean of F1 scores, the latter two in 0..1; logged with
 the part of the split, e.g. ``val/top1``."""
 
+SHARES = (20, 40, 60, 80, 100)
+"""Percentages of a clip after which a live prediction is made."""
+SECONDS = (0.5, 1.0, 2.0)
+"""Seconds after which a live prediction is made."""
+
 LIVE: Mapping[str, str] = {
-    **{f"top1_after_{share}_percent": f"after {share} %" for share in (20, 40, 60, 80, 100)},
+    **{f"top1_after_{share}_percent": f"after {share} %" for share in SHARES},
     "live_top1": "mean of the five",
-    **{f"top1_after_{seconds}_s": f"after {seconds} s" for seconds in ("0.5", "1", "2")},
+    **{f"top1_after_{seconds:g}_s": f"after {seconds:g} s" for seconds in SECONDS},
     "stream_top1": "in streams", "stream_reached": "actions found", "stream_delay": "delay"}
 """Scores of live recognition, and their names in tables: accuracies after a share of a clip or
 after some seconds, and in streams of joined clips, with the frames until the right prediction.

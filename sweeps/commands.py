@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ptl_skel.command import FAILED, INTERRUPTED, CommandParser, console
 from ptl_skel.errors import UserError
@@ -104,26 +104,16 @@ def _sweep_parser() -> CommandParser:
 
 def _executor(options: argparse.Namespace, out: Path) -> Executor:
     if options.executor == "slurm":
+        from .run.files import read_assignment
         from .run.slurm import SubmititExecutor
 
-        return SubmititExecutor(options.slots or 64, out / "submitit",
-                                dict(map(_asked, options.slurm)))
+        resources = dict(read_assignment("--slurm", text) for text in options.slurm)
+        return SubmititExecutor(options.slots or 64, out / "submitit", resources)
     if options.slurm:
         raise UserError(f"--slurm {options.slurm[0]} has no effect without --executor slurm")
     from .run.jobs import LocalExecutor
 
     return LocalExecutor(options.slots or 1)
-
-
-def _asked(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``, with VALUE as in YAML: a number, a string, true, or a list."""
-    import yaml
-
-    name, separator, value = text.partition("=")
-    try:
-        return name, yaml.safe_load(value) if separator else None
-    except yaml.YAMLError as error:
-        raise UserError(f"--slurm {name}: {value!r} is not a value of YAML") from error
 
 
 def _points(text: str) -> float:

@@ -22,7 +22,7 @@ LAYERS = {
     "skeletons": {"errors", "configs"},
     "storage": {"storage", "skeletons", "errors", "atomic", "locks"},
     "data.sampling": {"errors"},
-    "data.live": {"errors"},
+    "data.live": {"errors", "metrics"},
     "data.dataset": {"storage", "data.sampling", "skeletons", "errors"},
     "data.classes": {"errors"},
     "data.parts": {"storage"},

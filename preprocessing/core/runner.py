@@ -31,7 +31,7 @@ from .source import LeftOut, Source, Unusable
 _SHOWN = 5  # reasons in the summary
 _KEPT = 32 * 2**20  # bytes; no array of an official file is larger
 _SOME, _MANY = 0.02, 0.1  # of all clips, and of those that show the orientation
-_ASKED = 100  # clips that are read again to find that out
+_REREAD = 100  # clips that are read again to find that out
 _NUMBER = re.compile(r"\d+")
 
 
@@ -139,8 +139,8 @@ def _check_sides(source: Source, writer: ClipWriter) -> None:
     if not exchanged or exchanged < _SOME * writer.num_inputs:
         return
     keys = [key for key in source.keys() if key not in writer.skipped]  # noqa: SIM118
-    asked = [_read(source, key) for key in keys[:: max(1, len(keys) // _ASKED)]]
-    fits = [fits_only_as_given(clip) for found in asked if isinstance(found, list)
+    reread = [_read(source, key) for key in keys[:: max(1, len(keys) // _REREAD)]]
+    fits = [fits_only_as_given(clip) for found in reread if isinstance(found, list)
             for clip in found]
     contradicting = len(keys) * sum(fits) / max(1, len(fits))
     if exchanged >= _MANY * (exchanged + contradicting):

@@ -17,11 +17,12 @@ from ptl_skel.atomic import replacing
 from ptl_skel.cli.deployable import refuse_not_finite
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.live_score import WHOLE, make_predictor, predict_clips, runs_as_stream
-from ptl_skel.command import CommandParser, console
+from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.data.datamodule import KeypointDataModule
-from ptl_skel.data.live import SHARES, LiveScore, moments
+from ptl_skel.data.live import LiveScore, moments
 from ptl_skel.errors import UserError
 from ptl_skel.live.labels import MIN_PROBABILITY
+from ptl_skel.metrics import SHARES
 from ptl_skel.runs.checkpoints import CALIBRATION, RECORD, read_checkpoint
 from ptl_skel.training.calibration import (
     apply_temperature,
@@ -69,12 +70,10 @@ def main(args: Sequence[str]) -> None:
     checkpoint["state_dict"] = model.state_dict()
     checkpoint[RECORD] = {**checkpoint[RECORD], CALIBRATION: facts}
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as temporary:
+        with writing(out, flag=""), replacing(out) as temporary:
             torch.save(checkpoint, temporary)
-    except (OSError, RuntimeError) as error:  # torch raises both when a disk is full
-        reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
-        raise UserError(f"{out} cannot be written: {reason}") from error
+    except RuntimeError as error:  # not an OSError, as torch writes the file
+        raise UserError(f"{out} cannot be written: the disk may be full") from error
     table = Table(title=escape(str(out)), show_header=False)
     for name, value in rows:
         table.add_row(name, value)

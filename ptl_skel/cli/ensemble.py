@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ptl_skel.atomic import write_text
-from ptl_skel.command import CommandParser, console
+from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import F1, MEAN_CLASS, TOP1, TOP5
 from ptl_skel.runs.predictions import (
@@ -72,14 +72,11 @@ def main(args: Sequence[str]) -> None:
     table.title = f"{len(files[0].clip)} clips"
     console.print(table)
     if options.out is not None:
-        try:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
+        with writing(options.out):
             write_predictions(options.out, replace(files[0], probabilities=fused.numpy()))
             write_text(outputs[1], json.dumps(
                 {"predictions": options.predictions, "weights": shares, "metrics": metrics},
                 indent=1))
-        except OSError as error:
-            raise UserError(f"--out {options.out} cannot be written: {error.strerror}") from error
 
 
 def read_matching(names: Sequence[str]) -> list[Predictions]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from ptl_skel.cli.deployable import (
 )
 from ptl_skel.cli.export_stream import FORMS, write_stream
 from ptl_skel.cli.lightning import load_trained
-from ptl_skel.command import CommandParser, console
+from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset
 from ptl_skel.deploy.export import (
@@ -69,13 +68,11 @@ def main(args: Sequence[str]) -> None:
     require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
     refuse_not_finite(model, options.ckpt_path)
-    if options.stream:
-        with _writing(out) as temporary:
+    with writing(out), replacing(out) as temporary:
+        if options.stream:
             rows = write_stream(temporary, model, data, options.ckpt_path, options.stream)
-    else:
-        graph = make_graph(model, data)
-        with _writing(out) as temporary:
-            rows = _write_clips(temporary, graph, model, data, options)
+        else:
+            rows = _write_clips(temporary, model, data, options)
     table = Table(title=escape(str(out)), show_header=False)
     table.add_row("size", f"{out.stat().st_size / 1e6:.2f} MB")
     for name, value in (*rows, ("operators", ", ".join(list_operators(out)))):
@@ -83,28 +80,15 @@ def main(args: Sequence[str]) -> None:
     console.print(table)
 
 
-@contextmanager
-def _writing(out: Path) -> Iterator[Path]:
-    """A temporary path that replaces `out` when the block ends without an error.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as temporary:
-            yield temporary
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
-
-
-def _write_clips(path: Path, graph: Recognition, model: ActionRecognizer, data: KeypointDataModule,
-                 options: Any) -> list[tuple[str, str]]:
+def _write_clips(path: Path, model: ActionRecognizer, data: KeypointDataModule, options: Any
+                 ) -> list[tuple[str, str]]:
     """Writes and checks the file of a network for whole clips; returns rows of the table.
 
     Raises:
-        UserError: The outputs of the file differ from those of PyTorch, or too many in 8 bits.
+        UserError: The network has no export form, the outputs of the file differ from those of
+            PyTorch, or the file in 8 bits is less accurate than allowed.
     """
+    graph = make_graph(model, data)
     metadata = describe(options.ckpt_path, data, graph.views,
                         "int8" if options.int8 else "float32")
     rows = [("inputs", _shapes(graph, data)), ("outputs", f"probabilities (N, {data.num_classes})"),

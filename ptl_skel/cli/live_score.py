@@ -72,17 +72,15 @@ def score_live(model: ActionRecognizer, data: KeypointDataModule, device: torch.
     clips = data.part("test")
     length = data.file.num_frames[clips].astype(np.int64)
     label = data.classes_of(torch.from_numpy(data.file.label[clips].astype(np.int64))).numpy()
-
-    def predict(numbers: Sequence[int], times: list[Times]) -> list[NDArray[np.int64]]:
-        return [each.argmax(1) for each in predict_clips(alone, data, clips, times)]
-
-    scores = score_moments(predict, label, moments(length, settings.frame_rate))
+    seen = moments(length, settings.frame_rate)
+    predictions = predict_clips(alone, data, clips, list(np.stack(list(seen.values()), 1)))
+    scores = score_moments(np.stack([each.argmax(1) for each in predictions]), label, seen)
     streams = choose_streams(len(clips))
     total = np.array([length[each].sum() for each in streams])
     times = [np.arange(min(EVERY, frames), frames + 1, EVERY) for frames in total.tolist()]
     predictions = _in_groups(
         joined, lambda i: join_tracks([read_track(data, clips[each]) for each in streams[i]]),
-        np.argsort(total, kind="stable"), total, times)
+        total, times)
     classes = [each.argmax(1) for each in predictions]
     return scores | score_stream(classes, times, [length[each] for each in streams],
                                  [label[each] for each in streams])
@@ -92,8 +90,7 @@ def predict_clips(predictor: Predictor, data: KeypointDataModule, clips: NDArray
                   times: Sequence[Times]) -> list[Floats]:
     """Predictions on separate clips of the file; see `Predictor`."""
     length = data.file.num_frames[clips].astype(np.int64)
-    return _in_groups(predictor, lambda i: read_track(data, clips[i]),
-                      np.argsort(length, kind="stable"), length, times)
+    return _in_groups(predictor, lambda i: read_track(data, clips[i]), length, times)
 
 
 def runs_as_stream(model: ActionRecognizer, data: KeypointDataModule) -> bool:
@@ -161,19 +158,20 @@ def read_track(data: KeypointDataModule, clip: int) -> Track:
     return Track(batch["keypoints"][0], batch["scores"][0], batch["frame_size"][0])
 
 
-def _in_groups(predictor: Predictor, read: Callable[[int], Track], order: NDArray[np.int64],
-               length: NDArray[np.int64], times: Sequence[Times]) -> list[Floats]:
+def _in_groups(predictor: Predictor, read: Callable[[int], Track], length: NDArray[np.int64],
+               times: Sequence[Times]) -> list[Floats]:
     """Predictions on all tracks; tracks of similar length are read and run together."""
     found: dict[int, Floats] = {}
-    for group in _groups(order, length):
+    for group in _groups(length):
         predictions = predictor([read(i) for i in group], [times[i] for i in group])
         found |= dict(zip(group, predictions, strict=True))
     return [found[i] for i in range(len(times))]
 
 
-def _groups(order: NDArray[np.int64], length: NDArray[np.int64]) -> Iterator[list[int]]:
+def _groups(length: NDArray[np.int64]) -> Iterator[list[int]]:
+    """Tracks in order of their length, as many at a time as `MAX_FRAMES` allows."""
     group: list[int] = []
-    for i in order.tolist():
+    for i in np.argsort(length, kind="stable").tolist():
         if group and (len(group) + 1) * length[i] > MAX_FRAMES:
             yield group
             group = []

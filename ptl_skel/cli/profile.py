@@ -20,7 +20,7 @@ from rich.table import Table
 
 from ptl_skel.atomic import write_text
 from ptl_skel.backbones import Backbone
-from ptl_skel.command import CommandParser, console
+from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.configs import shipped, suggest_shipped
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
@@ -102,12 +102,8 @@ def main(args: Sequence[str]) -> None:
     if options.out is not None:
         lines = [title, "", *(f"| {' | '.join(row)} |" for row in (
             COLUMNS, ["---"] * len(COLUMNS), *rows))]
-        try:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
+        with writing(options.out):
             write_text(options.out, "\n".join(lines) + "\n")
-        except OSError as error:
-            raise UserError(f"--out {options.out} cannot be written: "
-                            f"{error.strerror or error}") from error
 
 
 def _record(candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
@@ -125,11 +121,8 @@ def _record(candidates: Sequence[Candidate], found: Sequence[Latency]) -> None:
                     if each.file is None or each.file.parent == folder]
         record = {"cpu": machine()["cpu"], "threads": torch.get_num_threads(),
                   "networks": networks}
-        try:
+        with writing(folder / EXPORTED, flag=""):
             write_text(folder / EXPORTED, json.dumps(record, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"{folder / EXPORTED} cannot be written: "
-                            f"{error.strerror or error}") from error
         console.print(f"recorded for reports: {folder / EXPORTED}", markup=False, highlight=False,
                       soft_wrap=True)
 

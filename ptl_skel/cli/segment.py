@@ -16,7 +16,7 @@ from ptl_skel.cli.recognition import (
     make_threshold,
     parse_recognition,
 )
-from ptl_skel.command import CommandParser, console
+from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,14 +84,12 @@ def _write(options: Any, segments: Sequence[Segment], seconds: float) -> None:
     from ptl_skel.live.timeline import draw_timeline, format_time
 
     out: Path = options.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(exist_ok=True)
         write_text(out / "segments.csv", to_csv(segments))
         write_text(out / "segments.json", to_json(segments, video=str(options.video),
                                                   seconds=round(seconds, 3)))
         draw_timeline(segments, seconds, options.video.name).savefig(out / "timeline.png", dpi=130)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}") from error
     table = Table(title=escape(str(options.video)))
     for name in ("person", "start", "end", "label", "probability"):
         table.add_column(name)

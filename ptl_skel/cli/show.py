@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptl_skel.command import CommandParser, console
+from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def main(args: Sequence[str]) -> None:
     out = Path(options.out or _file_name(file.ids[clip]) + ".png")
     if out.suffix.lower() not in {".png", ".gif"}:
         raise UserError(f"--out must end in .png or .gif, got {out}")
-    with _writing(out):
+    with writing(out):
         if out.suffix.lower() == ".gif":
             save_animation(view, out)
         else:
@@ -74,7 +73,7 @@ def _show_evidence(options: Any, others: Sequence[str]) -> None:
     out = None if options.out is None else Path(options.out)
     if out is not None and out.suffix.lower() == ".gif":
         predictions = predict_clip(*arguments)
-        with _writing(out):
+        with writing(out):
             save_predictions_gif(predictions, out)
         title = predictions.title
     else:
@@ -99,18 +98,8 @@ def _show_layout(name: str, out: str | None) -> None:
 def _save_figure(figure: Figure, path: Path, what: str) -> None:
     if path.suffix.lower() != ".png":
         raise UserError(f"--out must end in .png for {what}, got {path}")
-    with _writing(path):
+    with writing(path):
         figure.savefig(path, dpi=130)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Creates the folder of a picture, and turns errors of the file system into a `UserError`."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
 
 
 def _file_name(clip: str) -> str:

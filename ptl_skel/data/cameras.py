@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ptl_skel.data.transforms import constant
+from ptl_skel.data.transforms import constant, per_clip, turn
 from ptl_skel.errors import UserError
 
 NEAR = 0.05
@@ -92,39 +92,39 @@ class Camera:
         if not 0 <= self.random_distance < 1:
             raise UserError(f"`random_distance` must lie in 0..1, got {self.random_distance}")
 
-    def still(self, keypoints: Tensor, scores: Tensor, turned: float = 0.0
-              ) -> tuple[Tensor, Tensor]:
-        """What the camera sees without random changes.
+    def project(self, keypoints: Tensor, scores: Tensor, extra_yaw: float = 0.0
+                ) -> tuple[Tensor, Tensor]:
+        """Projects joints to the image, without random changes of the camera.
 
         Args:
             keypoints: ``(N, M, T, V, 3)``.
             scores: ``(N, M, T, V)``.
-            turned: Degrees added to the yaw.
+            extra_yaw: Degrees added to the yaw.
 
         Returns:
             Pixels ``(N, M, T, V, 2)``, or rotated ``(N, M, T, V, 3)`` without a projection, and
             their scores: 0 also for joints behind the camera.
         """
-        angles = keypoints.new_full((2, len(keypoints)), math.radians(self.yaw + turned))
+        angles = keypoints.new_full((2, len(keypoints)), math.radians(self.yaw + extra_yaw))
         angles[1] = math.radians(self.pitch)
-        return self._look(keypoints, scores, angles, keypoints.new_ones(len(keypoints)))
+        return self._project(keypoints, scores, angles, keypoints.new_ones(len(keypoints)))
 
-    def moving(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """What it sees in training, from a random place for each clip; see `still`."""
+    def project_random(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in training, with a random place of the camera for each clip."""
         clips = len(keypoints)
         change = 2 * torch.rand(3, clips, dtype=keypoints.dtype, device=keypoints.device) - 1
         yaw = self.yaw + self.random_yaw * change[0]
         pitch = self.pitch + self.random_pitch * change[1]
         angles = torch.stack([yaw, pitch]) * (math.pi / 180)
-        return self._look(keypoints, scores, angles, 1 + self.random_distance * change[2])
+        return self._project(keypoints, scores, angles, 1 + self.random_distance * change[2])
 
-    def around(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """What each of the test cameras sees, ``(N * cameras, ...)``; see `still`."""
-        seen = [self.still(keypoints, scores, yaw) for yaw in self.test_yaws]
+    def project_test_views(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from each of `test_yaws`, ``(N * views, ...)``; those of a clip in a row."""
+        seen = [self.project(keypoints, scores, yaw) for yaw in self.test_yaws]
         pixels, visible = (torch.stack(each, 1).flatten(0, 1) for each in zip(*seen, strict=True))
         return pixels, visible
 
-    def frames(self, keypoints: Tensor) -> Tensor:
+    def frame_sizes(self, keypoints: Tensor) -> Tensor:
         """Height and width of the image for each clip, ``(N, 2)``."""
         return constant(tuple(self.frame_size), keypoints.device).expand(len(keypoints), 2)
 
@@ -141,7 +141,7 @@ class Camera:
         """
         if self.projection == "none":
             return
-        pixels, visible = self.still(keypoints, scores)
+        pixels, visible = self.project(keypoints, scores)
         height, width = self.frame_size
         x, y = pixels.unbind(-1)
         near = (x > -width) & (x < 2 * width) & (y > -height) & (y < 2 * height) & (visible > 0)
@@ -152,9 +152,9 @@ class Camera:
                 f"`distance` in the unit of the file, and the axes {' '.join(self.axes)}; without "
                 "a distance, coordinates relative to the sensor")
 
-    def _look(self, keypoints: Tensor, scores: Tensor, angles: Tensor, farther: Tensor
-              ) -> tuple[Tensor, Tensor]:
-        """See `still`; angles are yaw and pitch in radians ``(2, N)``, `farther` a factor."""
+    def _project(self, keypoints: Tensor, scores: Tensor, angles: Tensor, farther: Tensor
+                 ) -> tuple[Tensor, Tensor]:
+        """See `project`; angles are yaw and pitch in radians ``(2, N)``, `farther` a factor."""
         points = torch.stack([
             keypoints[..., "xyz".index(axis[-1])] * (-1 if axis[0] == "-" else 1)
             for axis in self.axes])  # (3, N, M, T, V)
@@ -163,10 +163,10 @@ class Camera:
         if self.projection == "none":
             return torch.stack(turned, -1), scores
         if self.distance is None:
-            x0, y0, distance = (_each(place * farther) for place in center.flatten(1))
+            x0, y0, distance = (per_clip(place * farther) for place in center.flatten(1))
         else:
-            x0 = y0 = torch.zeros_like(_each(farther))
-            distance = _each(self.distance * farther)
+            x0 = y0 = torch.zeros_like(per_clip(farther))
+            distance = per_clip(self.distance * farther)
         x, y, depth = turned[0] + x0, turned[1] + y0, turned[2] + distance
         if self.projection == "orthographic":
             depth = distance.expand_as(depth)
@@ -195,20 +195,12 @@ def persons_center(points: Tensor, scores: Tensor) -> Tensor:
 def rotate(points: Tensor, yaw: Tensor, pitch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Points as seen by a camera that moves to its right by `yaw`, then up by `pitch`.
 
-    Written out, because a matrix product on a GPU may use TF32.
-
     Args:
         points: Right, up and away from the origin, ``(3, N, M, T, V)``.
         yaw: Radians, ``(N,)``.
         pitch: Radians, ``(N,)``.
     """
     right, up, away = points
-    cos, sin = _each(yaw.cos()), _each(yaw.sin())
-    right, away = cos * right + sin * away, cos * away - sin * right
-    cos, sin = _each(pitch.cos()), _each(pitch.sin())
-    return right, cos * up + sin * away, cos * away - sin * up
-
-
-def _each(values: Tensor) -> Tensor:
-    """Values per clip ``(N,)``, to be broadcast with ``(N, M, T, V)``."""
-    return values[:, None, None, None]
+    right, away = turn(right, away, -yaw)
+    up, away = turn(up, away, -pitch)
+    return right, up, away

@@ -19,6 +19,7 @@ from ptl_skel.data.transforms import (
     follow_box,
     frame_box,
     relative_to,
+    split_clips,
 )
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
@@ -103,13 +104,8 @@ class InputMaker:
 
     def train(self, batch: KeypointBatch, dtype: torch.dtype) -> Tensor:
         """Augmented inputs ``(N, C, T, H, W)``, one per clip."""
-        keypoints, scores, frame_size = self._take(batch)
+        keypoints, scores, frame_size = self._take(batch, Camera.project_random)
         size = self.size, self.size
-        if self.coordinates == 2:
-            keypoints, scores = drop_far(keypoints, scores, frame_size)
-        if self.camera is not None:
-            keypoints, scores = self.camera.moving(keypoints, scores)
-            frame_size = self.camera.frames(keypoints)
         if self._reaching == 3:
             keypoints, scores = self.augment.spatial(keypoints, scores)
             inputs = self.representation(keypoints, scores, size, dtype)
@@ -128,28 +124,37 @@ class InputMaker:
 
     def place(self, batch: KeypointBatch, *, several: bool) -> tuple[Tensor, Tensor]:
         """Keypoints and scores that `evaluate` renders; 2D keypoints in pixels of the heatmaps."""
-        keypoints, scores, frame_size = self._take(batch)
+        keypoints, scores, frame_size = self._take(
+            batch, Camera.project_test_views if several else Camera.project)
         size = self.eval_size, self.eval_size
-        if self.coordinates == 2:
-            keypoints, scores = drop_far(keypoints, scores, frame_size)
-        if self.camera is not None:
-            look = self.camera.around if several else self.camera.still
-            keypoints, scores = look(keypoints, scores)
-            frame_size = self.camera.frames(keypoints)
         clips = self.test_clips if several else 1
         if self.box == "follow":  # separately in each of the clips
-            keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
+            keypoints, scores = (split_clips(each, clips) for each in (keypoints, scores))
             frame_size, clips = frame_size.repeat_interleave(clips, 0), 1
         if self._reaching == 2:
             keypoints = crop_resize(*self._find_box(keypoints, scores, frame_size), size)
         if clips > 1:
-            keypoints, scores = (_split_clips(each, clips) for each in (keypoints, scores))
+            keypoints, scores = (split_clips(each, clips) for each in (keypoints, scores))
         return keypoints, scores
 
-    def _take(self, batch: KeypointBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Keypoints, scores as they are used, and frame sizes of a batch."""
-        scores = batch["scores"] if self.use_scores else full_scores(batch["scores"])
-        return batch["keypoints"], scores, batch["frame_size"]
+    def _take(self, batch: KeypointBatch,
+              project: Callable[[Camera, Tensor, Tensor], tuple[Tensor, Tensor]]
+              ) -> tuple[Tensor, Tensor, Tensor]:
+        """Keypoints and scores of a batch as they are used, and the sizes of their frames.
+
+        Args:
+            batch: The batch.
+            project: How a camera projects 3D coordinates.
+        """
+        keypoints, scores, frame_size = batch["keypoints"], batch["scores"], batch["frame_size"]
+        if not self.use_scores:
+            scores = (scores > 0).to(scores.dtype)
+        if self.coordinates == 2:
+            keypoints, scores = drop_far(keypoints, scores, frame_size)
+        if self.camera is not None:
+            keypoints, scores = project(self.camera, keypoints, scores)
+            frame_size = self.camera.frame_sizes(keypoints)
+        return keypoints, scores, frame_size
 
     def _find_box(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor
                   ) -> tuple[Tensor, Tensor]:
@@ -159,17 +164,6 @@ class InputMaker:
             return keypoints, frame_box(keypoints, scores, torch.ones_like(frame_size))
         find_box = compact_box if self.representation.cropped else frame_box
         return keypoints, find_box(keypoints, scores, frame_size)
-
-
-def full_scores(scores: Tensor) -> Tensor:
-    """1 for each joint that is not missing, 0 for the others."""
-    return (scores > 0).to(scores.dtype)
-
-
-def _split_clips(values: Tensor, num_clips: int) -> Tensor:
-    """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
-    each: Tensor = values.unflatten(2, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
-    return each
 
 
 def _add_flipped(inputs: Tensor, flip: Callable[[Tensor], Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ clip, not its end, and not a box around later frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ptl_skel.errors import UserError
+from ptl_skel.metrics import SECONDS, SHARES
 
-SHARES = (20, 40, 60, 80, 100)
-"""Percentages of a clip after which a prediction is made."""
-SECONDS = (0.5, 1.0, 2.0)
-"""Seconds after which a prediction is made."""
 JOINED = 10
 """Clips that are joined into one stream."""
 JOIN_SEED = 0
@@ -127,22 +124,17 @@ def _place(track: Track, *, first: bool) -> tuple[Tensor, Tensor] | None:
     return (low + high) / 2, (high - low).amax().clamp(min=1e-3)
 
 
-def score_moments(predict: Callable[[Sequence[int], list[NDArray[np.int64]]],
-                                    list[NDArray[np.int64]]],
-                  label: NDArray[np.int64], seen: dict[str, NDArray[np.int64]]
+def score_moments(predicted: NDArray[np.int64], label: NDArray[np.int64], names: Iterable[str]
                   ) -> dict[str, float]:
     """Accuracy by the name of the moment, and ``live_top1``, the mean over the shares of a clip.
 
     Args:
-        predict: Takes indices of clips, and for each the numbers of frames seen; returns the
-            predicted classes.
-        label: True classes of all clips, ``(N,)``.
-        seen: Numbers of frames seen, by name of the moment; see `moments`.
+        predicted: Predicted class of each clip at each moment, ``(N, moments)``.
+        label: True classes, ``(N,)``.
+        names: The moments, as `moments` names them.
     """
-    clips = range(len(label))
-    predicted = np.stack(predict(clips, list(np.stack(list(seen.values()), 1))))  # (N, moments)
     right = (predicted == label[:, None]).mean(0)
-    scores = {name: float(share) for name, share in zip(seen, right, strict=True)}
+    scores = {name: float(share) for name, share in zip(names, right, strict=True)}
     return scores | {"live_top1": float(right[: len(SHARES)].mean())}
 
 

@@ -42,8 +42,8 @@ def drop_far(keypoints: Tensor, scores: Tensor, frame_size: Tensor) -> tuple[Ten
         scores: ``(N, M, T, V)``.
         frame_size: Height and width of the frame, ``(N, 2)``.
     """
-    away = (keypoints - _each(frame_size.flip(1) / 2)).abs().amax(-1)
-    near = away <= FAR * _each(frame_size.amax(1))
+    away = (keypoints - per_clip(frame_size.flip(1) / 2)).abs().amax(-1)
+    near = away <= FAR * per_clip(frame_size.amax(1))
     return torch.where(near[..., None], keypoints, 0.0), torch.where(near, scores, 0.0)
 
 
@@ -113,7 +113,7 @@ def crop_resize(keypoints: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor
     """Keypoints in the pixels of an image of ``size`` (height, width) that shows the box."""
     corner, extent = box[:, :2], box[:, 2:] - box[:, :2]
     scale = torch.stack([size[1] / extent[:, 0], size[0] / extent[:, 1]], 1)
-    return (keypoints - _each(corner)) * _each(scale)
+    return (keypoints - per_clip(corner)) * per_clip(scale)
 
 
 def relative_to(keypoints: Tensor, boxes: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def flip(keypoints: Tensor, width: int, layout: SkeletonLayout, chosen: Tensor) 
     """
     flipped = reorder(keypoints, layout.mirrored_joints, -2)
     flipped = torch.stack([width - flipped[..., 0], flipped[..., 1]], -1)
-    return torch.where(_each(chosen[:, None]), flipped, keypoints)
+    return torch.where(per_clip(chosen[:, None]), flipped, keypoints)
 
 
 def flip_scores(scores: Tensor, layout: SkeletonLayout, chosen: Tensor) -> Tensor:
@@ -175,9 +175,9 @@ def rotate_scale_shift(
         shift: Relative to the size of the box, ``(N, 2)``.
     """
     center, extent = (box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]
-    x, y = (keypoints - _each(center)).unbind(-1)
-    turned = torch.stack(_turn(x, y, angle), -1)
-    return turned * _each(scale) + _each(center + shift * extent)
+    x, y = (keypoints - per_clip(center)).unbind(-1)
+    turned = torch.stack(turn(x, y, angle), -1)
+    return turned * per_clip(scale) + per_clip(center + shift * extent)
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class Augmentation:
         angle = _between(-largest, largest, (clips,), keypoints)
         scale = _between(1 - self.scale, 1 + self.scale, (clips, 3), keypoints)
         x, y, z = keypoints.unbind(-1)
-        return torch.stack([*_turn(x, y, angle), z], -1) * _each(scale), scores
+        return torch.stack([*turn(x, y, angle), z], -1) * per_clip(scale), scores
 
     def _degrade(self, keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Keypoints and scores as a worse pose estimator would give them.
@@ -302,6 +302,12 @@ def person_sizes(keypoints: Tensor, scores: Tensor) -> Tensor:
     return (high - low).clamp_min(0).amax(-1)[..., None, None, None]
 
 
+def split_clips(values: Tensor, num_clips: int) -> Tensor:
+    """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
+    each: Tensor = values.unflatten(2, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
+    return each
+
+
 def reorder(values: Tensor, order: Sequence[int], dim: int) -> Tensor:
     """The entries of a dimension that `order` lists, e.g. joints, without synchronising a GPU.
 
@@ -316,16 +322,16 @@ def constant(numbers: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(numbers, device=device)
 
 
-def _turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+def turn(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates ``(N, M, T, V)``, rotated by an angle for each clip, ``(N,)`` in radians.
 
     Written out, because a matrix product on a GPU may use TF32.
     """
-    cos, sin = _each(angle.cos()), _each(angle.sin())
+    cos, sin = per_clip(angle.cos()), per_clip(angle.sin())
     return cos * x - sin * y, sin * x + cos * y
 
 
-def _each(values: Tensor) -> Tensor:
+def per_clip(values: Tensor) -> Tensor:
     """Values per clip ``(N,)`` or ``(N, C)``, to be broadcast with ``(N, M, T, V)`` and so on."""
     return values[:, None, None, None]
 

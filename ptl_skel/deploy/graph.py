@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ptl_skel.data.cameras import Camera
-from ptl_skel.data.transforms import compact_box, crop_resize, drop_far, frame_box
+from ptl_skel.data.transforms import compact_box, crop_resize, drop_far, frame_box, split_clips
 from ptl_skel.deploy.rendering import DenseForm, is_finite, make_dense
 from ptl_skel.errors import UserError
 from ptl_skel.representations import Representation
@@ -86,7 +86,7 @@ class Recognition(nn.Module):
         """
         keypoints, scores = drop_missing(keypoints, scores, use_scores=self.views.use_scores)
         if self.views.camera is not None:
-            keypoints, scores = self.views.camera.around(keypoints, scores)
+            keypoints, scores = self.views.camera.project_test_views(keypoints, scores)
             frame_size = self.image.expand(keypoints.shape[0], 2)
         else:
             assert frame_size is not None
@@ -94,7 +94,8 @@ class Recognition(nn.Module):
         box = self.find_box(keypoints, scores, frame_size)
         keypoints = crop_resize(keypoints, box, self.size)
         if self.views.num_clips > 1:
-            keypoints, scores = (self._split(each) for each in (keypoints, scores))
+            keypoints, scores = (
+                split_clips(each, self.views.num_clips) for each in (keypoints, scores))
         inputs = self.render(keypoints, scores)
         if self.views.flip:
             inputs = torch.stack([inputs, self.render.flip(inputs)], 1).flatten(0, 1)
@@ -102,11 +103,6 @@ class Recognition(nn.Module):
         if self.views.number > 1:
             probabilities = probabilities.unflatten(0, (-1, self.views.number)).mean(1)
         return probabilities
-
-    def _split(self, values: Tensor) -> Tensor:
-        """The K clips of a sample as samples: ``(N, M, K * T, ...)`` to ``(N * K, M, T, ...)``."""
-        each: Tensor = values.unflatten(2, (self.views.num_clips, self.views.clip_len))
-        return each.transpose(1, 2).flatten(0, 1)
 
 
 def drop_missing(keypoints: Tensor, scores: Tensor, *, use_scores: bool = True

@@ -24,6 +24,7 @@ from ptl_skel.representations import (
     LimbHeatmaps,
     Representation,
 )
+from ptl_skel.representations.coordinates import difference, relative_to_frame
 from ptl_skel.representations.limbs import FARTHEST
 
 LARGEST = torch.finfo(torch.float32).max
@@ -171,19 +172,14 @@ class DenseCoordinates(DenseForm):
 
     def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
         """Streams ``(N, 3, T, persons, V)``."""
-        known = scores > 0
-        present = known.any(-1, keepdim=True).any(2, keepdim=True)
-        height, width = self.size
-        x, y = (torch.where(known, keypoints[..., axis] / (extent / 2) - 1, -1.0) * present
-                for axis, extent in ((0, width), (1, height)))
-        values = torch.stack([x, y, torch.where(known, scores, 0.0)], 1)  # (N, 3, M, T, V)
+        values = relative_to_frame(keypoints, scores, self.size)  # (N, 3, M, T, V)
         # Padded with absent persons for any number of them, then the first ones.
         values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, self.persons))
         values = values[:, :, : self.persons].transpose(2, 3)
         if self.stream.startswith("bone"):
-            values = _subtract(values, values.index_select(-1, self.parents))
+            values = difference(values, values.index_select(-1, self.parents))
         if self.stream.endswith("motion"):
-            motion = _subtract(values[:, :, 1:], values[:, :, :-1])
+            motion = difference(values[:, :, 1:], values[:, :, :-1])
             values = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, 1))
         return values
 
@@ -200,9 +196,3 @@ def _persons_last(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     vector instructions even if N and T are 1.
     """
     return keypoints.permute(0, 2, 3, 1, 4), scores.permute(0, 2, 3, 1)
-
-
-def _subtract(minuend: Tensor, subtrahend: Tensor) -> Tensor:
-    """Coordinates subtracted, scores averaged; channels are x, y, score."""
-    between = minuend[:, :2] - subtrahend[:, :2]
-    return torch.cat([between, (minuend[:, 2:] + subtrahend[:, 2:]) / 2], 1)

@@ -80,10 +80,10 @@ class Coordinates(Representation):
         keypoints, scores = keypoints[:, : self.persons], scores[:, : self.persons]
         spatial = keypoints.shape[-1] == 3
         values = (relative_to_root(keypoints, scores, self.root) if spatial
-                  else _relative_to_frame(keypoints, scores, size))  # (N, 3, M, T, V)
+                  else relative_to_frame(keypoints, scores, size))  # (N, 3, M, T, V)
         missing = self.persons - values.shape[2]
         values = torch.nn.functional.pad(values, (0, 0, 0, 0, 0, missing)).transpose(2, 3)
-        subtract = torch.sub if spatial else _difference
+        subtract = torch.sub if spatial else difference
         if self.stream.startswith("bone"):
             values = subtract(values, reorder(values, self.parents, -1))
         if self.stream.endswith("motion"):
@@ -126,7 +126,7 @@ class NormalizedCoordinates(Representation):
         if keypoints.shape[-1] == 3:
             values = relative_to_root(keypoints, scores, root_of(self.layout, self.layout.tree))
         else:
-            values = _relative_to_frame(keypoints, scores, size)[:, :2] * known[:, None]
+            values = relative_to_frame(keypoints, scores, size)[:, :2] * known[:, None]
         return torch.cat([values, known[:, None]], 1).transpose(2, 3).to(dtype)
 
     def flip(self, inputs: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ def flip_coordinates(inputs: Tensor, layout: SkeletonLayout) -> Tensor:
     return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
 
 
-def _relative_to_frame(keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+def relative_to_frame(keypoints: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
     """x, y and score of 2D joints ``(N, 3, M, T, V)``; absent persons are 0."""
     known = scores > 0
     present = known.any(-1, keepdim=True).any(2, keepdim=True)
@@ -173,7 +173,7 @@ def _relative_to_frame(keypoints: Tensor, scores: Tensor, size: tuple[int, int])
     return torch.stack([x, y, torch.where(known, scores, 0.0)], 1)
 
 
-def _difference(minuend: Tensor, subtrahend: Tensor) -> Tensor:
+def difference(minuend: Tensor, subtrahend: Tensor) -> Tensor:
     """Coordinates subtracted, scores averaged; channels are x, y, score."""
     between = minuend[:, :2] - subtrahend[:, :2]
     return torch.cat([between, (minuend[:, 2:] + subtrahend[:, 2:]) / 2], 1)

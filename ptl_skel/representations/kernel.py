@@ -20,11 +20,9 @@ import triton.language as tl
 from torch import Tensor
 
 from ptl_skel.representations.base import MIN_SCORE
+from ptl_skel.representations.limbs import FARTHEST, REACH, LimbHeatmaps
+from ptl_skel.skeletons import LAYOUTS
 
-REACH = math.sqrt(2 * math.log(1e6)) * math.sqrt(2)
-"""Range above and below a limb, in sigma, that is rendered; beyond, values are below 1e-6."""
-FARTHEST = 1e5
-"""Joints are clamped to this many pixels: beyond, single precision loses the line of a limb."""
 TOLERANCE = 1e-4
 """Largest allowed difference between values of the kernel and of the tensor code."""
 FILL, ITEMS = 1024, 512
@@ -62,9 +60,6 @@ def render(keypoints: Tensor, scores: Tensor, limbs: Sequence[tuple[int, int]], 
 
 def find_fault(device: torch.device) -> str | None:
     """Why the kernel cannot be used on a device: it does not run, or its values are wrong."""
-    from ptl_skel.representations.limbs import LimbHeatmaps
-    from ptl_skel.skeletons import LAYOUTS
-
     maker = LimbHeatmaps(LAYOUTS["coco17"])
     random = torch.Generator().manual_seed(0)
     keypoints = torch.rand(2, 2, 3, 17, 2, generator=random) * 30 - 3

@@ -13,8 +13,9 @@ from ptl_skel.errors import UserError
 from ptl_skel.representations.base import MIN_SCORE, Representation, has_kernel
 from ptl_skel.skeletons import SkeletonLayout
 
-REACH = math.sqrt(2 * math.log(1e6))
-"""Distance in sigma at which the value of a limb falls to 1e-6; smaller values stay 0."""
+REACH = math.sqrt(2 * math.log(1e6)) * math.sqrt(2)
+"""Range above and below a limb, in sigma, that is rendered. Values fall to 1e-6 at a distance of
+the first factor; the second one is for diagonal limbs, as the range is measured along an axis."""
 FARTHEST = 1e5
 """Joints are clamped to this many pixels: beyond, single precision loses the line of a limb."""
 
@@ -91,9 +92,7 @@ class LimbHeatmaps(Representation):
                 volume.scatter_(0, index, values)
             else:
                 volume.scatter_reduce_(0, index, values, "amax")
-        # Rounded afterwards: scattering many single pixels in bfloat16 takes a CPU twice as long.
-        volume = volume.to(dtype).view(clips, frames, *size, self.num_channels)
-        return volume.permute(0, 4, 1, 2, 3)
+        return volume.view(clips, frames, *size, self.num_channels).permute(0, 4, 1, 2, 3)
 
     def _pixels(self, points: Tensor, scores: Tensor, size: tuple[int, int]
                 ) -> tuple[Tensor, Tensor]:
@@ -147,7 +146,7 @@ class LimbHeatmaps(Representation):
         middle = start_v + (u * slope).clamp(0, 1) * line_v
 
         # From columns to pixels.
-        reach = REACH * math.sqrt(2) * self.sigma
+        reach = REACH * self.sigma
         pixels = torch.arange(math.floor(2 * reach) + 1, device=device)[:, None]
         v = ((middle - reach).ceil() + pixels).clamp_(low_v, high_v)
         index = v.long().mul_(step_v).add_(corner)

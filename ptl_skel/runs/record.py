@@ -54,13 +54,15 @@ def read_result(run_dir: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: The run has none.
-        UserError: It is damaged or from another version.
+        UserError: It cannot be read, is damaged, or is from another version.
     """
     path = run_dir / RESULT
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist; `ptl-skel fit` leaves one in its folder")
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}") from error
     if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:

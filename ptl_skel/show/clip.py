@@ -113,8 +113,8 @@ def view_clip(file: KeypointFile, clip: int, clip_len: int, size: int, sigma: fl
         if camera.projection == "none":
             raise UserError("--camera has `projection: none`, but a picture needs pixels")
         camera.check_view(keypoints, scores, file.path)
-        keypoints, scores = camera.still(keypoints, scores)
-        frame_size = camera.frames(keypoints)
+        keypoints, scores = camera.project(keypoints, scores)
+        frame_size = camera.frame_sizes(keypoints)
     elif camera is not None:
         raise UserError(f"--camera is for 3D coordinates, but {file.path} holds 2D pixels")
     keypoints = crop_resize(keypoints, compact_box(keypoints, scores, frame_size), (size, size))

@@ -130,7 +130,8 @@ def _adapt(found: dict[str, Tensor], wanted: Mapping[str, Tensor], same_classes:
         found |= {name: value for name, value in wanted.items() if name.startswith(HEAD)}
     for name, value in found.items():
         place = wanted.get(name, value)
-        if value.ndim == place.ndim == 5 and value.shape[1] == RGB != place.shape[1]:
+        if place.ndim == 5 and place.shape[1] != RGB and (
+                value.shape == (len(place), RGB, *place.shape[2:])):
             channels = place.shape[1]
             found[name] = value.mean(1, keepdim=True).expand_as(place) * (RGB / channels)
             adapted.append(f"{name}, trained on RGB, is spread over {channels} channels")

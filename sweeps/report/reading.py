@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Callable, Iterable, Mapping, Sequence
+=======
+from collections.abc import Mapping, Sequence
+>>>>>>> reading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import yaml
@@ -22,7 +26,6 @@ from .names import Settings, name_arms, settings_of
 from .statistics import recalls
 from .study import Arm, Fold, Part, Run, Study
 
-T = TypeVar("T")
 UNMEASURED: dict[str, Any] = {"params": 0, "gmacs": float("nan"), "latency_ms": float("nan"),
                              "device": "not measured"}
 """Cost of the network of a run that failed before it was measured."""
@@ -89,8 +92,13 @@ class _Reader:
     def first(self) -> Predictions:
         return next(iter(self._firsts.values()))[1]
 
+<<<<<<< HEAD
     def read(self, folder: Path, result: Mapping[str, Any]) -> Run:
         config = _config(folder)
+=======
+    def read(self, folder: Path) -> Run:
+        result, config = read_result(folder), _config(folder)
+>>>>>>> reading
         try:
             settings = settings_of(_without_derived(config, result))
             run = _run(folder, settings, result, self.part)
@@ -127,7 +135,7 @@ class _Reader:
     def _predictions(self, folder: Path, protocol: str,
                      ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         """Labels and predicted classes of the clips, in the order of the protocol's first run."""
-        file = _read(read_predictions, folder)
+        file = read_predictions(folder)
         if (file.label < 0).any() or not len(file.label):
             raise UserError(f"{folder} has predictions of clips without a label, or of none")
         if protocol not in self._firsts:
@@ -135,10 +143,7 @@ class _Reader:
             self._firsts[protocol] = folder, file
             self.folds[protocol] = Fold(file.clip, file.label)
         first_folder, first = self._firsts[protocol]
-        try:
-            file = in_the_order_of(first, file, (first_folder, folder))
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        file = in_the_order_of(first, file, (first_folder, folder))
         return file.label, file.probabilities.argmax(1), len(file.class_names)
 
     def _check_classes(self, folder: Path, file: Predictions) -> None:
@@ -147,6 +152,7 @@ class _Reader:
                 raise UserError(f"{folder} has other classes than {other_folder}")
 
 
+<<<<<<< HEAD
 def _read(read: Callable[[Path], T], folder: Path) -> T:
     """A file of a run; a missing or damaged one raises a `UserError`."""
     try:
@@ -156,6 +162,9 @@ def _read(read: Callable[[Path], T], folder: Path) -> T:
 
 
 def _run(folder: Path, settings: Settings, result: Mapping[str, Any], part: Part) -> Run:
+=======
+def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
+>>>>>>> reading
     """The run of a record, without its predictions."""
     data, status = result["data"], _status(folder, result, part)
     model = result["model"] or UNMEASURED
@@ -167,6 +176,7 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any], part: Part
         if "held" in data["validation"]:
             protocol += f" {settings.pop('data.val_seed'):g}"
     return Run(
+<<<<<<< HEAD
         folder, settings, result.get("backbone_file"), int(result["seed"]), str(data["dataset"]),
         protocol, status,
         str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
@@ -176,11 +186,29 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any], part: Part
         result.get("diverged"), top1, mean_class,
         {name: float(result["metrics"][f"test/{name}"]) for name in LIVE
          if f"test/{name}" in result["metrics"]})
+=======
+        folder=folder, settings=settings, backbone_file=result.get("backbone_file"),
+        seed=int(result["seed"]), dataset=str(data["dataset"]), protocol=str(data["protocol"]),
+        status=status, command=str(result.get("command", "")),
+        commit=str(result.get("git_commit") or ""), params=int(model["params"]),
+        gmacs=float(model["gmacs"]), latency_ms=float(model["latency_ms"]),
+        machine=f"{result['machine']['cpu']} ({model['device']})",
+        training_seconds=float(result["training_seconds"]),
+        train_clips=int(data.get("clips", {}).get("train", 0)),
+        chosen_on_test=data["validation"] == "test part", diverged=result.get("diverged"),
+        top1=top1, mean_class=mean_class,
+        live={name: float(result["metrics"][f"test/{name}"]) for name in LIVE
+              if f"test/{name}" in result["metrics"]})
+>>>>>>> reading
 
 
 def _is_prediction(result: Mapping[str, Any]) -> bool:
     """Whether a record is from ``ptl-skel predict``: it has no protocol."""
+<<<<<<< HEAD
     data = result.get("data")
+=======
+    data = read_result(folder).get("data")
+>>>>>>> reading
     return isinstance(data, dict) and data.get("protocol", "") is None
 
 

@@ -88,17 +88,31 @@ def read_sweep(path: Path, *, experiment: str | None = None,
                  file.skip, file.description)
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE`` as a parameter; VALUE may be a parameter itself, ``{values: [1, 2]}``."""
+def read_assignment(flag: str, text: str) -> tuple[str, Any]:
+    """Name and value of ``NAME=VALUE``; VALUE is YAML: a number, a string, a list and so on.
+
+    Args:
+        flag: The flag it is given with, for messages.
+        text: Its text.
+
+    Raises:
+        UserError: The text has another form, or the value is not YAML.
+    """
     name, separator, written = text.partition("=")
     if not (name and separator):
-        raise UserError(f"--set takes NAME=VALUE, got {text!r}")
+        raise UserError(f"{flag} takes NAME=VALUE, got {text!r}")
     try:
         value = yaml.safe_load(written)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {name}: {written!r} is not a value of YAML") from error
+        raise UserError(f"{flag} {name}: {written!r} is not a value of YAML") from error
     if isinstance(value, bool) and written.lower() not in {"true", "false"}:
         value = written  # YAML reads the word off as false
+    return name, value
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``NAME=VALUE`` as a parameter; VALUE may be a parameter itself, ``{values: [1, 2]}``."""
+    name, value = read_assignment("--set", text)
     if isinstance(value, dict) and value and value.keys() <= Parameter.model_fields.keys():
         return name, value
     return name, {"value": value}

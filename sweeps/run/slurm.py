@@ -23,10 +23,9 @@ JOB = "job.txt"
 DEFAULTS = {"timeout_min": 24 * 60, "nodes": 1, "tasks_per_node": 1}
 """Default resources of a job; submitit's own time limit is five minutes. Slurm passes the number of
 tasks on a node, which Lightning needs, only to a job that requests a number."""
-
-
 _GENERIC = {"slurm_ntasks_per_node": "tasks_per_node",
             **{f"slurm_{name}": name for name in DEFAULTS}}
+"""Other names of these resources, which would not replace the defaults."""
 
 
 class SubmititExecutor:
@@ -50,18 +49,18 @@ class SubmititExecutor:
     def __init__(self, slots: int, folder: Path, parameters: Mapping[str, Any],
                  cluster: str = "slurm") -> None:
         self.slots, self.folder, self.cluster = slots, folder, cluster
-        asked = {**DEFAULTS, **{_GENERIC.get(name, name): value
-                                for name, value in parameters.items()}}
+        resources = {**DEFAULTS, **{_GENERIC.get(name, name): value
+                                    for name, value in parameters.items()}}
         try:
             self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         except RuntimeError as error:
             raise UserError("--executor slurm needs Slurm's srun and sbatch, which are not "
                             "here; start it on a login node") from error
         try:
-            self.executor.update_parameters(**asked)
+            self.executor.update_parameters(**resources)
         except (NameError, AssertionError) as error:  # unknown, or of a wrong type
             raise UserError(f"--slurm: {str(error).splitlines()[0]}") from error
-        self.tasks = asked["nodes"], asked["tasks_per_node"]
+        self.tasks = resources["nodes"], resources["tasks_per_node"]
 
     def start(self, command: list[str], run_dir: Path, slot: int) -> SubmititJob:
         """See `sweeps.run.jobs.Executor`."""

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from ptl_skel.errors import UserError
 from ptl_skel.runs.record import read_result
 
 from .process import LOG
@@ -15,7 +16,7 @@ from .process import LOG
 def _result(run_dir: Path) -> dict[str, Any]:
     try:
         return read_result(run_dir)
-    except (OSError, ValueError):
+    except UserError:
         return {}
 
 

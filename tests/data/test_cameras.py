@@ -51,7 +51,7 @@ class TestProjection:
     def test_each_joint_is_where_a_camera_at_that_place_sees_it(self, projection, yaw, pitch):
         camera = Camera(projection, yaw=yaw, pitch=pitch, distance=5.0)
         keypoints, scores = persons()
-        pixels, seen = camera.still(keypoints, scores)
+        pixels, seen = camera.project(keypoints, scores)
         for clip in range(2):
             known = scores[clip] > 0
             center = keypoints[clip][known].mean(0).double().numpy()
@@ -63,7 +63,7 @@ class TestProjection:
     def test_the_side_of_a_person(self):
         keypoints = torch.tensor([[0.0, 0, 4], [0, 1, 4], [0, -1, 4], [0, 0, 5], [0, 0, 3]])
         camera = Camera("orthographic", yaw=90, distance=2.0, focal=0.5, frame_size=(100, 200))
-        pixels, _ = camera.still(keypoints[None, None, None], torch.ones(1, 1, 1, 5))
+        pixels, _ = camera.project(keypoints[None, None, None], torch.ones(1, 1, 1, 5))
         # From the right, what was far is to the right: 50 pixels a metre.
         expected = [[100, 50], [100, 0], [100, 100], [150, 50], [50, 50]]
         torch.testing.assert_close(pixels[0, 0, 0], torch.tensor(expected).float())
@@ -74,7 +74,7 @@ class TestProjection:
     def test_axes_of_other_data(self, axes, stored):
         ones = torch.ones(1, 1, 1, 1)
         for projection in ("perspective", "orthographic", "none"):
-            same = [Camera(projection, axes=a, distance=None).still(
+            same = [Camera(projection, axes=a, distance=None).project(
                 torch.tensor(point).view(1, 1, 1, 1, 3), ones)[0]
                 for a, point in ((("x", "y", "z"), (1.0, 2, 5)), (axes, stored))]
             torch.testing.assert_close(*same)
@@ -83,8 +83,8 @@ class TestProjection:
     def test_a_full_circle_changes_nothing(self, yaw, pitch, circles, distance):
         keypoints, scores = persons()
         camera = Camera(yaw=yaw, pitch=pitch, distance=distance)
-        once = camera.still(keypoints, scores)
-        again = camera.still(keypoints, scores, 360.0 * circles)
+        once = camera.project(keypoints, scores)
+        again = camera.project(keypoints, scores, 360.0 * circles)
         torch.testing.assert_close(again[0], once[0], atol=0.1, rtol=1e-3)
         torch.testing.assert_close(again[1], once[1])
 
@@ -94,8 +94,8 @@ class TestProjection:
         for distance in (None, 4.0):
             camera = Camera(projection, yaw=yaw, distance=distance)
             larger = Camera(projection, yaw=yaw, distance=distance and distance * factor)
-            seen = camera.still(keypoints, scores)
-            torch.testing.assert_close(larger.still(keypoints * factor, scores), seen,
+            seen = camera.project(keypoints, scores)
+            torch.testing.assert_close(larger.project(keypoints * factor, scores), seen,
                                        atol=0.05, rtol=1e-3)
 
     @given(degrees, st.floats(-80, 80), st.integers(0, 10))
@@ -106,18 +106,18 @@ class TestProjection:
         x, y, z = (keypoints - center).unbind(-1)
         cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
         turned = torch.stack([cos * x + sin * z, y, cos * z - sin * x], -1) + center
-        seen = Camera(pitch=pitch, yaw=yaw).still(keypoints, scores)
-        torch.testing.assert_close(Camera(pitch=pitch).still(turned, scores), seen,
+        seen = Camera(pitch=pitch, yaw=yaw).project(keypoints, scores)
+        torch.testing.assert_close(Camera(pitch=pitch).project(turned, scores), seen,
                                    atol=0.05, rtol=1e-3)
 
     @given(degrees, st.floats(-90, 90), st.integers(0, 10))
     def test_an_orthographic_camera_keeps_heights_and_the_middle(self, yaw, pitch, seed):
         keypoints, scores = persons(seed)
         camera = Camera("orthographic", yaw=yaw, distance=4.0)
-        pixels, _ = camera.still(keypoints, scores)
-        front, _ = Camera("orthographic", distance=4.0).still(keypoints, scores)
+        pixels, _ = camera.project(keypoints, scores)
+        front, _ = Camera("orthographic", distance=4.0).project(keypoints, scores)
         torch.testing.assert_close(pixels[..., 1], front[..., 1])
-        tilted, _ = Camera("orthographic", yaw=yaw, pitch=pitch, distance=4.0).still(
+        tilted, _ = Camera("orthographic", yaw=yaw, pitch=pitch, distance=4.0).project(
             keypoints, scores)
         for clip in range(2):
             middle = tilted[clip][scores[clip] > 0].mean(0)
@@ -127,9 +127,9 @@ class TestProjection:
     def test_clips_do_not_know_each_other(self, seed, yaw):
         keypoints, scores = persons(seed, clips=4)
         camera = Camera(yaw=yaw, distance=None)
-        pixels, seen = camera.still(keypoints, scores)
+        pixels, seen = camera.project(keypoints, scores)
         for clip in range(4):
-            alone = camera.still(keypoints[clip : clip + 1], scores[clip : clip + 1])
+            alone = camera.project(keypoints[clip : clip + 1], scores[clip : clip + 1])
             torch.testing.assert_close(alone[0][0], pixels[clip])
             torch.testing.assert_close(alone[1][0], seen[clip])
 
@@ -138,17 +138,17 @@ class TestMissingJoints:
     def test_what_is_behind_the_camera_is_missing(self):
         keypoints = torch.tensor([[0.0, 0, 4], [0, 0, 0.01], [0, 0, -4], [1, 1, 8]])
         scores = torch.tensor([1.0, 1, 1, 0.5]).view(1, 1, 1, 4)
-        pixels, seen = Camera(distance=None).still(keypoints[None, None, None], scores)
+        pixels, seen = Camera(distance=None).project(keypoints[None, None, None], scores)
         assert seen.flatten().tolist() == [1, 0, 0, 0.5]
         assert pixels[0, 0, 0, 1:3].tolist() == [[0, 0], [0, 0]]
-        _, seen = Camera("orthographic", distance=None).still(keypoints[None, None, None], scores)
+        _, seen = Camera("orthographic", distance=None).project(keypoints[None, None, None], scores)
         assert seen.flatten().tolist() == [1, 1, 1, 0.5]
 
     def test_persons_behind_the_sensor_are_missing(self):
         keypoints, scores = persons()
         for projection in ("perspective", "orthographic"):
             camera = Camera(projection, distance=None)
-            pixels, seen = camera.still(-keypoints, scores)
+            pixels, seen = camera.project(-keypoints, scores)
             assert not pixels.any()
             assert not seen.any()
 
@@ -156,16 +156,16 @@ class TestMissingJoints:
     def test_a_missing_joint_stays_missing_and_has_no_say(self, seed, yaw):
         keypoints, scores = persons(seed)
         camera = Camera(yaw=yaw)
-        pixels, seen = camera.still(keypoints, scores)
+        pixels, seen = camera.project(keypoints, scores)
         assert torch.equal(seen, scores)
         wild = torch.where((scores > 0)[..., None], keypoints, 1e6)
-        assert torch.equal(camera.still(wild, scores)[0], pixels)
-        assert torch.equal(camera.still(wild, scores)[1], seen)
+        assert torch.equal(camera.project(wild, scores)[0], pixels)
+        assert torch.equal(camera.project(wild, scores)[1], seen)
 
     def test_nobody_at_all(self):
         keypoints, scores = torch.zeros(1, 1, 2, 3, 3), torch.zeros(1, 1, 2, 3)
         for camera in (Camera(), Camera(distance=None), Camera("orthographic", distance=None)):
-            for look in (camera.still, camera.moving, camera.around):
+            for look in (camera.project, camera.project_random, camera.project_test_views):
                 pixels, seen = look(keypoints, scores)
                 assert not pixels.any()
                 assert not seen.any()
@@ -177,15 +177,15 @@ class TestPlaces:
         keypoints, scores = one.expand(500, -1, -1, -1, -1), score.expand(500, -1, -1, -1)
         camera = Camera("none", yaw=10, pitch=5, random_yaw=30, random_pitch=20)
         torch.manual_seed(0)
-        turned, _ = camera.moving(keypoints, scores)
-        straight, _ = Camera("none", yaw=10, pitch=5).still(keypoints, scores)
+        turned, _ = camera.project_random(keypoints, scores)
+        straight, _ = Camera("none", yaw=10, pitch=5).project(keypoints, scores)
         assert len(turned[:, 0, 0, 0, 0].unique()) > 490
         torch.testing.assert_close(turned.norm(dim=-1), straight.norm(dim=-1))  # only rotated
         torch.manual_seed(0)
-        assert torch.equal(camera.moving(keypoints, scores)[0], turned)
+        assert torch.equal(camera.project_random(keypoints, scores)[0], turned)
         # A point straight away from the centre shows the angles.
         arrow = torch.tensor([[0.0, 0, 1], [0, 0, -1]]).expand(500, 1, 1, 2, 3)
-        seen = camera.moving(arrow, torch.ones(500, 1, 1, 2))[0][:, 0, 0, 0]
+        seen = camera.project_random(arrow, torch.ones(500, 1, 1, 2))[0][:, 0, 0, 0]
         pitch = torch.rad2deg(torch.atan2(seen[:, 1], (seen[:, 0] ** 2 + seen[:, 2] ** 2).sqrt()))
         assert pitch.abs().max() <= 25.001
         sideways = seen[:, 0].asin().rad2deg()
@@ -196,7 +196,7 @@ class TestPlaces:
         arrow = torch.tensor([[1.0, 0, 4], [-1, 0, 4]]).expand(500, 1, 1, 2, 3)
         for distance in (None, 4.0):
             camera = Camera(distance=distance, focal=1.0, random_distance=0.5)
-            pixels, _ = camera.moving(arrow, torch.ones(500, 1, 1, 2))
+            pixels, _ = camera.project_random(arrow, torch.ones(500, 1, 1, 2))
             away = 640 / (pixels[:, 0, 0, 0, 0] - 320)
             assert 2 <= away.min() < 2.2
             assert 5.8 < away.max() <= 6
@@ -205,15 +205,15 @@ class TestPlaces:
         keypoints, scores = persons()
         for distance in (None, 3.0):
             camera = Camera(yaw=20, pitch=10, distance=distance)
-            torch.testing.assert_close(camera.moving(keypoints, scores),
-                                       camera.still(keypoints, scores))
+            torch.testing.assert_close(camera.project_random(keypoints, scores),
+                                       camera.project(keypoints, scores))
 
     def test_cameras_around_are_cameras_that_stand_there(self):
         keypoints, scores = persons()
-        pixels, seen = Camera(yaw=10, test_yaws=(-30, 0, 50)).around(keypoints, scores)
+        pixels, seen = Camera(yaw=10, test_yaws=(-30, 0, 50)).project_test_views(keypoints, scores)
         assert pixels.shape[0] == seen.shape[0] == 6
         for number, yaw in enumerate((-20, 10, 60)):
-            expected = Camera(yaw=yaw).still(keypoints, scores)
+            expected = Camera(yaw=yaw).project(keypoints, scores)
             torch.testing.assert_close((pixels[number::3], seen[number::3]), expected)
 
     @pytest.mark.parametrize(("changes", "message"), [
@@ -355,7 +355,7 @@ def test_the_sensors_own_camera_gives_the_pixels_of_nw_ucla(shared, tmp_path):
     for clip in range(len(spatial)):
         keypoints, scores = (torch.from_numpy(each.astype(np.float32))[None]
                              for each in spatial.frames(clip))
-        pixels, seen = camera.still(keypoints, scores)
+        pixels, seen = camera.project(keypoints, scores)
         assert torch.equal(seen, scores)
         expected, _ = flat.frames(flat.position(spatial.ids[clip]))
         # 12 joints are missing: (0, 0, 0) in 3D, which the 2D file has in the middle of the frame.

@@ -138,7 +138,7 @@ class TestExport:
         assert described["sampling"] == "camera_rate"
         assert described["class_names"] == ["sideways", "up and down", "around"]
 
-    def test_it_answers_as_pytorch_does_whatever_else_is_in_the_picture(self, exported, checkpoint):
+    def test_it_predicts_as_pytorch_does_whatever_else_is_in_the_frame(self, exported, checkpoint):
         from ptl_skel.cli.export_stream import make_stream
         from ptl_skel.cli.lightning import load_trained
         from ptl_skel.data.transforms import relative_to
@@ -258,7 +258,7 @@ class TestCalibration:
         expected -= np.log(np.exp(expected).sum())
         np.testing.assert_allclose(logs[1], expected, atol=1e-4)
 
-    def test_calibration_asks_what_the_runtime_answers(self, calibrated):
+    def test_calibration_has_the_predictions_of_the_runtime(self, calibrated):
         """With the stride and the memory of the stream; some clips are longer than that."""
         model, data = load_trained(["--ckpt_path", str(calibrated[0])])
         logs, _, clip = predict_validation(model, data)
@@ -274,7 +274,7 @@ class TestCalibration:
             lengths.append(keypoints.shape[1])
         assert max(lengths) > stream.recognizer.metadata["stream"]["memory"]
 
-    def test_live_answers_alike_from_the_checkpoint_and_from_its_file(self, calibrated, tmp_path):
+    def test_live_predicts_alike_from_the_checkpoint_and_from_its_file(self, calibrated, tmp_path):
         pytest.importorskip("av")
         video = write_video(tmp_path / "video.mp4")
         threshold = read_record(calibrated[0])[CALIBRATION]["min_probability"]
@@ -303,7 +303,7 @@ class TestStream:
             stream.add(start + time / 30, dict.fromkeys(people, (keypoints[0], scores[0])),
                        (240, 320))
 
-    def test_the_first_answer_comes_after_a_chunk(self, stream):
+    def test_the_first_prediction_comes_after_a_chunk(self, stream):
         self.show(stream, stream.chunk - 1)
         assert stream.recognize() == {}
         self.show(stream, 1, start=10)
@@ -423,24 +423,24 @@ class TestStream:
         keypoints = keypoints.astype(np.float64)
         missing = scores.copy()
         missing[10, 4] = 0
-        answers = []
+        predictions = []
         for each in (missing, scores):
             stream.reset()
             for time in range(40):
                 stream.add(time, {"a": (keypoints[time], each[time])}, (240, 320))
-            answers.append(stream.recognize()["a"])
+            predictions.append(stream.recognize()["a"])
             keypoints[10, 4, 1] = far
-        np.testing.assert_array_equal(*answers)
+        np.testing.assert_array_equal(*predictions)
 
     def test_scores_above_1_count_as_1(self, stream):
         keypoints, scores = walk(24)
-        answers = []
+        predictions = []
         for factor in (1, 50):
             stream.reset()
             for time in range(24):
                 stream.add(time, {"a": (keypoints[time], factor * scores[time])}, (240, 320))
-            answers.append(stream.recognize()["a"])
-        np.testing.assert_array_equal(*answers)
+            predictions.append(stream.recognize()["a"])
+        np.testing.assert_array_equal(*predictions)
 
     def test_frames_of_another_size_start_anew(self, stream):
         self.show(stream, 20)

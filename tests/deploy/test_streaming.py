@@ -68,7 +68,7 @@ def in_chunks(stream, inputs, sizes):
 
 @pytest.fixture(scope="module", params=BACKBONES)
 def case(request):
-    """A network, its step form and its frame form, inputs, and what it answers offline."""
+    """A network, its step form and its frame form, inputs, and its predictions offline."""
     made = network(request.param)
     forms = [StreamNetwork(made, (5, 16, 16), every_frame=each, memory=10**6)
              for each in (False, True)]

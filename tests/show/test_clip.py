@@ -146,7 +146,7 @@ def test_3d_coordinates_are_seen_through_a_camera(spatial_file, tmp_path, capsys
     keypoints, scores = (torch.from_numpy(each.astype(np.float32))[None] for each in file.frames(0))
     for camera in (None, read_camera("camera/side.yaml")):
         view = view_clip(file, 0, len(keypoints[0, 0]), 56, 0.6, camera)
-        pixels, seen = (camera or Camera()).still(keypoints, scores)
+        pixels, seen = (camera or Camera()).project(keypoints, scores)
         box = compact_box(pixels, seen, torch.tensor([[480.0, 640]]))
         # All 7 frames are shown, in their order.
         np.testing.assert_allclose(view.keypoints, crop_resize(pixels, box, (56, 56))[0], atol=1e-3)

@@ -121,6 +121,12 @@ def test_what_a_job_asks_for_needs_jobs(capsys):
     assert "--slurm timeout_min=3 has no effect without --executor slurm" in capsys.readouterr().err
 
 
+def test_a_resource_without_a_value(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", str(write_sweep(command=COMMAND)), "--executor", "slurm", "--slurm", "nodes"])
+    assert "--slurm takes NAME=VALUE, got 'nodes'" in capsys.readouterr().err
+
+
 def test_no_slurm_here():
     with pytest.raises(SystemExit):
         main(["run", str(write_sweep(command=COMMAND)), "--executor", "slurm"])

@@ -144,7 +144,7 @@ def test_confusion_is_the_share_of_each_true_class():
 
 class TestSplitsThatOverlap:
     def test_the_interval_by_hand(self):
-        """Three splits, 10 clips tested and 40 trained on; differences of 3, 1 and 2 answers."""
+        """Three splits, 10 clips tested and 40 trained on; differences of 3, 1 and 2 clips."""
         baseline = [np.array([[1] * 5 + [0] * 5], bool)] * 3
         arm = [np.array([[1] * (5 + more) + [0] * (5 - more)], bool) for more in (3, 1, 2)]
         found = compare_splits(arm, baseline, [40, 40, 40])

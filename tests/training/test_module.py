@@ -255,7 +255,7 @@ class TestClasses:
         expected = (each * balance_weights(counts)[batch["label"]]).mean()
         torch.testing.assert_close(loss, expected)
 
-    def test_smoothing_does_not_make_rare_classes_the_best_answer(self):
+    def test_smoothing_does_not_make_rare_classes_the_best_prediction(self):
         """The loss of a frequent clip is least where its probability is that of the smoothing."""
         model = recognizer(class_weights="balanced", label_smoothing=0.1)
         model._weight = balance_weights([990, 9, 1])
@@ -341,21 +341,21 @@ class TestTraining:
 
     def test_test_metrics_and_confusion_matrix(self, tiny_file):
         data, model = tiny_data(tiny_file), recognizer()
-        said = {}
+        predicted = {}
 
-        def answer(batch, *index):
+        def predict(batch, *index):
             """Class 0, but 1 where 2 would be right."""
             logits = torch.zeros(len(batch["clip"]), 3)
             logits[:, 0] = 1
             logits[batch["label"] == 2, 1] = 3
-            said.update(zip(batch["clip"].tolist(), logits.argmax(1).tolist(), strict=True))
+            predicted.update(zip(batch["clip"].tolist(), logits.argmax(1).tolist(), strict=True))
             model.predictions.update(batch["clip"], batch["label"], logits)
 
-        model.test_step = answer
+        model.test_step = predict
         trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False,
                           enable_progress_bar=False, enable_model_summary=False)
         trainer.test(model, data, verbose=False)
-        assert sorted(said) == data.parts["test"].tolist()
+        assert sorted(predicted) == data.parts["test"].tolist()
         expected = {"test/top1": 1 / 3, "test/top5": 1.0, "test/mean_class": 1 / 3,
                     "test/f1": (2 * 2 / (2 + 4) + 0 + 0) / 3}
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -393,8 +393,9 @@ class TestLossAtEveryOutput:
                 total += (output + 1) * torch.nn.functional.cross_entropy(
                     linear(mean), label[clip], label_smoothing=0.1)
         assert_close(loss, total / (1 + 2 + 3 + 4 + 3 + 4))
-        answers = [linear(each.mean(1)).argmax() for each in (features[0], features[1, :, 2:])]
-        assert logged["train/top1"] == sum(answers[clip] == label[clip] for clip in range(2)) / 2
+        predicted = torch.stack([
+            linear(each.mean(1)).argmax() for each in (features[0], features[1, :, 2:])])
+        assert logged["train/top1"] == (predicted == label).float().mean()
 
     def test_the_last_mean_is_that_of_the_head(self):
         features = torch.randn(2, 5, 4, 3, 3)

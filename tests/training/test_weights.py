@@ -179,11 +179,21 @@ class TestStem:
         mean = published.backbone.stem[0].weight.mean(1) * 3 / 13
         for channel in range(13):
             torch.testing.assert_close(weight[:, channel], mean)
-        # A grey image has the answer it had.
+        # The prediction for a grey image does not change.
         image = torch.rand(2, 1, 4, 12, 12)
         with torch.inference_mode():
             grey = published.eval()(image.expand(-1, 3, -1, -1, -1))
             torch.testing.assert_close(model.eval()(image.expand(-1, 13, -1, -1, -1)), grey)
+
+    @pytest.mark.parametrize("shape", [(8, 3, 1, 3, 3), (4, 3, 3, 7, 7), (4, 3, 1, 3, 3)])
+    def test_a_convolution_of_another_shape_is_not_adapted(self, file, shape):
+        model = network()
+        weights = dict(model.state_dict())
+        name = next(name for name, value in weights.items() if value.ndim == 5)
+        assert weights[name].shape == (4, 13, 3, 3, 3)
+        torch.save({**weights, name: torch.rand(shape)}, file)
+        with pytest.raises(UserError, match=f"in another shape {name} .* instead of 4x13x3x3x3"):
+            load_weights(model, file, adapt=True)
 
     def test_but_not_for_a_test(self, file):
         torch.save(torchvision(resnet(channels=3)), file)
