@@ -113,9 +113,9 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
                "help": "CSV file with the columns clip, label, split (train, val, test) and "
                        "subject, or some of them; default: the labels in the input"},
     "subjects": {"metavar": "PATTERN",
-                 "help": r"regular expression that finds the number of the subject in the name of a "
-                         r"clip, e.g. '_s(\d+)_' for a01_s07_e02; default: those in the input or "
-                         "the labels"},
+                 "help": r"regular expression that finds the number of the subject in the name of "
+                         r"a clip, e.g. '_s(\d+)_' for a01_s07_e02; default: those in the input "
+                         "or the labels"},
     "train": {"metavar": "FILE", "type": Path, "help": "a file whose clips are for training"},
     "val": {"metavar": "FILE", "type": Path,
             "help": "a file whose clips are for validation, or for testing without --test"},

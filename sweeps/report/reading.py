@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable, Iterable, Mapping, Sequence
-=======
-from collections.abc import Mapping, Sequence
->>>>>>> reading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +40,7 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
         UserError: A record is missing or damaged, runs cannot be compared or are the same cell, or
             no arm is named `baseline`.
     """
-    records = {folder: _read(read_result, folder) for folder in find_runs(paths)}
+    records = {folder: read_result(folder) for folder in find_runs(paths)}
     records = {folder: result for folder, result in records.items() if not _is_prediction(result)}
     part = _part_of(records.values())
     reader = _Reader(part, folds)
@@ -92,13 +88,8 @@ class _Reader:
     def first(self) -> Predictions:
         return next(iter(self._firsts.values()))[1]
 
-<<<<<<< HEAD
     def read(self, folder: Path, result: Mapping[str, Any]) -> Run:
         config = _config(folder)
-=======
-    def read(self, folder: Path) -> Run:
-        result, config = read_result(folder), _config(folder)
->>>>>>> reading
         try:
             settings = settings_of(_without_derived(config, result))
             run = _run(folder, settings, result, self.part)
@@ -152,19 +143,7 @@ class _Reader:
                 raise UserError(f"{folder} has other classes than {other_folder}")
 
 
-<<<<<<< HEAD
-def _read(read: Callable[[Path], T], folder: Path) -> T:
-    """A file of a run; a missing or damaged one raises a `UserError`."""
-    try:
-        return read(folder)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from error
-
-
 def _run(folder: Path, settings: Settings, result: Mapping[str, Any], part: Part) -> Run:
-=======
-def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
->>>>>>> reading
     """The run of a record, without its predictions."""
     data, status = result["data"], _status(folder, result, part)
     model = result["model"] or UNMEASURED
@@ -176,19 +155,8 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
         if "held" in data["validation"]:
             protocol += f" {settings.pop('data.val_seed'):g}"
     return Run(
-<<<<<<< HEAD
-        folder, settings, result.get("backbone_file"), int(result["seed"]), str(data["dataset"]),
-        protocol, status,
-        str(result.get("command", "")), str(result.get("git_commit") or ""), int(model["params"]),
-        float(model["gmacs"]), float(model["latency_ms"]),
-        f"{result['machine']['cpu']} ({model['device']})", float(result["training_seconds"]),
-        int(data.get("clips", {}).get("train", 0)), data["validation"] == "test part",
-        result.get("diverged"), top1, mean_class,
-        {name: float(result["metrics"][f"test/{name}"]) for name in LIVE
-         if f"test/{name}" in result["metrics"]})
-=======
         folder=folder, settings=settings, backbone_file=result.get("backbone_file"),
-        seed=int(result["seed"]), dataset=str(data["dataset"]), protocol=str(data["protocol"]),
+        seed=int(result["seed"]), dataset=str(data["dataset"]), protocol=protocol,
         status=status, command=str(result.get("command", "")),
         commit=str(result.get("git_commit") or ""), params=int(model["params"]),
         gmacs=float(model["gmacs"]), latency_ms=float(model["latency_ms"]),
@@ -197,18 +165,13 @@ def _run(folder: Path, settings: Settings, result: Mapping[str, Any]) -> Run:
         train_clips=int(data.get("clips", {}).get("train", 0)),
         chosen_on_test=data["validation"] == "test part", diverged=result.get("diverged"),
         top1=top1, mean_class=mean_class,
-        live={name: float(result["metrics"][f"test/{name}"]) for name in LIVE
-              if f"test/{name}" in result["metrics"]})
->>>>>>> reading
+        live={name: float(result["metrics"][f"{part}/{name}"]) for name in LIVE
+              if f"{part}/{name}" in result["metrics"]})
 
 
 def _is_prediction(result: Mapping[str, Any]) -> bool:
     """Whether a record is from ``ptl-skel predict``: it has no protocol."""
-<<<<<<< HEAD
     data = result.get("data")
-=======
-    data = read_result(folder).get("data")
->>>>>>> reading
     return isinstance(data, dict) and data.get("protocol", "") is None
 
 

@@ -40,7 +40,7 @@ def folder(tmp_path_factory, finished_run):
 
 
 def test_the_page_has_commands():
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 9
 
 
 @pytest.mark.parametrize("command", COMMANDS)
