@@ -21,8 +21,8 @@ from ptl_skel.data.classes import listed, match_names
 from ptl_skel.data.corruption import Corruption
 from ptl_skel.data.dataset import (
     ClipDataset,
-    DrawDataset,
     DrawSampler,
+    IndexDataset,
     KeypointBatch,
     ResidentClips,
 )
@@ -315,7 +315,7 @@ class KeypointDataModule(LightningDataModule):
 
     def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
                  ) -> ClipDataset:
-        kind = DrawDataset if self.on_device else ClipDataset
+        kind = IndexDataset if self.on_device else ClipDataset
         return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips,
                     sampling=self.sampling)
 
