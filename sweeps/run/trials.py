@@ -81,7 +81,7 @@ class Trials:
         self.study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
             direction=sweep.goal, load_if_exists=True, pruner=_pruner(sweep))
-        self.dropped = self._settle()
+        self.dropped = self._close_unknown()
         self._enqueue()
         self.begun = [OpenCell(self._cell_of(trial), optuna.Trial(self.study, trial._trial_id),
                            max(trial.intermediate_values, default=0))
@@ -91,14 +91,15 @@ class Trials:
         """Trials in some states, or all trials; not copies, so they must not be modified."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
-    def _settle(self) -> list[str]:
-        """Closes begun trials whose cells are not in the file (any more); returns their names."""
-        strange = [trial for trial in self._all(TrialState.RUNNING) if not self._is_whole(trial)]
-        for trial in strange:
+    def _close_unknown(self) -> list[str]:
+        """Closes trials in progress whose cells are not in the file; returns names of these."""
+        unknown = [trial for trial in self._all(TrialState.RUNNING) if not self._is_known(trial)]
+        for trial in unknown:
             self.study.tell(trial.number, state=TrialState.FAIL)
-        return [trial.user_attrs["cell"] for trial in strange if self.cells]
+        return [trial.user_attrs["cell"] for trial in unknown if self.cells]
 
-    def _is_whole(self, trial: FrozenTrial | optuna.Trial) -> bool:
+    def _is_known(self, trial: FrozenTrial | optuna.Trial) -> bool:
+        """Whether a trial is a cell of the file, with all its values."""
         if self.cells:
             return trial.user_attrs["cell"] in self.cells
         return trial.params.keys() == self.space.keys()  # else killed during sampling
@@ -129,7 +130,7 @@ class Trials:
             return self._sample()
         while self._all(TrialState.WAITING):
             trial = self.study.ask()
-            if self._is_whole(trial):
+            if self._is_known(trial):
                 return OpenCell(self._cell_of(trial), trial)
             self.study.tell(trial, state=TrialState.FAIL)
         return None
@@ -165,7 +166,7 @@ class Trials:
     def overview(self) -> list[tuple[Cell, str]]:
         """Cells so far, each ``waiting``, ``open``, ``finished`` or ``stopped early``."""
         return [(self._cell_of(trial), STATES[trial.state]) for trial in self._all(*STATES)
-                if self._is_whole(trial)]
+                if self._is_known(trial)]
 
     @property
     def planned(self) -> float:
