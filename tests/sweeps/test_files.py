@@ -247,7 +247,7 @@ def test_cells_are_skipped_that_an_entry_describes_wholly():
 
 def test_a_grid_of_which_every_cell_is_skipped():
     sweep = read_sweep(write_sweep(skip=[{"seed_everything": [0, 1]}]))
-    with pytest.raises(UserError, match="sweep.yaml: `skip` leaves out every cell of the grid"):
+    with pytest.raises(UserError, match=r"sweep\.yaml: `skip` leaves out every cell of the grid"):
         Trials(sweep, Path())
 
 
