@@ -290,7 +290,11 @@ class KeypointDataModule(LightningDataModule):
         return len(self.part("train")) // world // self._train_batch_size(world)
 
     def _train_batch_size(self, world: int) -> int:
-        return max(1, min(self.batch_size, len(self.part("train")) // world))
+        clips = len(self.part("train"))
+        if clips < world:
+            raise UserError(f"the training part of {self.file.path} has fewer clips ({clips}) than "
+                            f"there are processes ({world}); give fewer --trainer.devices")
+        return min(self.batch_size, clips // world)
 
     def val_dataloader(self) -> DataLoader[KeypointBatch] | list[Any]:
         """Clips of the validation part, one view each; empty if nothing is held out."""
