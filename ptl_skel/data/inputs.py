@@ -167,7 +167,7 @@ class InputMaker:
 
 
 def _add_flipped(inputs: Tensor, flip: Callable[[Tensor], Tensor]) -> Tensor:
-    """Each input, followed by its horizontal flip."""
+    """Each input, followed by its horizontal flip; channels-last memory remains so."""
     both = [each.movedim(1, -1) for each in (inputs, flip(inputs))]
     stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
     return stacked
