@@ -144,8 +144,9 @@ class KeypointDataModule(LightningDataModule):
         self._class_of_label = match_names(names, self.class_names)
         self.protocol = protocol
         self.maker = InputMaker(
-            representation(self.layout), self.layout, self.file.header.num_coordinates, camera,
-            augment, size, eval_size, test_clips, test_flip, box, use_scores)
+            representation(self.layout), self.layout, self.file.header.num_coordinates,
+            camera=camera, augment=augment, size=size, eval_size=eval_size, test_clips=test_clips,
+            test_flip=test_flip, box=box, use_scores=use_scores)
         self.corrupt = corrupt
         if corrupt is not None:
             corrupt.check()
