@@ -33,20 +33,7 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: The files do not belong together, or the weights are invalid.
     """
-    parser = CommandParser(
-        prog="ptl-skel ensemble", description="Fuses predictions: the weighted mean of their "
-        "probabilities. Clips are matched by their ids.")
-    parser.add_argument("predictions", nargs="+", metavar="RUN_OR_NPZ",
-                        help="folder of a run, or its predictions.npz")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--weights", nargs="+", type=float, metavar="W",
-                     help="one for each; default: equal weights")
-    how.add_argument("--search", nargs="+", metavar="RUN_OR_NPZ", help=(
-        "predictions of validation clips, of the same models in the same order, for which the "
-        "weights are chosen; `ptl-skel validate` writes them"))
-    parser.add_argument("--out", type=Path, help="write the fused predictions to this .npz file, "
-                        "and weights and metrics to the .json file of the same name")
-    options = parser.parse_args(args)
+    options = _parser().parse_args(args)
     if options.out is not None and options.out.suffix != ".npz":
         raise UserError(f"--out must end in .npz, got {options.out}")
     outputs = [] if options.out is None else [options.out, options.out.with_suffix(".json")]
@@ -64,7 +51,7 @@ def main(args: Sequence[str]) -> None:
     table = Table("predictions", "weight", "top-1", "top-5", "mean-class", "F1")
     shares = [weight / sum(weights) for weight in weights]
     for name, share, file in zip(options.predictions, shares, files, strict=True):
-        metrics = _metrics(stacked([file])[0], files[0])
+        metrics = _metrics(torch.from_numpy(file.probabilities), files[0])
         table.add_row(name, f"{share:.2f}", *_format_metrics(metrics))
     metrics = _metrics(fused, files[0])
     table.add_section()
@@ -160,3 +147,20 @@ def _metrics(probabilities: Tensor, file: Predictions) -> dict[str, float]:
 
 def _format_metrics(metrics: Mapping[str, float]) -> list[str]:
     return [f"{100 * value:.2f} %" for value in metrics.values()] or ["-"] * 4
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="ptl-skel ensemble", description="Fuses predictions: the weighted mean of their "
+        "probabilities. Clips are matched by their ids.")
+    parser.add_argument("predictions", nargs="+", metavar="RUN_OR_NPZ",
+                        help="folder of a run, or its predictions.npz")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--weights", nargs="+", type=float, metavar="W",
+                     help="one for each; default: equal weights")
+    how.add_argument("--search", nargs="+", metavar="RUN_OR_NPZ", help=(
+        "predictions of validation clips, of the same models in the same order, for which the "
+        "weights are chosen; `ptl-skel validate` writes them"))
+    parser.add_argument("--out", type=Path, help="write the fused predictions to this .npz file, "
+                        "and weights and metrics to the .json file of the same name")
+    return parser

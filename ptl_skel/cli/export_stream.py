@@ -86,7 +86,8 @@ def make_stream(model: ActionRecognizer, data: KeypointDataModule, form: str
 def stream_batches(graph: StreamFromKeypoints, data: KeypointDataModule, names: list[str]
                    ) -> Iterator[tuple[Arrays, list[Any]]]:
     """Chunks of real clips with the expected states before and after, in several batches."""
-    clips, stream = choose_clips(data, STREAMS), graph.stream
+    clips = np.resize(choose_clips(data, STREAMS), STREAMS)  # of fewer clips, several times
+    stream = graph.stream
     chunk = stream.chunk
     for group in np.array_split(clips, [1, 3]):
         rows = [_relative(data, clip) for clip in group]

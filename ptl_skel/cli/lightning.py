@@ -263,7 +263,7 @@ class SkeletonCLI(LightningCLI):
             console.print(outcome.tabulate_predictions(self.run_dir))
 
     def _finish(self, **facts: Any) -> None:
-        self.record.finish(**facts)
+        self.record.update(**facts, status="finished")
         if self.ranks.is_first:
             console.print(outcome.summarise_run(self.run_dir, self.record.result))
             outcome.warn_of_divergence(self.record.result)

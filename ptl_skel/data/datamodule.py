@@ -21,8 +21,8 @@ from ptl_skel.data.classes import listed, match_names
 from ptl_skel.data.corruption import Corruption
 from ptl_skel.data.dataset import (
     ClipDataset,
-    DrawDataset,
     DrawSampler,
+    IndexDataset,
     KeypointBatch,
     ResidentClips,
 )
@@ -144,8 +144,9 @@ class KeypointDataModule(LightningDataModule):
         self._class_of_label = match_names(names, self.class_names)
         self.protocol = protocol
         self.maker = InputMaker(
-            representation(self.layout), self.layout, self.file.header.num_coordinates, camera,
-            augment, size, eval_size, test_clips, test_flip, box, use_scores)
+            representation(self.layout), self.layout, self.file.header.num_coordinates,
+            camera=camera, augment=augment, size=size, eval_size=eval_size, test_clips=test_clips,
+            test_flip=test_flip, box=box, use_scores=use_scores)
         self.corrupt = corrupt
         if corrupt is not None:
             corrupt.check()
@@ -290,7 +291,11 @@ class KeypointDataModule(LightningDataModule):
         return len(self.part("train")) // world // self._train_batch_size(world)
 
     def _train_batch_size(self, world: int) -> int:
-        return max(1, min(self.batch_size, len(self.part("train")) // world))
+        clips = len(self.part("train"))
+        if clips < world:
+            raise UserError(f"the training part of {self.file.path} has fewer clips ({clips}) than "
+                            f"there are processes ({world}); give fewer --trainer.devices")
+        return min(self.batch_size, clips // world)
 
     def val_dataloader(self) -> DataLoader[KeypointBatch] | list[Any]:
         """Clips of the validation part, one view each; empty if nothing is held out."""
@@ -315,7 +320,7 @@ class KeypointDataModule(LightningDataModule):
 
     def _dataset(self, clips: NDArray[np.int64], *, seed: int | None = None, num_clips: int = 1
                  ) -> ClipDataset:
-        kind = DrawDataset if self.on_device else ClipDataset
+        kind = IndexDataset if self.on_device else ClipDataset
         return kind(self.file, clips, self.clip_len, seed=seed, num_clips=num_clips,
                     sampling=self.sampling)
 

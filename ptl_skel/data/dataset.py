@@ -1,6 +1,6 @@
 """From clips of a keypoint file to batches of keypoints, one call for a whole batch.
 
-`ClipDataset` reads batches from the file. If the whole file is on the device, a `DrawDataset`
+`ClipDataset` reads batches from the file. If the whole file is on the device, an `IndexDataset`
 returns only indices, from which `ResidentClips` makes the same batches.
 
 Items of a training set are draws, not clips: draw ``k * len + i`` is the k-th pass over clip i, or,
@@ -132,7 +132,7 @@ class ClipDataset(Dataset[KeypointBatch]):
         return drawn.numpy()
 
 
-class DrawDataset(ClipDataset):
+class IndexDataset(ClipDataset):
     """The same clips as indices, from which `ResidentClips` makes the same batches."""
 
     def __getitems__(self, draws: Sequence[int]) -> KeypointBatch:
@@ -177,10 +177,10 @@ class ResidentClips:
 
     def fetch(self, batch: KeypointBatch, clip_len: int, seed: int,
               sampling: Sampling = "uniform") -> KeypointBatch:
-        """The batch that `ClipDataset` would read for the indices of a `DrawDataset`.
+        """The batch that `ClipDataset` would read for the indices of an `IndexDataset`.
 
         Args:
-            batch: Of a `DrawDataset`, on the device.
+            batch: Of an `IndexDataset`, on the device.
             clip_len: Frames T of a training clip.
             seed: Seed of its random frames.
             sampling: How they are sampled.

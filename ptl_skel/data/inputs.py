@@ -70,18 +70,18 @@ class InputMaker:
         if self.camera is not None and self.coordinates == 2:
             raise UserError("the file holds 2D pixels, and `data.camera` is for 3D coordinates; "
                             "leave it out")
-        if self._reaching == 3 and not self.representation.spatial:
+        if self._spatial and not self.representation.spatial:
             raise UserError("the file holds 3D coordinates; heatmaps need 2D pixels: project them "
                             "by a camera, e.g. --data.camera camera/moving.yaml")
-        if self.box == "follow" and (self._reaching == 3 or not self.representation.cropped):
+        if self.box == "follow" and (self._spatial or not self.representation.cropped):
             raise UserError("`data.box` follow is for heatmaps of 2D keypoints, which show a box; "
                             "leave it out")
 
     @property
-    def _reaching(self) -> int:
-        """Number of coordinates of a joint that the representation gets: 2 or 3."""
+    def _spatial(self) -> bool:
+        """Whether the representation gets 3D coordinates."""
         projected = self.camera is not None and self.camera.projection != "none"
-        return 2 if projected else self.coordinates
+        return self.coordinates == 3 and not projected
 
     @property
     def test_views(self) -> int:
@@ -91,7 +91,7 @@ class InputMaker:
 
     def shape(self, clip_len: int) -> tuple[int, ...]:
         """Shape of an input at test time, ``(C, T, H, W)``."""
-        nobody = torch.zeros(1, 1, clip_len, self.layout.num_joints, self._reaching)
+        nobody = torch.zeros(1, 1, clip_len, self.layout.num_joints, 3 if self._spatial else 2)
         inputs = self.representation(nobody, nobody[..., 0], (self.eval_size, self.eval_size))
         return tuple(inputs.shape[1:])
 
@@ -104,9 +104,9 @@ class InputMaker:
 
     def train(self, batch: KeypointBatch, dtype: torch.dtype) -> Tensor:
         """Augmented inputs ``(N, C, T, H, W)``, one per clip."""
-        keypoints, scores, frame_size = self._take(batch, Camera.project_random)
+        keypoints, scores, frame_size = self._prepare(batch, Camera.project_random)
         size = self.size, self.size
-        if self._reaching == 3:
+        if self._spatial:
             keypoints, scores = self.augment.spatial(keypoints, scores)
             inputs = self.representation(keypoints, scores, size, dtype)
             return _flip_some(inputs, self.representation.flip, self.augment.flip)
@@ -124,22 +124,22 @@ class InputMaker:
 
     def place(self, batch: KeypointBatch, *, several: bool) -> tuple[Tensor, Tensor]:
         """Keypoints and scores that `evaluate` renders; 2D keypoints in pixels of the heatmaps."""
-        keypoints, scores, frame_size = self._take(
+        keypoints, scores, frame_size = self._prepare(
             batch, Camera.project_test_views if several else Camera.project)
         size = self.eval_size, self.eval_size
         clips = self.test_clips if several else 1
         if self.box == "follow":  # separately in each of the clips
             keypoints, scores = (split_clips(each, clips) for each in (keypoints, scores))
             frame_size, clips = frame_size.repeat_interleave(clips, 0), 1
-        if self._reaching == 2:
+        if not self._spatial:
             keypoints = crop_resize(*self._find_box(keypoints, scores, frame_size), size)
         if clips > 1:
             keypoints, scores = (split_clips(each, clips) for each in (keypoints, scores))
         return keypoints, scores
 
-    def _take(self, batch: KeypointBatch,
-              project: Callable[[Camera, Tensor, Tensor], tuple[Tensor, Tensor]]
-              ) -> tuple[Tensor, Tensor, Tensor]:
+    def _prepare(self, batch: KeypointBatch,
+                 project: Callable[[Camera, Tensor, Tensor], tuple[Tensor, Tensor]]
+                 ) -> tuple[Tensor, Tensor, Tensor]:
         """Keypoints and scores of a batch as they are used, and the sizes of their frames.
 
         Args:
@@ -167,7 +167,7 @@ class InputMaker:
 
 
 def _add_flipped(inputs: Tensor, flip: Callable[[Tensor], Tensor]) -> Tensor:
-    """Each input, followed by its horizontal flip."""
+    """Each input, followed by its horizontal flip; channels-last memory remains so."""
     both = [each.movedim(1, -1) for each in (inputs, flip(inputs))]
     stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
     return stacked

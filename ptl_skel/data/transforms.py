@@ -135,8 +135,8 @@ def random_crop(
     """
     extent = box[:, 2:] - box[:, :2]
     shape = (len(box), attempts)
-    areas = extent.prod(1, keepdim=True) * _between(*area, shape, box)
-    aspects = _between(math.log(aspect[0]), math.log(aspect[1]), shape, box).exp()
+    areas = extent.prod(1, keepdim=True) * _uniform(*area, shape, box)
+    aspects = _uniform(math.log(aspect[0]), math.log(aspect[1]), shape, box).exp()
     sizes = torch.stack([(areas * aspects).sqrt(), (areas / aspects).sqrt()], -1)
     fits = (sizes <= extent[:, None]).all(-1)
     first = fits.to(torch.uint8).argmax(1)
@@ -237,9 +237,9 @@ class Augmentation:
         if self.rotation or self.scale or self.shift:
             largest = math.radians(self.rotation)
             keypoints = rotate_scale_shift(
-                keypoints, box, _between(-largest, largest, (clips,), box),
-                _between(1 - self.scale, 1 + self.scale, (clips, 2), box),
-                _between(-self.shift, self.shift, (clips, 2), box))
+                keypoints, box, _uniform(-largest, largest, (clips,), box),
+                _uniform(1 - self.scale, 1 + self.scale, (clips, 2), box),
+                _uniform(-self.shift, self.shift, (clips, 2), box))
         if self.crop_area != (1.0, 1.0):
             box = random_crop(box, self.crop_area, self.crop_aspect)
         keypoints = crop_resize(keypoints, box, size)
@@ -256,8 +256,8 @@ class Augmentation:
         if not (self.rotation or self.scale):
             return keypoints, scores
         clips, largest = len(keypoints), math.radians(self.rotation)
-        angle = _between(-largest, largest, (clips,), keypoints)
-        scale = _between(1 - self.scale, 1 + self.scale, (clips, 3), keypoints)
+        angle = _uniform(-largest, largest, (clips,), keypoints)
+        scale = _uniform(1 - self.scale, 1 + self.scale, (clips, 3), keypoints)
         x, y, z = keypoints.unbind(-1)
         return torch.stack([*turn(x, y, angle), z], -1) * per_clip(scale), scores
 
@@ -341,5 +341,6 @@ def _level(like: Tensor) -> Tensor:
     return torch.rand(len(like), *[1] * (like.ndim - 1), dtype=like.dtype, device=like.device)
 
 
-def _between(low: float, high: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
+def _uniform(low: float, high: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Random numbers between `low` and `high`, of the dtype and on the device of `like`."""
     return low + (high - low) * torch.rand(shape, dtype=like.dtype, device=like.device)

@@ -90,27 +90,34 @@ class StreamNetwork(nn.Module):
         self._shapes = [conv.state for conv in convs_with_past]
         self._delays = [conv.delays for conv in convs_with_past]
         self.backbone, self.linear = backbone, cast(nn.Linear, cast(nn.Sequential, head)[-1])
-        past, made = self.zeros(1)[2:], []
-        with torch.no_grad():
-            for chunk in frames.split(self.chunk, 2):
-                output, past = self._run(chunk, past)
-                made.append(output)
-        features = torch.cat(made, 2)
-        features = features[:, :, self.period // self.chunk - 1 :: self.period // self.chunk]
-        if (features.shape != expected.shape or
-                (features - expected).abs().max() > TOLERANCE * expected.abs().max()):
-            raise UserError("the network cannot run on a stream: it does more over time than "
-                            "causal convolutions do")
         reach = sum((conv.kernel_size[0] - 1) * 2 * self.period // shape[2]
                     for conv, shape in shapes.items())
         self.settle = math.ceil(reach / self.period) * self.period
-        past = self.zeros(1)[2:]
         with torch.no_grad():
-            _, past = self._run(frames.new_zeros(1, channels, self.settle, height, width), past)
+            self._check_outputs(frames, expected)
+            empty = frames.new_zeros(1, channels, self.settle, height, width)
+            _, past = self._run(empty, self.zeros(1)[2:])
         for number, state in enumerate(past):
             self.register_buffer(f"empty{number}", state)
         self.links = [(0, 1), (1, 1), *((number, delay) for number, delays in
                                         enumerate(self._delays, 2) for delay in delays or (1,))]
+
+    def _check_outputs(self, frames: Tensor, expected: Tensor) -> None:
+        """Checks that the features of a clip that comes in chunks are those of the whole clip.
+
+        Raises:
+            UserError: They are not.
+        """
+        past, made = self.zeros(1)[2:], []
+        for chunk in frames.split(self.chunk, 2):
+            output, past = self._run(chunk, past)
+            made.append(output)
+        every = self.period // self.chunk
+        features = torch.cat(made, 2)[:, :, every - 1 :: every]
+        if (features.shape != expected.shape or
+                (features - expected).abs().max() > TOLERANCE * expected.abs().max()):
+            raise UserError("the network cannot run on a stream: it does more over time than "
+                            "causal convolutions do")
 
     def start(self, streams: int) -> list[Tensor]:
         """States of streams that start after an empty scene; see `zeros` for their order."""

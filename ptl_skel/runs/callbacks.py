@@ -82,10 +82,6 @@ class RunRecord(Callback):
         self.result["metrics"].update(metrics)
         self._write()
 
-    def finish(self, **facts: Any) -> None:
-        """Marks the run as finished, and adds facts."""
-        self.update(**facts, status="finished")
-
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Records whether the block is interrupted or fails, and why; re-raises the exception.

@@ -7,6 +7,7 @@ Reference:
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -96,7 +97,6 @@ def choose_threshold(probability: Tensor, right: Tensor, precision: float
 @torch.no_grad()
 def apply_temperature(model: ActionRecognizer, temperature: float) -> None:
     """Divides the logits of a network by a temperature, in its last layer."""
-    linear = list(model.classifier.modules())[-1]
-    assert isinstance(linear, nn.Linear)
+    linear = cast(nn.Linear, cast(nn.Sequential, model.classifier[1])[-1])
     linear.weight.div_(temperature)
     linear.bias.div_(temperature)

@@ -46,7 +46,7 @@ def load_weights(classifier: nn.Module, path: Path, *, adapt: bool, class_names:
         MissingFileError: There is no such file.
         UserError: It does not contain weights, or those of another network.
     """
-    found = ours(read_tensors(path))
+    found = rename_tensors(read_tensors(path))
     wanted = classifier.state_dict()
     same_classes = trained_on is None or sorted(trained_on) == sorted(class_names)
     adapted = []
@@ -72,8 +72,8 @@ def load_weights(classifier: nn.Module, path: Path, *, adapt: bool, class_names:
     return adapted
 
 
-def ours(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the names of the classifier here: ``backbone.`` and the head."""
+def rename_tensors(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names that a classifier of this package has for them."""
     names = [name.removeprefix("module.") for name in published]  # of DataParallel
     if any(name.startswith("classifier.") for name in names):  # a run of ptl_skel
         prefixes = {"classifier.": ""}

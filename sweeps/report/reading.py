@@ -67,11 +67,13 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
         raise UserError(f"{'more than one' if chosen else 'no'} tested arm is called {baseline!r}; "
                         "there are: " + ", ".join(repr(arm.name) for arm in with_test))
     with_test.sort(key=lambda arm: arm not in chosen)
+    protocols = sorted(reader.folds, key=natural_order)
     return Study(
-        runs[0].dataset, part, reader.first.class_names,
-        {protocol: reader.folds[protocol] for protocol in sorted(reader.folds, key=natural_order)},
-        tuple(with_test), chosen[0] if chosen else None, tuple(arm for arm in arms if not arm.runs),
-        tuple(line for path in paths for line in unrecorded_cells(path)))
+        dataset=runs[0].dataset, part=part, class_names=reader.first.class_names,
+        folds={protocol: reader.folds[protocol] for protocol in protocols},
+        arms=tuple(with_test), baseline=chosen[0] if chosen else None,
+        untested=tuple(arm for arm in arms if not arm.runs),
+        unrecorded=tuple(line for path in paths for line in unrecorded_cells(path)))
 
 
 class _Reader:

@@ -90,11 +90,14 @@ def summarise(study: Study, margin: float) -> list[Summary]:
               for cost in COST_UNITS if (values := costs_of(study.arms, cost))}
     return [
         Summary(
-            arm, top1[number], _spread(study, arm, lambda run: run.mean_class),
-            differences[number], next(corrected) if differences[number] else None,
-            next(inferior) if differences[number] else None,
-            arm.runs[0].params, arm.runs[0].gmacs, _latency(arm), _training(arm),
-            tuple(cost for cost, front in fronts.items() if front[number]))
+            arm=arm, top1=top1[number],
+            mean_class=_spread(study, arm, lambda run: run.mean_class),
+            difference=differences[number],
+            p=next(corrected) if differences[number] else None,
+            inferiority=next(inferior) if differences[number] else None,
+            params=arm.runs[0].params, gmacs=arm.runs[0].gmacs, latency_ms=_latency(arm),
+            training_seconds=_training(arm),
+            fronts=tuple(cost for cost, front in fronts.items() if front[number]))
         for number, arm in enumerate(study.arms)]
 
 

@@ -33,7 +33,7 @@ from .files import SEED, Sweep
 from .jobs import Executor, command_of
 from .progress import Progress, Running
 from .space import arguments_of, extremes
-from .trials import JOURNAL, Open, Trials
+from .trials import JOURNAL, OpenCell, Trials
 from .watch import Curve, logged_by, reason, status_of
 
 SCHEMA_VERSION = 1
@@ -87,7 +87,7 @@ def dry_run(sweep: Sweep, out: Path, executor: Executor) -> None:
             if sweep.method == "bayes":
                 break
     for number, cell in enumerate(cells):
-        print(executor.shown(command_of(sweep, cell, out / cell.name), number % executor.slots))
+        print(executor.to_shell(command_of(sweep, cell, out / cell.name), number % executor.slots))
     done = int(trials.planned) - len(cells) if sweep.method != "bayes" else 0
     console.print(
         f"{int(trials.planned)} runs, {executor.slots} at a time"
@@ -145,7 +145,7 @@ class Coordinator:
                     return
                 time.sleep(POLL)
                 for one in list(self.running.values()):
-                    self._look_at(one)
+                    self._poll(one)
 
     def shut_down(self) -> None:
         """Stops running trainings, which can be resumed from their last checkpoints."""
@@ -166,7 +166,8 @@ class Coordinator:
                 else:
                     self._start(opened, run_dir, slot)
 
-    def _start(self, opened: Open, run_dir: Path, slot: int, last: Running | None = None) -> None:
+    def _start(self, opened: OpenCell, run_dir: Path, slot: int, last: Running | None = None
+               ) -> None:
         """Starts a cell, or restarts it after its `last` training ended too early."""
         run_dir.mkdir(parents=True, exist_ok=True)
         job = self.executor.find(run_dir) or self.executor.start(
@@ -180,7 +181,7 @@ class Coordinator:
         self.running[slot] = one
         self._write_state()
 
-    def _look_at(self, one: Running) -> None:
+    def _poll(self, one: Running) -> None:
         code = one.job.poll()  # before reading the curve, which is complete if the job has ended
         one.curve.update()
         if self.sweep.halving is not None and not one.lags and self._lags(one):
@@ -213,7 +214,7 @@ class Coordinator:
         return any(one.opened.report(int(row["epoch"]) + 1, row[self.sweep.metric])
                    for row in one.curve.rows if self.sweep.metric in row and "epoch" in row)
 
-    def _finish(self, opened: Open, run_dir: Path) -> None:
+    def _finish(self, opened: OpenCell, run_dir: Path) -> None:
         logged = logged_by(run_dir)
         if self.sweep.metric not in logged:
             hint = (": nothing is held out for validation, see data.val_fraction"

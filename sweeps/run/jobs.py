@@ -52,7 +52,7 @@ class Executor(Protocol):
     def start(self, command: list[str], run_dir: Path, slot: int) -> Job:
         """Starts a training."""
 
-    def shown(self, command: list[str], slot: int) -> str:
+    def to_shell(self, command: list[str], slot: int) -> str:
         """The command of `start`, to paste into a shell."""
 
     def find(self, run_dir: Path) -> Job | None:
@@ -108,9 +108,9 @@ class LocalExecutor:
         """See `Executor`."""
         return LocalJob(command, self.environment(slot), run_dir)
 
-    def shown(self, command: list[str], slot: int) -> str:
+    def to_shell(self, command: list[str], slot: int) -> str:
         """See `Executor`."""
-        return shown(command, self.environment(slot))
+        return to_shell(command, self.environment(slot))
 
     def find(self, run_dir: Path) -> None:
         """None: a child process ends with its coordinator."""
@@ -122,7 +122,7 @@ class LocalJob:
     def __init__(self, command: list[str], environment: Mapping[str, str], run_dir: Path) -> None:
         self.killed_at = float("inf")
         with (run_dir / LOG).open("ab") as log:
-            log.write(f"$ {shown(command, environment)}\n".encode())
+            log.write(f"$ {to_shell(command, environment)}\n".encode())
             log.flush()
             self.process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log,
@@ -152,7 +152,7 @@ class LocalJob:
         return ""
 
 
-def shown(command: list[str], environment: Mapping[str, str]) -> str:
+def to_shell(command: list[str], environment: Mapping[str, str]) -> str:
     """A command to paste into a shell."""
     return " ".join([*(f"{name}={value}" for name, value in environment.items()),
                      shlex.join(command)])

@@ -20,7 +20,7 @@ from ptl_skel.command import console
 from .files import Sweep
 from .jobs import Job
 from .space import Cell
-from .trials import Open
+from .trials import OpenCell
 from .watch import Curve
 
 
@@ -40,7 +40,7 @@ class Running:
         started: Start time on the monotonic clock, seconds.
     """
 
-    opened: Open
+    opened: OpenCell
     run_dir: Path
     job: Job
     curve: Curve

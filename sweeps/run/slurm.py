@@ -69,7 +69,7 @@ class SubmititExecutor:
         write_text(run_dir / JOB, job.job_id)
         return SubmititJob(job)
 
-    def shown(self, command: list[str], slot: int) -> str:
+    def to_shell(self, command: list[str], slot: int) -> str:
         """See `sweeps.run.jobs.Executor`."""
         return shlex.join(command)
 

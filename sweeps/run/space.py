@@ -16,6 +16,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from ptl_skel.errors import UserError
+
 from .files import SEED, Sweep
 from .schema import ARGUMENTS
 
@@ -37,13 +39,19 @@ class Cell:
 
 
 def grid(sweep: Sweep) -> list[Cell]:
-    """All cells of a grid in W&B's order, the last parameter varying fastest; at most `run_cap`."""
+    """All cells of a grid in W&B's order, the last parameter varying fastest; at most `run_cap`.
+
+    Raises:
+        UserError: All of them are skipped.
+    """
     choices = [parameter.choices for parameter in sweep.parameters.values()]
     combinations = [dict(zip(sweep.parameters, values, strict=True))
                     for values in itertools.product(*choices)]
     cells = [cell_of(sweep, values) for values in combinations
              if not any(all(values[name] in skipped for name, skipped in entry.items())
                         for entry in sweep.skip)]
+    if not cells:
+        raise UserError(f"{sweep.path}: `skip` leaves out every cell of the grid")
     if len({cell.name for cell in cells}) < len(cells):  # long values that differ only at their end
         cells = [Cell(f"{number:03}-{cell.name}", f"{number:03}-{cell.arm}", cell.values)
                  for number, cell in enumerate(cells)]

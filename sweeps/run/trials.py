@@ -31,7 +31,7 @@ ATTEMPTS = 100
 
 
 @dataclass
-class Open:
+class OpenCell:
     """A cell that is waiting or has been started, with its trial.
 
     Attributes:
@@ -81,9 +81,9 @@ class Trials:
         self.study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(journal))), study_name="sweep",
             direction=sweep.goal, load_if_exists=True, pruner=_pruner(sweep))
-        self.dropped = self._settle()
+        self.dropped = self._close_unknown()
         self._enqueue()
-        self.begun = [Open(self._cell_of(trial), optuna.Trial(self.study, trial._trial_id),
+        self.begun = [OpenCell(self._cell_of(trial), optuna.Trial(self.study, trial._trial_id),
                            max(trial.intermediate_values, default=0))
                       for trial in self._all(TrialState.RUNNING)]
 
@@ -91,14 +91,15 @@ class Trials:
         """Trials in some states, or all trials; not copies, so they must not be modified."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
-    def _settle(self) -> list[str]:
-        """Closes begun trials whose cells are not in the file (any more); returns their names."""
-        strange = [trial for trial in self._all(TrialState.RUNNING) if not self._is_whole(trial)]
-        for trial in strange:
+    def _close_unknown(self) -> list[str]:
+        """Closes trials in progress whose cells are not in the file; returns names of these."""
+        unknown = [trial for trial in self._all(TrialState.RUNNING) if not self._is_known(trial)]
+        for trial in unknown:
             self.study.tell(trial.number, state=TrialState.FAIL)
-        return [trial.user_attrs["cell"] for trial in strange if self.cells]
+        return [trial.user_attrs["cell"] for trial in unknown if self.cells]
 
-    def _is_whole(self, trial: FrozenTrial | optuna.Trial) -> bool:
+    def _is_known(self, trial: FrozenTrial | optuna.Trial) -> bool:
+        """Whether a trial is a cell of the file, with all its values."""
         if self.cells:
             return trial.user_attrs["cell"] in self.cells
         return trial.params.keys() == self.space.keys()  # else killed during sampling
@@ -123,18 +124,18 @@ class Trials:
             return self.cells[trial.user_attrs["cell"]]
         return sampled_cell(self.sweep, trial.number, trial.params)
 
-    def next(self) -> Open | None:
+    def next(self) -> OpenCell | None:
         """The next cell that has not been started; None if there are no more."""
         if not self.cells:
             return self._sample()
         while self._all(TrialState.WAITING):
             trial = self.study.ask()
-            if self._is_whole(trial):
-                return Open(self._cell_of(trial), trial)
+            if self._is_known(trial):
+                return OpenCell(self._cell_of(trial), trial)
             self.study.tell(trial, state=TrialState.FAIL)
         return None
 
-    def _sample(self) -> Open | None:
+    def _sample(self) -> OpenCell | None:
         for _ in range(ATTEMPTS):
             kept = self._all(*STATES)
             sampled = {json.dumps(trial.params, sort_keys=True) for trial in kept}
@@ -144,7 +145,7 @@ class Trials:
             self.study.sampler = _sampler(self.sweep, len(self._all()))
             trial = self.study.ask(self.space)
             if json.dumps(trial.params, sort_keys=True) not in sampled:
-                return Open(self._cell_of(trial), trial)
+                return OpenCell(self._cell_of(trial), trial)
             self.study.tell(trial, state=TrialState.FAIL)
         return None
 
@@ -153,19 +154,19 @@ class Trials:
         return math.prod(len(one.choices) if isinstance(one, CategoricalDistribution) else math.inf
                          for one in self.space.values())
 
-    def finish(self, opened: Open, value: float) -> None:
+    def finish(self, opened: OpenCell, value: float) -> None:
         """Closes a cell with its metric; NaN counts as the worst."""
         worst = -math.inf if self.sweep.goal == "maximize" else math.inf
         self.study.tell(opened.trial, worst if math.isnan(value) else value)
 
-    def stop(self, opened: Open) -> None:
+    def stop(self, opened: OpenCell) -> None:
         """Closes a cell that was stopped early."""
         self.study.tell(opened.trial, state=TrialState.PRUNED)
 
     def overview(self) -> list[tuple[Cell, str]]:
         """Cells so far, each ``waiting``, ``open``, ``finished`` or ``stopped early``."""
         return [(self._cell_of(trial), STATES[trial.state]) for trial in self._all(*STATES)
-                if self._is_whole(trial)]
+                if self._is_known(trial)]
 
     @property
     def planned(self) -> float:

@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from ptl_skel.cost.complexity import measure
 from ptl_skel.cost.folding import fold_batch_norm
-from ptl_skel.data.dataset import ClipDataset, DrawDataset, KeypointBatch, ResidentClips
+from ptl_skel.data.dataset import ClipDataset, IndexDataset, KeypointBatch, ResidentClips
 from ptl_skel.data.transforms import Augmentation, compact_box
 from ptl_skel.representations import JointHeatmaps, LimbHeatmaps
 from ptl_skel.runs.environment import keep_freed_memory
@@ -132,7 +132,7 @@ def input_path(bench: Bench) -> None:
         write_file(path)
         for where in ("file", "RAM", "device"):
             file = KeypointFile(path, in_memory=where == "RAM")
-            kind = DrawDataset if where == "device" else ClipDataset
+            kind = IndexDataset if where == "device" else ClipDataset
             dataset = kind(file, np.arange(256), FRAMES, seed=0)
             resident = ResidentClips(file, torch.device("cpu"))
 

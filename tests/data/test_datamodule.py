@@ -593,3 +593,12 @@ def render_slowly(data, clip, num_clips):
 
 def assert_same(volume, expected):
     torch.testing.assert_close(volume, expected, rtol=0, atol=1e-6)
+
+
+def test_fewer_training_clips_than_processes(tiny_file):
+    data = make(tiny_file)
+    clips = len(data.parts["train"])
+    assert data.train_batches(clips) == 1
+    data.trainer = trainer("training", world_size=clips + 1)
+    with pytest.raises(UserError, match=rf"fewer clips \({clips}\) than there are processes"):
+        data.train_dataloader()

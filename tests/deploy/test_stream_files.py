@@ -159,6 +159,18 @@ class TestExport:
         np.testing.assert_allclose(stream.recognize()["a"], expected[0, -1].numpy(), rtol=0,
                                    atol=1e-6)
 
+    @pytest.mark.parametrize("clips", [1, 3])
+    def test_few_clips_are_compared_with_pytorch_in_as_many_streams(self, checkpoint, clips):
+        from ptl_skel.cli.export_stream import make_stream, stream_batches
+        from ptl_skel.cli.lightning import load_trained
+
+        model, data = load_trained(["--ckpt_path", str(checkpoint)])
+        data.parts["test"] = data.parts["test"][:clips]
+        graph = make_stream(model, data, "frame")
+        names = [f"delayed{number}" for number in range(len(graph.stream.links))]
+        sizes = {len(feed["keypoints"]) for feed, _ in stream_batches(graph, data, names)}
+        assert sizes == {1, 2, 5}
+
     @pytest.mark.parametrize("arguments", [["--data.box", "clip"], ["--int8"]])
     def test_what_cannot_be_is_refused(self, checkpoint, tmp_path, capsys, arguments):
         said = refusal(capsys, "export", "--ckpt_path", checkpoint, "--out", tmp_path / "a.onnx",

@@ -125,13 +125,13 @@ class TestRunRecord:
         record.on_train_batch_end(TRAINER)  # 5 s
         record.on_validation_end(TRAINER, None)  # until 100 s
         record.on_train_batch_end(TRAINER)  # 101 s
-        record.finish()
+        record.update(status="finished")
         assert read_result(tmp_path / "run")["training_seconds"] == 46.0
 
     def test_other_processes_write_nothing(self, tmp_path):
         record = self.record(tmp_path, rank=1)
         record.on_train_epoch_end(TRAINER, None)
-        record.finish()
+        record.update(status="finished")
         assert not list((tmp_path / "run").iterdir())
 
     def test_a_failure_of_another_process_is_recorded(self, tmp_path):

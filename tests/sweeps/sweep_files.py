@@ -71,7 +71,7 @@ class Script:
         self.most = max(self.most, self.now)
         return Training(self, json.loads(configs[-1]), run_dir)
 
-    def shown(self, command: list[str], slot: int) -> str:
+    def to_shell(self, command: list[str], slot: int) -> str:
         return " ".join(command)
 
     def find(self, run_dir: Path) -> None:

@@ -16,6 +16,7 @@ from ptl_skel.metrics import AT_THE_END, EVERY_EPOCH
 from ptl_skel.runs.record import read_metrics, read_result
 from sweeps.run.files import read_sweep
 from sweeps.run.space import arguments_of, extremes, grid
+from sweeps.run.trials import Trials
 from sweeps.run.watch import logged_by
 
 SHIPPED = sorted(Path(sweeps.__file__).parent.glob("*.yaml"))
@@ -245,6 +246,12 @@ def test_cells_are_skipped_that_an_entry_describes_wholly():
     assert [cell.name for cell in grid(sweep)] == [
         "clip_len=8-seed0", "clip_len=12-seed0", "clip_len=8-seed1"]
     assert len(grid(read_sweep(write_sweep(skip=[{"seed_everything": [1]}])))) == 2
+
+
+def test_a_grid_of_which_every_cell_is_skipped():
+    sweep = read_sweep(write_sweep(skip=[{"seed_everything": [0, 1]}]))
+    with pytest.raises(UserError, match=r"sweep\.yaml: `skip` leaves out every cell of the grid"):
+        Trials(sweep, Path())
 
 
 def test_files_that_are_none():
