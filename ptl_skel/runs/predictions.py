@@ -83,7 +83,8 @@ def read_predictions(run: Path) -> Predictions:
         with np.load(path, allow_pickle=False) as file:
             names = ("clip", "label", "probabilities", "class_names")
             clip, label, probabilities, class_names = (file[name] for name in names)
-        if (clip.dtype.kind, probabilities.dtype.kind) != ("U", "f") or label.dtype.kind not in "iu":
+        if clip.dtype.kind != "U" or label.dtype.kind not in "iu" or (
+                probabilities.dtype.kind != "f"):
             raise ValueError("clips must be text, labels integers, and probabilities floats")
         if clip.ndim != 1 or clip.shape != label.shape or (
                 (len(clip), len(class_names)) != probabilities.shape):

@@ -61,7 +61,8 @@ class TestSharedConfigs:
         ["--data.representation.init_args.stream=bone"]])
     def test_options_of_the_representation_that_a_network_selects(self, parse, options):
         network = ["--model.backbone", "backbone/stgcnpp.yaml"]
-        named = parse(*network, "--data.representation", "representation/coordinates.yaml", *options)
+        named = parse(*network, "--data.representation", "representation/coordinates.yaml",
+                      *options)
         assert named["data"]["representation"]["init_args"]["stream"] == "bone"
         assert parse(*network, *options) == parse(*options, *network) == named
         file = ["--data.file", "file.h5"]
