@@ -35,7 +35,7 @@ class VideoSource:
 
     A clip is named after its file: its path below the common folder of all inputs, without the
     extension. If a video is in a subfolder of that, the name of the subfolder is its label. If all
-    are in folders of classes below train, val and test, these are the parts of a split.
+    are below folders train, val and test, these are the parts of a split instead.
 
     Args:
         inputs: Videos, or folders that contain them at any depth.
@@ -59,7 +59,8 @@ class VideoSource:
         self._videos = find_videos(inputs)
         self._named, self._model, self._max_persons = estimator, pose_model, max_persons
         is_split = all(map(_part, self._videos))
-        rows = {name: Row(_label(name), _part(name) if is_split else "") for name in self._videos}
+        rows = {name: Row(_label(name, is_split), _part(name) if is_split else "")
+                for name in self._videos}
         names = None if classes is None else read_class_names(classes)
         self._labels = name_classes(rows, names, "the names of the folders")
         joints = self._estimator.layout
@@ -181,11 +182,13 @@ def _common_folder(inputs: Sequence[Path]) -> Path:
 
 def _part(name: str) -> str:
     """The part of a split that a clip such as ``train/jump/a`` belongs to; empty for others."""
-    folders = Path(name).parts
-    return folders[0] if len(folders) > 2 and folders[0] in PARTS else ""
+    first, *below = Path(name).parts
+    part = first.strip().lower()
+    part = "val" if part in {"valid", "validation"} else part
+    return part if below and part in PARTS else ""
 
 
-def _label(name: str) -> str:
-    """The folder of a clip; empty for a clip at the top."""
-    folder = Path(name).parent.name
-    return folder if folder != ".." else ""
+def _label(name: str, is_split: bool) -> str:
+    """The folder of a clip; empty for a clip at the top, or at the top of a part of a split."""
+    folders = Path(name).parts[is_split : -1]
+    return folders[-1] if folders and folders[-1] != ".." else ""

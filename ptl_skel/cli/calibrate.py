@@ -64,6 +64,9 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"{options.ckpt_path} was validated on the test part, which must not "
                         "be used for calibration; train with --data.val_on_test false "
                         "--data.val_fraction 0.2")
+    if len(data.part("val")) < 2:
+        raise UserError(f"{options.ckpt_path} was trained with only one validation clip, which is "
+                        "not enough for a calibration; train with --data.val_fraction 0.2")
     logits, label, clip = predict_validation(model, data)
     facts, rows = _calibrate(logits, label, clip, options.precision)
     apply_temperature(model, facts["temperature"])

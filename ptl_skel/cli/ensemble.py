@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
@@ -41,8 +42,8 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--out: {taken[0]} exists; it is not overwritten")
     files = read_matching(options.predictions)
     weights = options.weights or [1.0] * len(files)
-    if len(weights) != len(files) or not all(0 <= w < float("inf") for w in weights) or (
-            not sum(weights)):
+    if len(weights) != len(files) or not all(w >= 0 for w in weights) or (
+            not 0 < sum(weights) < float("inf")):
         raise UserError(f"--weights must be {len(files)} numbers >= 0, one for each prediction, "
                         "and not all 0")
     if options.search:
@@ -70,9 +71,14 @@ def read_matching(names: Sequence[str]) -> list[Predictions]:
     """Predictions of the same clips, in the order of the first.
 
     Raises:
-        UserError: They are not of the same clips, or do not agree on labels or classes.
+        UserError: They are not of the same clips, do not agree on labels or classes, or are of a
+            network that diverged.
     """
     files = [read_predictions(Path(name)) for name in names]
+    for name, file in zip(names, files, strict=True):
+        if not np.isfinite(file.probabilities).all():
+            raise UserError(f"{name} has probabilities that are not finite numbers, so the "
+                            "training diverged; leave it out")
     return [in_the_order_of(files[0], file, (names[0], name))
             for name, file in zip(names, files, strict=True)]
 

@@ -28,7 +28,7 @@ from ptl_skel.cli.parser import (
     check_settings,
     choose_seed,
     expand_shipped,
-    missing_representation,
+    parse_run,
     silence_lightning,
 )
 from ptl_skel.command import console
@@ -69,10 +69,11 @@ class SkeletonCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the arguments, and rejects those that would have no effect or bypass a check."""
-        super().parse_arguments(parser, args)
-        if missing := missing_representation(self.config[self.config.subcommand], args):
-            super().parse_arguments(parser, [*args, *missing])
-        self.settings = self.config[self.config.subcommand]
+        def parse(words: Sequence[str]) -> Any:
+            LightningCLI.parse_arguments(self, parser, list(words))
+            return self.config[self.config.subcommand]
+
+        self.settings = parse_run(parse, args)
         check_settings(self.settings, args)
         if isinstance(self.settings.seed_everything, bool):
             self.settings.seed_everything = self.settings.data.seed = choose_seed()
@@ -320,9 +321,7 @@ def parse(commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     parsed = []
     for args in commands:
         words = ["fit", *(expand_shipped(word) for word in args)]
-        settings = parser.parse_args(words).fit
-        if missing := missing_representation(settings, words):
-            settings = parser.parse_args([*words, *missing]).fit
+        settings = parse_run(lambda words: parser.parse_args(list(words)).fit, words)
         parsed.append(settings.as_dict())
     return parsed
 

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,9 +55,15 @@ def _shorten(message: str) -> str:
     """Shortens jsonargparse's page of output about a value of the wrong type."""
     missing = re.fullmatch(r"the following arguments are required: (.+)", message)
     if missing is not None:
-        flags = [f"--{name.partition('.')[2]}" for name in missing[1].split(", ")]
+        names = [name.partition(".") for name in missing[1].split(", ")]
+        flags = [f"--{name}" if name else argument for argument, _, name in names]
         return "; ".join(f"{flag} is missing{': ' * (flag in REQUIRED)}{REQUIRED.get(flag, '')}"
                          for flag in flags)
+    option = re.search(r'Parser key "data.representation":\s+Option \'(\w+)\' is not accepted',
+                       message)
+    if option is not None:
+        return (f"the representation has no option {option[1]!r}; name the one that has it as "
+                "well, e.g. --data.representation representation/coordinates.yaml")
     page = re.search(r'Parser key "(.+?)":.*?Subtypes: \[(.+?)\]\n.*Given value: (.+)', message,
                      re.S)
     if page is None:
@@ -215,6 +221,41 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
     if isinstance(trainer["logger"], bool):
         raise UserError("--trainer.logger takes loggers in addition to metrics.csv, which a run "
                         "always writes; --wandb off turns Weights & Biases off")
+
+
+def parse_run(parse: Callable[[Sequence[str]], Any], args: Sequence[str]) -> Any:
+    """Parses the command line of a run; some networks select their representation.
+
+    Args:
+        parse: Returns the settings for a command line.
+        args: The command line.
+
+    Raises:
+        UserError: A setting is not accepted; see also `missing_representation`.
+    """
+    try:
+        settings = parse(args)
+    except UserError:
+        # The options may be those of the representation that the network selects.
+        others, first = _without_options(args)
+        if first is None or not (missing := missing_representation(parse(others), others)):
+            raise
+        return parse([*args[:first], *missing, *args[first:]])
+    missing = missing_representation(settings, args)
+    return parse([*args, *missing]) if missing else settings
+
+
+def _without_options(args: Sequence[str]) -> tuple[list[str], int | None]:
+    """A command line without options of the representation, and the place of the first one."""
+    others, first, is_value = list[str](), None, False
+    for place, word in enumerate(args):
+        if word.startswith("--data.representation.init_args."):
+            first, is_value = place if first is None else first, "=" not in word
+        elif is_value:
+            is_value = False
+        else:
+            others.append(word)
+    return others, first
 
 
 def missing_representation(settings: Any, args: Sequence[str]) -> list[str]:

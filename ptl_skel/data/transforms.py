@@ -222,8 +222,8 @@ class Augmentation:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"`{name}` must lie in 0..1, got {getattr(self, name)}")
         for name in ("rotation", "shift", "displace"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"`{name}` must be >= 0, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"`{name}` must be a number >= 0, got {getattr(self, name)}")
         if not 0 <= self.scale < 1:
             raise UserError(f"`scale` must lie in 0..1, got {self.scale}")
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from ptl_skel.atomic import replacing
 from ptl_skel.errors import MissingFileError, UserError
 
+ROUNDING = 1e-2
+"""By how much a probability may exceed 1, in half precision."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -80,14 +83,21 @@ def read_predictions(run: Path) -> Predictions:
         with np.load(path, allow_pickle=False) as file:
             names = ("clip", "label", "probabilities", "class_names")
             clip, label, probabilities, class_names = (file[name] for name in names)
-        if (len(clip), len(class_names)) != probabilities.shape or clip.shape != label.shape:
+        if clip.dtype.kind != "U" or label.dtype.kind not in "iu" or (
+                probabilities.dtype.kind != "f"):
+            raise ValueError("clips must be text, labels integers, and probabilities floats")
+        if clip.ndim != 1 or clip.shape != label.shape or (
+                (len(clip), len(class_names)) != probabilities.shape):
             raise ValueError("its arrays do not fit each other")
+        if ((probabilities < 0) | (probabilities > 1 + ROUNDING)).any():
+            raise ValueError("its probabilities must lie in 0..1; are they logits?")
         if len(label) and not -1 <= label.min() <= label.max() < len(class_names):
             raise ValueError("it has labels out of range")
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile,
             zlib.error) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return Predictions(tuple(clip.tolist()), label, probabilities, tuple(class_names.tolist()))
+    return Predictions(tuple(clip.tolist()), label.astype(np.int64),
+                       probabilities.astype(np.float32), tuple(class_names.tolist()))
 
 
 def in_the_order_of(first: Predictions, file: Predictions, names: tuple[object, object],

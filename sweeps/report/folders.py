@@ -74,14 +74,22 @@ def descriptions(paths: Sequence[Path]) -> list[str]:
 
 
 def read_corrupted(run: Path) -> dict[tuple[str, float], float]:
-    """Accuracy of a run on corrupted keypoints, by kind and level; see `ptl-skel robustness`."""
+    """Accuracy of a run on corrupted keypoints, by kind and level; see `ptl-skel robustness`.
+
+    Raises:
+        UserError: A record is damaged.
+    """
     found = {}
     for file in sorted(run.glob("robustness/*/result.json")):
         result = read_result(file.parent)
-        if result["status"] == "finished":
-            corruption = result["data"]["corruption"]
-            place = str(corruption["kind"]), float(corruption["level"])
-            found[place] = float(result["metrics"]["test/top1"])
+        try:
+            if result["status"] == "finished":
+                corruption = result["data"]["corruption"]
+                place = str(corruption["kind"]), float(corruption["level"])
+                found[place] = float(result["metrics"]["test/top1"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{file} is damaged: {error!r}; without it, `ptl-skel robustness` "
+                            "tests again") from error
     return found
 
 

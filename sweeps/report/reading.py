@@ -123,7 +123,8 @@ class _Reader:
         raise UserError(
             f"{folder} is a run on {dataset} ({protocol}), but {first_folder} is one on "
             f"{first_dataset} ({first_protocol}); compare runs on the same data"
-            + (", or average over folds with --folds" if dataset == first_dataset else ""))
+            + (", or average over folds with --folds" if dataset == first_dataset else
+               ", or pool the data sets with --pool"))
 
     def _predictions(self, folder: Path, protocol: str,
                      ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:

@@ -13,6 +13,7 @@ from ptl_skel.cli import calibrate
 from ptl_skel.cli.calibrate import predict_validation
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cli.verbs import main
+from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.runs.checkpoints import CALIBRATION, read_record
 from ptl_skel.training.calibration import (
     calibration_error,
@@ -85,6 +86,12 @@ class TestCheckpoint:
         capsys.readouterr()
         main(["calibrate", "--ckpt_path", str(run), "--out", str(out)])
         return capsys.readouterr().out
+
+    def test_one_clip_is_not_enough(self, run, tmp_path, capsys, monkeypatch):
+        part = KeypointDataModule.part
+        monkeypatch.setattr(KeypointDataModule, "part", lambda *where: part(*where)[:1])
+        assert "only one validation clip" in refusal(
+            capsys, "calibrate", "--ckpt_path", run, "--out", tmp_path / "one.ckpt")
 
     def test_training_does_not_continue_from_it(self, calibrated, capsys):
         assert "is calibrated" in refusal(capsys, "fit", "--ckpt_path", calibrated)

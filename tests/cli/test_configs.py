@@ -56,6 +56,19 @@ class TestSharedConfigs:
             assert parse("--model.backbone", f"backbone/{other}.yaml",
                          "--model.backbone", one) == alone
 
+    @pytest.mark.parametrize("options", [
+        ["--data.representation.init_args.stream", "bone"],
+        ["--data.representation.init_args.stream=bone"]])
+    def test_options_of_the_representation_that_a_network_selects(self, parse, options):
+        network = ["--model.backbone", "backbone/stgcnpp.yaml"]
+        named = parse(*network, "--data.representation", "representation/coordinates.yaml",
+                      *options)
+        assert named["data"]["representation"]["init_args"]["stream"] == "bone"
+        assert parse(*network, *options) == parse(*options, *network) == named
+        file = ["--data.file", "file.h5"]
+        parsed, = cli.parse([[*network, *options, *file]])
+        assert parsed["data"]["representation"]["init_args"]["stream"] == "bone"
+
     @pytest.mark.parametrize(("name", "flags"), [
         ("reduced", {"conv.init_args.middle": "matched", "stem_width": 8, "stem_kernel": [5, 7],
                      "stem_stride": [2, 2], "widths": [8, 24], "depths": [2, 1],

@@ -132,6 +132,8 @@ class TestMistakes:
         write("fewer", OTHER[:3], LABEL[:3])
         write("relabelled", OTHER, [0, 1, 2, 1])
         write("renamed", OTHER, class_names=("a", "b", "x"))
+        write("diverged", np.full((4, 3), np.nan))
+        write("logits", np.log(np.array(ONE) + 0.1))
         write("twice", OTHER, ids=["clip0", "clip1", "clip2", "clip2"])
         Path("taken.npz").touch()
         Path("noted.json").touch()
@@ -145,12 +147,34 @@ class TestMistakes:
                 (["joint", "limb", "--weights", "1"], "must be 2 numbers >= 0"),
                 (["joint", "limb", "--weights", "0", "0"], "not all 0"),
                 (["joint", "limb", "--weights", "1", "nan"], "must be 2 numbers >= 0"),
+                (["joint", "limb", "--weights", "1e308", "1e308"], "must be 2 numbers >= 0"),
+                (["joint", "diverged"], "diverged has probabilities that are not finite"),
+                (["joint", "logits"], "damaged: its probabilities must lie in 0..1"),
                 (["joint", "limb", "--search", "joint"], "of the same 2 models, got 1"),
                 (["joint", "limb", "--search", "joint", "limb"], "4 clips of --search are among "),
                 (["joint", "limb", "--out", "both"], "must end in .npz, got both"),
                 (["joint", "limb", "--out", "taken.npz"], "taken.npz exists"),
                 (["joint", "limb", "--out", "noted.npz"], "noted.json exists")]:
             assert message in refusal(capsys, *arguments)
+
+    @pytest.mark.parametrize("change", [
+        {"clip": np.arange(4)}, {"clip": np.full((4, 2), "a"), "label": np.zeros((4, 2), int)},
+        {"label": np.array(LABEL) + 0.5}, {"probabilities": np.array(ONE).astype(str)},
+        {"probabilities": np.ones((4, 3), int)}, {"probabilities": np.array(ONE) + 0j}])
+    def test_arrays_of_another_program(self, capsys, change):
+        write("joint.npz", ONE)
+        with np.load("joint.npz") as file:
+            np.savez("changed.npz", **{**file, **change})
+        assert "changed.npz is damaged" in refusal(capsys, "joint.npz", "changed.npz")
+
+    def test_arrays_in_another_precision_or_byte_order(self):
+        write("joint.npz", ONE)
+        with np.load("joint.npz") as file:
+            np.savez("same.npz", **{**file, "probabilities": np.array(ONE, ">f8"),
+                                    "label": np.array(LABEL, ">i2")})
+        main(["ensemble", "joint.npz", "same.npz", "--out", "fused.npz"])
+        np.testing.assert_allclose(read_predictions(Path("fused.npz")).probabilities, ONE,
+                                   atol=1e-6)
 
     def test_weights_are_given_or_searched(self, capsys):
         assert "not allowed with" in refusal(capsys, "a", "--weights", "1", "--search", "b")

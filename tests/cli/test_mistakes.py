@@ -86,6 +86,9 @@ class TestMistakes:
           "representation/limbs.yaml"], "does not read heatmaps; leave --data.representation out"),
         (["--model.backbone", "backbone/conv1d.yaml", "--data.representation.init_args.sigma",
           "1"], "does not read heatmaps; leave --data.representation out"),
+        (["--data.corrupt", "{kind: drop}"], "`data.corrupt`: level is missing"),
+        (["--data.representation.init_args.stream", "bone"], "the representation has no option "
+         "'stream'; name the one that has it"),
         (["--trainer.max_epochs", "0"], "max_steps 0 trains nothing"),
         (["--trainer.max_steps", "0"], "max_steps 0 trains nothing"),
         (["--trainer.devices", "0"], "devices='0'"),

@@ -432,7 +432,7 @@ class TestMistakes:
 
     def test_other_data_are_not_a_fold(self, make_run, capsys):
         error = refusal(capsys, make_run("a"), make_run("b", dataset="sbu"), "--folds")
-        assert "compare runs on the same data" in error
+        assert "compare runs on the same data, or pool the data sets with --pool" in error
         assert "average" not in error
 
     def test_no_test(self, make_run, capsys):
@@ -483,6 +483,15 @@ class TestMistakes:
         if content is not None:
             (run / "config.yaml").write_text(content)
         assert message in refusal(capsys, run)
+
+    @pytest.mark.parametrize("content", [
+        {}, {"status": "finished", "data": {"corruption": None}, "metrics": {}}])
+    def test_damaged_test_of_robustness(self, make_run, capsys, content):
+        run = make_run("a")
+        test = run / "robustness" / "drop-0.1"
+        test.mkdir(parents=True)
+        (test / "result.json").write_text(json.dumps({"schema_version": 1, **content}))
+        assert "drop-0.1/result.json is damaged" in refusal(capsys, run)
 
     def test_damaged_curve(self, make_run, capsys):
         run = make_run("a")

@@ -75,6 +75,20 @@ def test_a_split_in_folders(videos, tmp_path):
     assert preprocess(tmp_path / "mixed.h5", folder).splits == {}
 
 
+def test_a_split_in_folders_of_other_names(videos, tmp_path):
+    (videos / "jump").rename(videos / "Train")
+    (videos / "walk").rename(videos / "valid")
+    file = preprocess(tmp_path / "out.h5", videos)
+    assert file.header.class_names == ()
+    assert [file.ids[i] for i in file.split("own", "train")] == ["Train/a", "Train/b"]
+    assert [file.ids[i] for i in file.split("own", "val")] == ["valid/a"]
+    (tmp_path / "labels.csv").write_text("clip,label\nTrain/a,up\nTrain/b,along\nvalid/a,up\n")
+    file = preprocess(tmp_path / "labelled.h5", videos, "--labels", tmp_path / "labels.csv")
+    assert [file.header.class_names[i] for i in file.label] == ["up", "along", "up"]
+    assert {part: len(file.split("own", part)) for part in ("train", "val")} == {
+        "train": 2, "val": 1}
+
+
 def test_labels_and_splits_from_a_csv_file(videos, tmp_path):
     (tmp_path / "labels.csv").write_text(
         "clip,label,split\njump/a,up,train\njump/b,up,test\nwalk/a,along,train\n")
