@@ -30,7 +30,7 @@ def test_the_pages_are_those_of_the_records(command, tmp_path, monkeypatch):
 
 
 def test_all_records_are_reported():
-    reported = {command[2].split("/")[-1] for command in COMMANDS}
+    reported = {command[2].split("/")[3] for command in COMMANDS}
     assert {path.name for path in RECORDS.iterdir()} == {*reported, "fusion"}
 
 
