@@ -16,6 +16,8 @@ from ptl_skel.data.transforms import (
     compact_box,
     crop_resize,
     drop_far,
+    flip,
+    flip_scores,
     follow_box,
     frame_box,
     relative_to,
@@ -119,8 +121,21 @@ class InputMaker:
         keypoints, scores = self.place(batch, several=several)
         inputs = self.representation(keypoints, scores, (self.eval_size, self.eval_size), dtype)
         if several and self.test_flip:
-            inputs = _add_flipped(inputs, self.representation.flip)
+            inputs = _interleave(inputs, self._flip(inputs, keypoints, scores))
         return inputs
+
+    def _flip(self, inputs: Tensor, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """The horizontal flip of inputs ``(N, C, T, H, W)``, which were made from the keypoints.
+
+        Heatmaps are flipped as images, as in PYSKL. 2D coordinates are flipped before the
+        representation, which puts missing joints into the same corner whether flipped or not.
+        """
+        if self._spatial or not self.representation.spatial:
+            return self.representation.flip(inputs)
+        every = torch.ones(len(keypoints), dtype=torch.bool, device=keypoints.device)
+        return self.representation(
+            flip(keypoints, self.eval_size, self.layout, every),
+            flip_scores(scores, self.layout, every), (self.eval_size, self.eval_size), inputs.dtype)
 
     def place(self, batch: KeypointBatch, *, several: bool) -> tuple[Tensor, Tensor]:
         """Keypoints and scores that `evaluate` renders; 2D keypoints in pixels of the heatmaps."""
@@ -166,9 +181,9 @@ class InputMaker:
         return keypoints, find_box(keypoints, scores, frame_size)
 
 
-def _add_flipped(inputs: Tensor, flip: Callable[[Tensor], Tensor]) -> Tensor:
+def _interleave(inputs: Tensor, flipped: Tensor) -> Tensor:
     """Each input, followed by its horizontal flip; channels-last memory remains so."""
-    both = [each.movedim(1, -1) for each in (inputs, flip(inputs))]
+    both = [each.movedim(1, -1) for each in (inputs, flipped)]
     stacked: Tensor = torch.stack(both, 1).flatten(0, 1).movedim(-1, 1)
     return stacked
 

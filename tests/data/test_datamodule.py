@@ -1,4 +1,5 @@
 import shutil
+from functools import partial
 from types import SimpleNamespace
 
 import h5py
@@ -569,6 +570,23 @@ class TestCoordinates:
         torch.testing.assert_close(inputs[:, :2, :, 0].movedim(1, -1), (person - half) / half,
                                    rtol=0, atol=1e-5)
         torch.testing.assert_close(inputs[:, 2, :, 0], batch["scores"][:, 0])
+
+    @pytest.mark.parametrize("stream", ["joint", "bone"])
+    def test_missing_joints_are_in_the_same_corner_in_a_flipped_view(self, tiny_file, stream):
+        data = KeypointDataModule(tiny_file, partial(Coordinates, stream=stream), "cross",
+                                  clip_len=8, eval_size=24, test_flip=True)
+        data.trainer = trainer("testing")
+        batch = next(iter(data.test_dataloader()))
+        batch["scores"][:, :, ::3, ::2] = 0
+        views = data.on_after_batch_transfer(batch, 0)["inputs"].unflatten(0, (-1, 2))
+        order, width = data.layout.mirrored_joints, batch["frame_size"][:, 1, None, None, None]
+        keypoints = batch["keypoints"][..., order, :].clone()
+        keypoints[..., 0] = width - keypoints[..., 0]
+        flipped = KeypointBatch(**{**batch.tensors, "keypoints": keypoints,
+                                   "scores": batch["scores"][..., order]})
+        mirrored = data.on_after_batch_transfer(flipped, 0)["inputs"].unflatten(0, (-1, 2))
+        torch.testing.assert_close(views[:, 1], mirrored[:, 0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(views[:, 0], mirrored[:, 1], atol=1e-5, rtol=0)
 
     def test_heatmaps_have_the_shape_that_is_announced(self, tiny_file):
         assert make(tiny_file).input_shape == (13, 8, 24, 24)
