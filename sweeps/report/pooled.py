@@ -99,8 +99,9 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -
         [(name, difference, of_arm) for (name, difference), of_arm in zip(
             differences.items(), inferior, strict=True)], baseline, margin)
     return Pooled(comparisons, baseline, differences, rows,
-                  ["top-1 %; ±: standard deviation over seeds", NOTE.format(baseline=baseline),
-                   METHOD], conclusions)
+                  ["top-1 %" + " of validation clips; no run was tested" * ("val" in parts)
+                   + "; ±: standard deviation over seeds", NOTE.format(baseline=baseline), METHOD],
+                  conclusions)
 
 
 def _by_dataset(datasets: Sequence[str], values: Sequence[T]) -> list[list[T]]:

@@ -65,7 +65,9 @@ def test_data_sets_are_pooled(capsys):
     splits()
     splits("sbu")
     main(["report", "runs", "--pool", "--baseline", "full3d", "--out", "page.md"])
-    assert "| arm | penn xsub | sbu xsub | mean |" in Path("page.md").read_text()
+    page = Path("page.md").read_text()
+    assert "| arm | penn xsub | sbu xsub | mean |" in page
+    assert "- top-1 % of validation clips; no run was tested;" in page
     splits("tested", part="test", held_out=1)
     with pytest.raises(SystemExit):
         main(["report", "runs", "--pool", "--baseline", "full3d", "--out", "page.md"])
