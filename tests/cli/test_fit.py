@@ -13,6 +13,7 @@ from tiny import CONFIG, tiny_clips, write_clips
 
 from ptl_skel.cli import outcome
 from ptl_skel.cli.verbs import main
+from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
 
 
@@ -114,7 +115,15 @@ class TestFit:
             result = read_result(run_dir)
             assert result["status"] == "finished"
             assert "tested" not in result
-            assert not (run_dir / "predictions.npz").exists()
+            predictions = read_predictions(run_dir)  # of the last validation
+            assert len(predictions.clip) == result["data"]["clips"]["val"] > 0
+            right = predictions.probabilities.argmax(1) == predictions.label
+            assert right.mean() == pytest.approx(result["metrics"]["val/top1"])
+
+    def test_without_a_test_and_validation_there_are_no_predictions(self, fit):
+        fit("--run_dir", "run", "--test_after_fit", "false", "--data.val_fraction", "0")
+        assert read_result(Path("run"))["status"] == "finished"
+        assert not Path("run/predictions.npz").exists()
 
     def test_the_averaged_weights_are_tested(self, fit):
         fit("--model.average", "0.5", "--run_dir", "run")

@@ -222,7 +222,7 @@ class TestRandomCrop:
         # One attempt in two fits: area 1 and aspect 2 do not, area 0.25 and aspect 1 do.
         draws = iter([torch.tensor([[1.0, 0.25]]), torch.tensor([[math.log(2), 0.0]]),
                       torch.tensor([[1.0, 0.5]])])
-        monkeypatch.setattr("ptl_skel.data.transforms._between", lambda *args: next(draws))
+        monkeypatch.setattr("ptl_skel.data.transforms._uniform", lambda *args: next(draws))
         monkeypatch.setattr(torch, "rand_like", lambda like: next(draws))
         crop = random_crop(torch.tensor([[0.0, 0.0, 10.0, 10.0]]), (0.2, 1.0), (1.0, 2.0), 2)
         assert_close(crop, torch.tensor([[5.0, 2.5, 10.0, 7.5]]))
@@ -288,7 +288,8 @@ class TestAugmentation:
         ({"flip": 1.1}, "`flip` must be a probability, got 1.1"), ({"flip": -0.1}, "`flip`"),
         ({"flip": math.nan}, "`flip`"),
         ({"scale": 1.0}, "`scale` must lie in 0..1"), ({"scale": -0.1}, "`scale`"),
-        ({"rotation": -1.0}, "`rotation` must be >= 0"), ({"shift": -0.1}, "`shift` must be >= 0"),
+        ({"rotation": -1.0}, "`rotation` must be a number >= 0"),
+        ({"shift": -0.1}, "`shift` must be a number >= 0"),
     ])
     def test_bad_arguments_are_refused(self, arguments, message):
         with pytest.raises(ValueError, match=message):
@@ -338,7 +339,7 @@ class TestFollowBox:
         assert torch.equal(whole[:, :known], other[:, :known])
         assert not torch.equal(whole[:, known:], other[:, known:])
 
-    def test_relative_to_it_keypoints_are_between_0_and_1_in_the_first_frame(self):
+    def test_relative_to_it_keypoints_are_uniform_0_and_1_in_the_first_frame(self):
         keypoints, scores, size = self.track((40, 20, 80, 100))
         relative = relative_to(keypoints, follow_box(keypoints, scores, size))
         assert_close(relative[0, 0, 0], torch.tensor([[0.3, 0.1], [0.7, 0.9]]))
