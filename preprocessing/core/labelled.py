@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Header
 
 from .labels import Row, name_classes, read_labels
-from .source import Source
+from .source import Source, WrappedSource
 
 
-class LabelledSource:
+class LabelledSource(WrappedSource):
     """Any source together with a CSV file of `preprocessing.core.labels`.
 
     If the file contains any label, only its labels count, else those of the source. The same
@@ -32,7 +31,8 @@ class LabelledSource:
     """
 
     def __init__(self, source: Source, path: Path, *, has_classes: bool = False) -> None:
-        self._source, self._path = source, path
+        super().__init__(source)
+        self._path = path
         keys = source.keys()
         rows = _without_extensions(read_labels(path), set(keys))
         # Keys with an extension are files whose clips are named by their stems.
@@ -56,15 +56,6 @@ class LabelledSource:
         """Those of the source, and the CSV file."""
         yield from self._source.files
         yield self._path
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """Those of the source."""
-        return self._source.options
-
-    def keys(self) -> Sequence[str]:
-        """Those of the source."""
-        return self._source.keys()
 
     def read(self, key: str) -> list[Clip]:
         """The clips of one input.

@@ -65,3 +65,41 @@ class Source(Protocol):
 
         Splits may name clips that do not exist: they are reported and ignored.
         """
+
+
+class WrappedSource:
+    """A source that passes on what another one gives; subclasses change some of it.
+
+    Args:
+        source: The other one.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def header(self) -> Header:
+        """See `Source`."""
+        return self._source.header
+
+    @property
+    def files(self) -> Iterable[Path]:
+        """See `Source`."""
+        return self._source.files
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """See `Source`."""
+        return self._source.options
+
+    def keys(self) -> Sequence[str]:
+        """See `Source`."""
+        return self._source.keys()
+
+    def read(self, key: str) -> list[Clip]:
+        """See `Source`."""
+        return self._source.read(key)
+
+    def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """See `Source`."""
+        return self._source.splits(ids)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ptl_skel.errors import UserError
-from ptl_skel.storage import Clip, Header
+from ptl_skel.storage import Clip
 
-from .source import Source
+from .source import Source, WrappedSource
 
 
-class SubjectsFromNames:
+class SubjectsFromNames(WrappedSource):
     """Any source together with a pattern that finds the subject in the name of a clip.
 
     Args:
@@ -27,7 +26,7 @@ class SubjectsFromNames:
     """
 
     def __init__(self, source: Source, pattern: str) -> None:
-        self._source = source
+        super().__init__(source)
         try:
             self._pattern = re.compile(pattern)
         except re.error as error:
@@ -38,23 +37,9 @@ class SubjectsFromNames:
                             r"the subject, for example '_s(\d+)_' for a clip named a01_s07_e02")
 
     @property
-    def header(self) -> Header:
-        """That of the source."""
-        return self._source.header
-
-    @property
-    def files(self) -> Iterable[Path]:
-        """Those of the source."""
-        return self._source.files
-
-    @property
     def options(self) -> Mapping[str, Any]:
         """Those of the source, and the pattern."""
         return {**self._source.options, "subjects": self._pattern.pattern}
-
-    def keys(self) -> Sequence[str]:
-        """Those of the source."""
-        return self._source.keys()
 
     def read(self, key: str) -> list[Clip]:
         """The clips of one input.
@@ -64,10 +49,6 @@ class SubjectsFromNames:
             UserError: The pattern finds no number, or the source already has a subject.
         """
         return list(self._with_subjects(self._source.read(key)))
-
-    def splits(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """Those of the source."""
-        return self._source.splits(ids)
 
     def _with_subjects(self, clips: Iterable[Clip]) -> Iterator[Clip]:
         for clip in clips:

@@ -131,7 +131,7 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     if not found or study.baseline is None:
         return []
     notes = [f"Δ top-1: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
-             "interval; p: of a paired test on the same clips that there is no difference, with "
+             "interval; p: of a paired test for a difference on the same clips, with "
              f"Holm's correction over {len(found)} arm{'s' * (len(found) > 1)}"]
     if study.repeated:
         notes.append("interval and test cover clips, training sets and seeds: Student's t on the "

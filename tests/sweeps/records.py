@@ -58,7 +58,7 @@ def write_run(folder: Path, *, config: Mapping[str, Any] | None = None, seed: in
     """Writes the record of a run with the functions that real runs write theirs with.
 
     Its metrics are those of its predictions; the learning curve rises. With another status than
-    ``finished`` there is no test. With the `part` val it ended with a validation.
+    ``finished`` it has no metrics. With the `part` val it ended with a validation.
     """
     folder.mkdir(parents=True)
     config = {**(config or config_of()), "seed_everything": seed, "run_dir": str(folder)}
