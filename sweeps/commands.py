@@ -60,6 +60,9 @@ def report(args: Sequence[str]) -> None:
     parser.add_argument("--margin", metavar="POINTS", type=_points, default=0.01,
                         help="by how many points of top-1 an arm may be worse than the baseline to "
                              "count as not inferior; default: 1")
+    parser.add_argument("--fuse", metavar="ARM+ARM", type=_arms, action="append", default=[],
+                        help="add an arm with the mean of the probabilities of two or more arms, "
+                             "run by run; can be repeated")
     parser.add_argument("--out", metavar="DIR", type=Path,
                         help="where to write; default: `report` in the folder of all the runs. A "
                              "name that ends with .md: a page for the docs, pictures next to it")
@@ -68,9 +71,10 @@ def report(args: Sequence[str]) -> None:
 
     if options.pool:
         out = options.out or Path("report.md")
-        write_pooled(options.runs, out, options.baseline, options.margin)
+        write_pooled(options.runs, out, options.baseline, options.margin, options.fuse)
     else:
-        write_report(options.runs, options.out, options.baseline, options.folds, options.margin)
+        write_report(options.runs, options.out, options.baseline, options.folds, options.margin,
+                     options.fuse)
 
 
 def _sweep_parser() -> CommandParser:
@@ -114,6 +118,13 @@ def _executor(options: argparse.Namespace, out: Path) -> Executor:
     from .run.jobs import LocalExecutor
 
     return LocalExecutor(options.slots or 1)
+
+
+def _arms(text: str) -> list[str]:
+    names = [name.strip() for name in text.split("+")]
+    if len(names) < 2 or len(set(names)) < len(names) or "" in names:
+        raise argparse.ArgumentTypeError(f"must be two or more arms, joined by +, got {text}")
+    return names
 
 
 def _points(text: str) -> float:

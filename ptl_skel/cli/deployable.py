@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ptl_skel.cli.ensemble import fuse
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset, KeypointBatch
@@ -30,6 +31,9 @@ FORMAT, STREAM_FORMAT = 1, 2
 
 TOLERANCE = 1e-5
 """Largest difference of a probability or a state that is attributed to rounding."""
+
+Trained = tuple[ActionRecognizer, KeypointDataModule]
+"""The network of a checkpoint, and the data it was trained on."""
 
 OPTIONS = ("file", "protocol", "class_names", "representation", "camera", "box", "eval_size",
            "use_scores", "in_memory")
@@ -137,6 +141,40 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
         "training": training, CALIBRATION: (read_record(checkpoint) or {}).get(CALIBRATION)}
 
 
+def describe_ensemble(parts: Sequence[Mapping[str, Any]], shares: Sequence[float]
+                      ) -> dict[str, Any]:
+    """The description of several networks in one file, from that of each.
+
+    What they share is described once. A calibration of a network does not hold for their mean.
+    """
+    own = "size", "flip", "representation", "training"
+    shared = {name: value for name, value in parts[0].items() if name not in own}
+    return shared | {CALIBRATION: None, "networks": [
+        {"weight": share, **{name: part[name] for name in own}}
+        for part, share in zip(parts, shares, strict=True)]}
+
+
+def refuse_to_fuse(checkpoints: Sequence[Path], networks: Sequence[Trained]) -> None:
+    """Checks that networks can be fused into one file: that they have the same inputs and classes.
+
+    Raises:
+        UserError: They differ in what they share in the file.
+    """
+    def shared(data: KeypointDataModule) -> dict[str, object]:
+        return {"file": data.file.path.resolve(), "protocol": data.protocol,
+                "test_clips": data.maker.test_clips, "clip_len": data.clip_len,
+                "class_names": data.class_names}
+
+    first, *others = (shared(data) for _, data in networks)
+    for checkpoint, other in zip(checkpoints[1:], others, strict=True):
+        for name in other:
+            if other[name] != first[name]:
+                hint = ("" if name in {"clip_len", "class_names"} else
+                        f"; --data.{name} sets it for both")
+                raise UserError(f"{checkpoints[0]} and {checkpoint} cannot be fused into one "
+                                f"file: they differ in data.{name}{hint}")
+
+
 def choose_clips(data: KeypointDataModule, number: int) -> NDArray[np.int64]:
     """Some evenly spaced clips of the test part, or of the file if there is none."""
     clips = data.parts.get("test", np.empty(0, np.int64))
@@ -145,16 +183,27 @@ def choose_clips(data: KeypointDataModule, number: int) -> NDArray[np.int64]:
     return clips[np.unique(np.linspace(0, len(clips) - 1, number).astype(np.int64))]
 
 
-def difference_from_torch(path: Path, model: ActionRecognizer, data: KeypointDataModule,
+def difference_from_torch(path: Path, networks: Sequence[Trained], shares: Sequence[float],
                           clips: NDArray[np.int64]) -> float:
     """The largest difference of a file from PyTorch, for several numbers of clips and persons.
+
+    Args:
+        path: Path of the ONNX file.
+        networks: The networks in it.
+        shares: The weight of each, with the sum 1.
+        clips: Clips of the first network's data.
 
     Raises:
         UserError: The file does not accept all of them.
     """
+    def expected(batch: KeypointBatch) -> NDArray[np.float32]:
+        probabilities = torch.stack([predict(model, data, batch) for model, data in networks])
+        mean: NDArray[np.float32] = fuse(probabilities, shares).numpy()
+        return mean
+
+    _, data = networks[0]
     return largest_difference(path, (
-        (feed_of(batch, data), [predict(model, data, batch).numpy()])
-        for batch in batches_of(data, clips)))
+        (feed_of(batch, data), [expected(batch)]) for batch in batches_of(data, clips)))
 
 
 def feed_of(batch: KeypointBatch, data: KeypointDataModule) -> Arrays:

@@ -41,16 +41,10 @@ def main(args: Sequence[str]) -> None:
     if taken := [path for path in outputs if path.exists()]:
         raise UserError(f"--out: {taken[0]} exists; it is not overwritten")
     files = read_matching(options.predictions)
-    weights = options.weights or [1.0] * len(files)
-    if len(weights) != len(files) or not all(w >= 0 for w in weights) or (
-            not 0 < sum(weights) < float("inf")):
-        raise UserError(f"--weights must be {len(files)} numbers >= 0, one for each prediction, "
-                        "and not all 0")
-    if options.search:
-        weights = _search_weights(options.search, files)
-    fused = fuse(stacked(files), weights)
+    shares = shares_of(_search_weights(options.search, files) if options.search
+                       else options.weights, len(files))
+    fused = fuse(stacked(files), shares)
     table = Table("predictions", "weight", "top-1", "top-5", "mean-class", "F1")
-    shares = [weight / sum(weights) for weight in weights]
     for name, share, file in zip(options.predictions, shares, files, strict=True):
         metrics = _metrics(torch.from_numpy(file.probabilities), files[0])
         table.add_row(name, f"{share:.2f}", *_format_metrics(metrics))
@@ -65,6 +59,20 @@ def main(args: Sequence[str]) -> None:
             write_text(outputs[1], json.dumps(
                 {"predictions": options.predictions, "weights": shares, "metrics": metrics},
                 indent=1))
+
+
+def shares_of(weights: Sequence[float] | None, number: int) -> list[float]:
+    """Weights with the sum 1; equal ones for None.
+
+    Raises:
+        UserError: There are more or fewer than `number`, or they are not weights.
+    """
+    weights = [1.0] * number if weights is None else weights
+    if len(weights) != number or not all(weight >= 0 for weight in weights) or (
+            not 0 < sum(weights) < float("inf")):
+        raise UserError(f"--weights must be {number} numbers >= 0, one for each network, and not "
+                        "all 0")
+    return [weight / sum(weights) for weight in weights]
 
 
 def read_matching(names: Sequence[str]) -> list[Predictions]:

@@ -1,4 +1,4 @@
-"""``ptl-skel export``: writes a trained network as an ONNX file that takes keypoints."""
+"""``ptl-skel export``: writes trained networks as an ONNX file that takes keypoints."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from rich.table import Table
 
 from ptl_skel.atomic import replacing
 from ptl_skel.cli.deployable import (
+    Trained,
     choose_clips,
     describe,
+    describe_ensemble,
     difference_from_torch,
     example,
     feed_of,
     make_graph,
     refuse_difference,
     refuse_not_finite,
+    refuse_to_fuse,
     refuse_without_effect,
 )
+from ptl_skel.cli.ensemble import shares_of
 from ptl_skel.cli.export_stream import FORMS, write_stream
 from ptl_skel.cli.lightning import load_trained
 from ptl_skel.command import CommandParser, console, writing
@@ -37,10 +41,9 @@ from ptl_skel.deploy.export import (
     update_metadata,
     write_onnx,
 )
-from ptl_skel.deploy.graph import Recognition
+from ptl_skel.deploy.graph import Ensemble, Recognition
 from ptl_skel.deploy.quantize import quantize
 from ptl_skel.errors import UserError
-from ptl_skel.training.module import ActionRecognizer
 
 CHECKED = 200
 """Number of clips on which a file is compared with PyTorch."""
@@ -62,17 +65,25 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--out {out} exists; --overwrite replaces it")
     if not options.max_loss >= 0:
         raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
-    if options.stream and options.int8:
-        raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
+    checkpoints: list[Path] = options.ckpt_path
+    if options.stream and (options.int8 or len(checkpoints) > 1):
+        raise UserError("--stream takes one checkpoint, and not --int8; both are for networks that "
+                        "take whole clips")
+    if options.weights is not None and len(checkpoints) == 1:
+        raise UserError("--weights is for several checkpoints; leave it out")
+    shares = shares_of(options.weights, len(checkpoints))
     refuse_without_effect(others, stream=options.stream is not None)
     require_packages("onnx", "onnxscript", "onnxruntime")
-    model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
-    refuse_not_finite(model, options.ckpt_path)
+    networks = []
+    for checkpoint in checkpoints:
+        networks.append(load_trained(["--ckpt_path", str(checkpoint), *others]))
+        refuse_not_finite(networks[-1][0], checkpoint)
+    refuse_to_fuse(checkpoints, networks)
     with writing(out), replacing(out) as temporary:
         if options.stream:
-            rows = write_stream(temporary, model, data, options.ckpt_path, options.stream)
+            rows = write_stream(temporary, *networks[0], checkpoints[0], options.stream)
         else:
-            rows = _write_clips(temporary, model, data, options)
+            rows = _write_clips(temporary, networks, shares, options)
     table = Table(title=escape(str(out)), show_header=False)
     table.add_row("size", f"{out.stat().st_size / 1e6:.2f} MB")
     for name, value in (*rows, ("operators", ", ".join(list_operators(out)))):
@@ -80,31 +91,37 @@ def main(args: Sequence[str]) -> None:
     console.print(table)
 
 
-def _write_clips(path: Path, model: ActionRecognizer, data: KeypointDataModule, options: Any
+def _write_clips(path: Path, networks: Sequence[Trained], shares: Sequence[float], options: Any
                  ) -> list[tuple[str, str]]:
-    """Writes and checks the file of a network for whole clips; returns rows of the table.
+    """Writes and checks the file of networks for whole clips; returns rows of the table.
 
     Raises:
-        UserError: The network has no export form, the outputs of the file differ from those of
+        UserError: A network has no export form, the outputs of the file differ from those of
             PyTorch, or the file in 8 bits is less accurate than allowed.
     """
-    graph = make_graph(model, data)
-    metadata = describe(options.ckpt_path, data, graph.views,
-                        "int8" if options.int8 else "float32")
-    rows = [("inputs", _shapes(graph, data)), ("outputs", f"probabilities (N, {data.num_classes})"),
-            ("opset", str(OPSET))]
+    data = networks[0][1]
+    graphs = [make_graph(model, own) for model, own in networks]
+    precision = "int8" if options.int8 else "float32"
+    described = [describe(checkpoint, own, graph.views, precision) for checkpoint, (_, own), graph
+                 in zip(options.ckpt_path, networks, graphs, strict=True)]
+    module, metadata = (
+        (graphs[0], described[0]) if len(graphs) == 1 else
+        (Ensemble(graphs, shares), describe_ensemble(described, shares)))
+    rows = [("inputs", _shapes(graphs[0], data)),
+            ("outputs", f"probabilities (N, {data.num_classes})"), ("opset", str(OPSET))]
     with tempfile.TemporaryDirectory() as folder:
         single = Path(folder) / "single.onnx" if options.int8 else path
-        write_onnx(graph, *example(graph, data), metadata, single)
+        write_onnx(module, *example(graphs[0], data), metadata, single)
         clips = choose_clips(data, CHECKED)
-        difference = difference_from_torch(single, model, data, clips)
+        difference = difference_from_torch(single, networks, shares, clips)
         refuse_difference(difference)
         rows.append(("difference from PyTorch", f"at most {difference:.1e}, {len(clips)} clips"))
         if options.int8:
             quantize(single, path, (feed_of(ClipDataset(
                 data.file, np.array([clip]), data.clip_len,
                 num_clips=data.maker.test_clips)[0], data) for clip in _calibration(data)))
-            accuracy = _check_int8(single, path, model, data, options.max_loss)
+            difference_from_torch(path, networks, shares, clips)  # accepts all batch sizes
+            accuracy = _check_int8(single, path, data, options.max_loss)
             update_metadata(path, metadata | {"accuracy": accuracy})
             rows += [(name, f"{100 * accuracy[key]:.2f} % of {accuracy['clips']} test clips")
                      for name, key in (("top-1, float32", "top1_float32"),
@@ -119,14 +136,13 @@ def _calibration(data: KeypointDataModule) -> list[int]:
     return chosen
 
 
-def _check_int8(single: Path, path: Path, model: ActionRecognizer, data: KeypointDataModule,
-                max_loss: float) -> dict[str, float]:
+def _check_int8(single: Path, path: Path, data: KeypointDataModule, max_loss: float
+                ) -> dict[str, float]:
     """Test accuracy of a file in 8 bits and of that in single precision, in 0..1.
 
     Raises:
         UserError: The accuracy in 8 bits is lower by more than `max_loss` points.
     """
-    difference_from_torch(path, model, data, choose_clips(data, CHECKED))  # all batch sizes
     label, expected, made = _predict_classes(data, single, path)
     accuracy, quantised = (float((each == label).mean()) for each in (expected, made))
     if 100 * (accuracy - quantised) > max_loss:
@@ -169,8 +185,11 @@ def _parser() -> CommandParser:
         "affect the file: --data.file, another keypoint file; --data.test_clips, clips of each "
         "sample whose probabilities are averaged; and with --stream, --data.live_score.memory, "
         "frames after which a stream forgets.")
-    parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE",
-                        help="checkpoint of a run")
+    parser.add_argument("--ckpt_path", type=Path, nargs="+", required=True, metavar="FILE", help=(
+        "checkpoint of a run; of several, e.g. on coordinates and on heatmaps, the file returns "
+        "the mean of the probabilities"))
+    parser.add_argument("--weights", nargs="+", type=float, metavar="W", help=(
+        "weights of the networks in that mean; default: equal weights"))
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL.onnx",
                         help="the file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace the file --out")

@@ -178,7 +178,9 @@ def _of_file(path: Path) -> Candidate:
     clip = 200 * np.random.default_rng(0).random(
         (1, 1, recognizer.num_frames, joints, coordinates), np.float32)
     scores = np.ones(clip.shape[:-1], np.float32)
-    shape = _product([joints, recognizer.num_frames, *recognizer.metadata["size"]])
+    networks = recognizer.metadata.get("networks", [recognizer.metadata])
+    shape = " + ".join(_product([joints, recognizer.num_frames, *network["size"]])
+                       for network in networks)
     return Candidate(f"{path.name} ({shape})", "", "", size,
                      lambda: recognizer.run(clip, scores, [(480, 640)]), path,
                      recognizer.metadata.get("accuracy"))

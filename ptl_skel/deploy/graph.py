@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -98,11 +99,33 @@ class Recognition(nn.Module):
                 split_clips(each, self.views.num_clips) for each in (keypoints, scores))
         inputs = self.render(keypoints, scores)
         if self.views.flip:
-            inputs = torch.stack([inputs, self.render.flip(inputs)], 1).flatten(0, 1)
+            flipped = self.render.flip(inputs, keypoints, scores)
+            inputs = torch.stack([inputs, flipped], 1).flatten(0, 1)
         probabilities: Tensor = self.classifier(inputs).softmax(1)
         if self.views.number > 1:
             probabilities = probabilities.unflatten(0, (-1, self.views.number)).mean(1)
         return probabilities
+
+
+class Ensemble(nn.Module):
+    """The weighted mean of the probabilities of several networks.
+
+    Args:
+        networks: They see the same frames, and know the same classes.
+        shares: The weight of each; their sum is 1.
+    """
+
+    def __init__(self, networks: Sequence[Recognition], shares: Sequence[float]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.shares = list(shares)
+
+    def forward(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor | None = None
+                ) -> Tensor:
+        """See `Recognition.forward`."""
+        made = [share * network(keypoints, scores, frame_size)
+                for share, network in zip(self.shares, self.networks, strict=True)]
+        return torch.stack(made).sum(0)
 
 
 def drop_missing(keypoints: Tensor, scores: Tensor, *, use_scores: bool = True
@@ -112,5 +135,5 @@ def drop_missing(keypoints: Tensor, scores: Tensor, *, use_scores: bool = True
     Scores are at most 1; without `use_scores` they are 1 for all other joints.
     """
     known = is_finite(keypoints).all(-1) & is_finite(scores) & (scores > 0)
-    scores = torch.where(known, scores.clamp(0, 1) if use_scores else 1.0, 0.0)
+    scores = torch.where(known, scores.clamp(max=1) if use_scores else 1.0, 0.0)
     return torch.where(known[..., None], keypoints, 0.0), scores

@@ -6,7 +6,7 @@ person instead, with operations for any number of clips, persons and frames. The
 those of the training form up to rounding.
 
 A form is called with keypoints ``(N, M, T, V, 2)`` in pixels of the heatmap and scores ``(N, M, T,
-V)``, and returns inputs of a network, ``(N, C, T, H, W)``.
+V)``, and returns inputs of a network, ``(N, C, T, H, W)``, or ``(N, C, T, M, V)`` for coordinates.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ptl_skel.representations import (
     Coordinates,
     JointHeatmaps,
     LimbHeatmaps,
+    NormalizedCoordinates,
     Representation,
 )
 from ptl_skel.representations.coordinates import difference, relative_to_frame
@@ -51,8 +52,10 @@ def make_dense(representation: Representation, size: tuple[int, int]) -> DenseFo
         return DenseLimbs(representation, size)
     if isinstance(representation, Coordinates):
         return DenseCoordinates(representation, size)
+    if isinstance(representation, NormalizedCoordinates):
+        return DenseNormalized(size, representation.layout.mirrored_joints)
     raise UserError(f"the representation {type(representation).__name__} cannot be exported; "
-                    "JointHeatmaps, LimbHeatmaps and Coordinates can")
+                    "those of ptl_skel can")
 
 
 class DenseForm(nn.Module):
@@ -70,9 +73,21 @@ class DenseForm(nn.Module):
         self.size = size
         self.register_buffer("flipped", torch.tensor(flipped))
 
-    def flip(self, inputs: Tensor) -> Tensor:
-        """The inputs of the horizontal flip."""
+    def flip(self, inputs: Tensor, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """The horizontal flip of inputs that were made from these keypoints: of the images."""
         return inputs.flip(-1).index_select(1, self.flipped)
+
+
+class DenseSkeletons(DenseForm):
+    """Base class of forms without images, which flip keypoints."""
+
+    def flip(self, inputs: Tensor, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """See `DenseForm.flip`. Missing joints are the same in both."""
+        x, y = keypoints.split(1, -1)
+        keypoints = torch.cat([self.size[1] - x, y], -1)
+        flipped: Tensor = self(keypoints.index_select(-2, self.flipped),
+                               scores.index_select(-1, self.flipped))
+        return flipped
 
 
 class DenseJoints(DenseForm):
@@ -159,7 +174,7 @@ class DenseLimbs(DenseForm):
         return pixels - start[..., None], (pixels >= low) & (pixels <= high)
 
 
-class DenseCoordinates(DenseForm):
+class DenseCoordinates(DenseSkeletons):
     """`Coordinates` of 2D joints, with the same streams."""
 
     parents: Tensor
@@ -183,10 +198,15 @@ class DenseCoordinates(DenseForm):
             values = torch.nn.functional.pad(motion, (0, 0, 0, 0, 0, 1))
         return values
 
-    def flip(self, inputs: Tensor) -> Tensor:
-        """X becomes -x, left and right joints are swapped."""
-        flipped = inputs.index_select(-1, self.flipped)
-        return torch.cat([-flipped[:, :1], flipped[:, 1:]], 1)
+
+class DenseNormalized(DenseSkeletons):
+    """`NormalizedCoordinates` of 2D joints."""
+
+    def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """``(N, 3, T, M, V)``: x, y and 1 for known joints."""
+        known = (scores > 0).to(keypoints.dtype)[:, None]
+        values = relative_to_frame(keypoints, scores, self.size)[:, :2] * known
+        return torch.cat([values, known], 1).transpose(2, 3)
 
 
 def _persons_last(keypoints: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

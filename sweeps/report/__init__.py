@@ -6,6 +6,7 @@ From the records on disk to the outputs::
     names        common settings of the runs of an arm, and names of arms
     study        runs, arms, and the study of all arms
     reading      records read, checked and grouped into arms
+    fused        arms that average the predictions of others
     statistics   intervals and tests for differences between arms
     summary      the numbers of each arm
     conclusions  whether an arm is not inferior
@@ -40,7 +41,8 @@ from .study import Study
 
 
 def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str | None = None,
-                 folds: bool = False, margin: float = 0.01) -> None:
+                 folds: bool = False, margin: float = 0.01,
+                 fuse: Sequence[Sequence[str]] = ()) -> None:
     """Prints the table of some runs, and writes it with plots, CSV files and a page.
 
     Args:
@@ -51,11 +53,12 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
         baseline: Name of the arm that the others are compared with.
         folds: Average over protocols, which are folds or overlapping splits.
         margin: Margin of accuracy below the baseline within which an arm is not inferior, 0..1.
+        fuse: Names of arms that are fused into another one, for each such arm.
 
     Raises:
         UserError: The runs cannot be compared, or `out` cannot be written.
     """
-    comparison = compare_arms(read_study(paths, baseline, folds), margin)
+    comparison = compare_arms(read_study(paths, baseline, folds, fuse), margin)
     study = comparison.study
     _print(comparison.rows, [*comparison.conclusions, *comparison.notes], study.gaps())
     for title, rows in (("live recognition", tables.live_rows(comparison.summaries)),
@@ -86,7 +89,8 @@ def write_report(paths: Sequence[Path], out: Path | None = None, baseline: str |
     _print_place(out, rendered)
 
 
-def write_pooled(paths: Sequence[Path], out: Path, baseline: str | None, margin: float) -> None:
+def write_pooled(paths: Sequence[Path], out: Path, baseline: str | None, margin: float,
+                 fuse: Sequence[Sequence[str]] = ()) -> None:
     """Prints arms pooled over several data sets, and writes a page for the docs.
 
     Args:
@@ -94,13 +98,14 @@ def write_pooled(paths: Sequence[Path], out: Path, baseline: str | None, margin:
         out: The page; its pictures get a folder next to it.
         baseline: Name of the arm that the others are compared with.
         margin: See `write_report`.
+        fuse: See `write_report`.
 
     Raises:
         UserError: The runs cannot be compared, or the page cannot be written.
     """
     if out.suffix != ".md":
         raise UserError(f"--pool writes a page: --out must end with .md, got {out}")
-    pooled = pool_data_sets(paths, baseline, margin)
+    pooled = pool_data_sets(paths, baseline, margin, fuse)
     gaps = [f"{name}: {gap}" for name, comparison in pooled.comparisons.items()
             for gap in comparison.study.gaps()]
     _print(pooled.rows, [*pooled.conclusions, *pooled.notes], gaps)
@@ -113,6 +118,7 @@ def write_pooled(paths: Sequence[Path], out: Path, baseline: str | None, margin:
         plots += [Plot(f"{number}_{plot.name}", plot.label, plot.figure, plot.width)
                   for group in comparison.groups if group.in_text for plot in group.plots]
     command = ["ptl-skel", "report", *map(str, paths), "--pool", "--baseline", str(baseline),
+               *(word for names in fuse for word in ("--fuse", "+".join(names))),
                "--margin", f"{100 * margin:g}", "--out", str(out)]
     _write_page(out, [*parts, "## Commands", "This page is generated from the records of the runs, "
                       "each of which contains its command:",

@@ -52,13 +52,15 @@ class Pooled:
     conclusions: list[str]
 
 
-def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -> Pooled:
+def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float,
+                   fuse: Sequence[Sequence[str]] = ()) -> Pooled:
     """Arms pooled over all data sets among the runs in some folders.
 
     Args:
         paths: Folders of runs, or folders that contain some.
         baseline: Name of the arm that the others are compared with.
         margin: Margin of non-inferiority, 0..1.
+        fuse: Names of arms that are fused into another one, for each such arm.
 
     Raises:
         UserError: There is no baseline or only one data set, or runs cannot be compared.
@@ -72,8 +74,9 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float) -
     if len(groups) < 2:
         raise UserError(f"--pool needs runs on several data sets or protocols; there is only "
                         f"{' '.join(next(iter(groups)))}")
-    comparisons = {" ".join(data): compare_arms(read_study(folders, baseline, folds=True), margin)
-                   for data, folders in sorted(groups.items())}
+    comparisons = {" ".join(data): compare_arms(
+        read_study(folders, baseline, True, fuse), margin)
+        for data, folders in sorted(groups.items())}
     parts = {comparison.study.part: name for name, comparison in comparisons.items()}
     if len(parts) > 1:
         raise UserError(f"the runs on {parts['test']} were tested, those on {parts['val']} only "

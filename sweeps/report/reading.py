@@ -18,6 +18,7 @@ from ptl_skel.runs.predictions import Predictions, in_the_order_of, read_predict
 from ptl_skel.runs.record import read_metrics, read_result
 
 from .folders import find_runs, natural_order, read_corrupted, unrecorded_cells
+from .fused import fuse_arms
 from .names import Settings, name_arms, settings_of
 from .statistics import recalls
 from .study import Arm, Fold, Part, Run, Study
@@ -27,7 +28,8 @@ UNMEASURED: dict[str, Any] = {"params": 0, "gmacs": float("nan"), "latency_ms": 
 """Cost of the network of a run that failed before it was measured."""
 
 
-def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool = False) -> Study:
+def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool = False,
+               fuse: Sequence[Sequence[str]] = ()) -> Study:
     """Arms from run records.
 
     Args:
@@ -35,10 +37,11 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
         baseline: Name of the arm that the others are compared with, or a prefix of it.
         folds: Whether runs may have several protocols: folds of the data set, or overlapping
             splits.
+        fuse: Names of arms that are fused into another one, for each such arm.
 
     Raises:
         UserError: A record is missing or damaged, runs cannot be compared or are the same cell, or
-            no arm is named `baseline`.
+            no arm has one of the names.
     """
     records = {folder: read_result(folder) for folder in find_runs(paths)}
     records = {folder: result for folder, result in records.items() if not _is_prediction(result)}
@@ -61,19 +64,31 @@ def read_study(paths: Sequence[Path], baseline: str | None = None, folds: bool =
     arms = [_arm(name, unnamed, group)
             for (name, unnamed), group in zip(names, groups.values(), strict=True)]
     with_test = [arm for arm in arms if arm.runs]
-    chosen = [arm for arm in with_test if arm.name == baseline] or [
-        arm for arm in with_test if arm.name.startswith(f"{baseline} ")]
-    if baseline is not None and len(chosen) != 1:
-        raise UserError(f"{'more than one' if chosen else 'no'} tested arm is called {baseline!r}; "
-                        "there are: " + ", ".join(repr(arm.name) for arm in with_test))
-    with_test.sort(key=lambda arm: arm not in chosen)
+    compared = None if baseline is None else _find(baseline, with_test)
+    fused = [fuse_arms([_find(name, with_test) for name in names], reader.folds,
+                       len(reader.first.class_names)) for names in fuse]
+    with_test.sort(key=lambda arm: arm is not compared)
     protocols = sorted(reader.folds, key=natural_order)
     return Study(
         dataset=runs[0].dataset, part=part, class_names=reader.first.class_names,
         folds={protocol: reader.folds[protocol] for protocol in protocols},
-        arms=tuple(with_test), baseline=chosen[0] if chosen else None,
+        arms=(*with_test, *fused), baseline=compared,
         untested=tuple(arm for arm in arms if not arm.runs),
         unrecorded=tuple(line for path in paths for line in unrecorded_cells(path)))
+
+
+def _find(name: str, arms: Sequence[Arm]) -> Arm:
+    """The tested arm with a name, or with a name that begins with these words.
+
+    Raises:
+        UserError: There is none, or more than one.
+    """
+    found = [arm for arm in arms if arm.name == name] or [
+        arm for arm in arms if arm.name.startswith(f"{name} ")]
+    if len(found) != 1:
+        raise UserError(f"{'more than one' if found else 'no'} tested arm is called {name!r}; "
+                        "there are: " + ", ".join(repr(arm.name) for arm in arms))
+    return found[0]
 
 
 class _Reader:

@@ -14,7 +14,7 @@ from commandline import refusal
 from tiny import CLASSES, tiny_clips, write_clips
 from torch import nn
 
-from ptl_skel.backbones import C3DLight, STGCNpp
+from ptl_skel.backbones import C3DLight, Conv1D, STGCNpp
 from ptl_skel.cli import deployable
 from ptl_skel.cli import export as command
 from ptl_skel.cli.deployable import batches_of, describe, feed_of, make_graph, predict
@@ -25,7 +25,14 @@ from ptl_skel.cost.folding import fold_batch_norm
 from ptl_skel.data.cameras import Camera
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset
-from ptl_skel.data.transforms import constant
+from ptl_skel.data.transforms import (
+    compact_box,
+    constant,
+    crop_resize,
+    flip,
+    flip_scores,
+    frame_box,
+)
 from ptl_skel.deploy.export import (
     largest_difference,
     list_operators,
@@ -33,9 +40,14 @@ from ptl_skel.deploy.export import (
     update_metadata,
     write_onnx,
 )
-from ptl_skel.deploy.graph import Recognition, Views
+from ptl_skel.deploy.graph import Ensemble, Recognition, Views
 from ptl_skel.errors import UserError
-from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps
+from ptl_skel.representations import (
+    Coordinates,
+    JointHeatmaps,
+    LimbHeatmaps,
+    NormalizedCoordinates,
+)
 from ptl_skel.skeletons import get_layout
 from ptl_skel.training.module import classifier
 
@@ -52,12 +64,13 @@ def kernels(path):
 
 
 def example(graph, joints, clips=2, persons=3, seed=0):
-    """Random keypoints that move, as inputs of a graph."""
+    """Random keypoints that move, of which some are missing, as inputs of a graph."""
     random = np.random.default_rng(seed)
     frames = graph.views.clip_len * graph.views.num_clips
     place = random.uniform(20, 300, (clips, persons, 1, joints, graph.views.coordinates))
     keypoints = place + random.normal(0, 5, (clips, persons, frames, 1, 1)).cumsum(2)
-    inputs = {"keypoints": keypoints, "scores": random.uniform(0.2, 1, keypoints.shape[:-1])}
+    found = random.random(keypoints.shape[:-1]) < 0.9
+    inputs = {"keypoints": keypoints, "scores": random.uniform(0.2, 1, found.shape) * found}
     if graph.views.camera is None:
         inputs["frame_size"] = np.array([[480, 640]] * clips)
     return {name: torch.from_numpy(values).float() for name, values in inputs.items()}
@@ -165,8 +178,6 @@ def test_views_of_limbs_through_the_reduced_network(tmp_path, sharpen):
 
     def separately(keypoints, scores, frame_size):
         """Each clip in the box of all frames, then its flip."""
-        from ptl_skel.data.transforms import compact_box, crop_resize
-
         points = crop_resize(keypoints, compact_box(keypoints, scores, frame_size), (16, 16))
         views = []
         for first in (0, 8, 16):
@@ -188,6 +199,55 @@ def test_a_network_on_coordinates(tmp_path, sharpen):
     graph = Recognition(network, coordinates, (16, 16), Views(8)).eval()
     sharpen_graph(sharpen, graph, 17)
     assert write_and_compare(graph, 17, tmp_path / "coordinates.onnx") < 1e-5
+
+
+@pytest.mark.parametrize("name", ["coordinates", "normalized"])
+def test_missing_joints_on_coordinates(name, tmp_path, sharpen):
+    """Of clips and their flips: keypoints are flipped, so missing joints are where they were."""
+    layout = get_layout("coco17")
+    torch.manual_seed(0)
+    if name == "coordinates":
+        representation, box = Coordinates(layout), frame_box
+        network = classifier(STGCNpp(3, [12, 12], [1, 2], layout.tree), 5)
+    else:
+        representation, box = NormalizedCoordinates(layout), compact_box
+        network = classifier(Conv1D(3, [16, 16], [1, 2], 3, layout.tree), 5)
+    network = network.eval()
+    sharpen_graph(sharpen, Recognition(network, representation, (16, 16), Views(8)), 17)
+    graph = Recognition(fold_batch_norm(network, torch.rand(1, 3, 8, 2, 17)), representation,
+                        (16, 16), Views(8, flip=True)).eval()
+
+    def separately(keypoints, scores, frame_size):
+        points = crop_resize(keypoints, box(keypoints, scores, frame_size), (16, 16))
+        every = torch.ones(len(points), dtype=torch.bool)
+        views = [(points, scores),
+                 (flip(points, 16, layout, every), flip_scores(scores, layout, every))]
+        return torch.stack([network(representation(*view, (16, 16))).softmax(1)
+                            for view in views]).mean(0)
+
+    assert write_and_compare(graph, 17, tmp_path / "missing.onnx", separately) < 1e-5
+
+
+def test_networks_fused_into_one_file(tmp_path, sharpen):
+    """Joints, limbs and coordinates in one graph: the weighted mean of their probabilities."""
+    layout = get_layout("coco17")
+    torch.manual_seed(0)
+    graphs = []
+    for representation in (JointHeatmaps(layout), LimbHeatmaps(layout),
+                           NormalizedCoordinates(layout)):
+        channels = representation.num_channels
+        backbone = (Conv1D(3, [16, 16], [1, 2], 3, layout.tree) if channels == 3
+                    else C3DLight(channels, 2))
+        graphs.append(Recognition(classifier(backbone, 5), representation, (16, 16), Views(8)))
+        sharpen_graph(sharpen, graphs[-1].eval(), 17)
+    shares = [0.5, 0.2, 0.3]
+    fused = Ensemble(graphs, shares).eval()
+    fused.views = graphs[0].views
+
+    def mean(*inputs):
+        return sum(share * graph(*inputs) for share, graph in zip(shares, graphs, strict=True))
+
+    assert write_and_compare(fused, 17, tmp_path / "fused.onnx", mean) < 1e-5
 
 
 def test_a_published_network_of_3d_convolutions(tmp_path, sharpen):
@@ -225,7 +285,7 @@ def test_3d_coordinates_that_two_cameras_project(spatial_file, tmp_path, sharpen
     assert list(inputs) == ["keypoints", "scores"]
     write_onnx(graph, inputs, outputs, dynamic, {}, tmp_path / "camera.onnx")
     assert command.difference_from_torch(
-        tmp_path / "camera.onnx", Model(), data, every) < 1e-5
+        tmp_path / "camera.onnx", [(Model(), data)], [1], every) < 1e-5
 
 
 def test_networks_on_3d_coordinates_are_refused(spatial_file):
@@ -237,6 +297,61 @@ def test_networks_on_3d_coordinates_are_refused(spatial_file):
     with pytest.raises(UserError, match="networks on 3D coordinates cannot be exported"):
         Recognition(nn.Identity(), data.maker.representation, (8, 8),
                     Views(8, camera=data.maker.camera))
+
+
+@pytest.fixture(scope="module")
+def on_coordinates(tiny_config, checkpoint, tmp_path_factory):
+    """Checkpoint of `conv1d` on the same data as `checkpoint`."""
+    run_dir = tmp_path_factory.mktemp("coordinates") / "run"
+    main(["fit", "--config", str(tiny_config), "--data.file",
+          str(load_trained(["--ckpt_path", str(checkpoint)])[1].file.path),
+          "--model.backbone", "backbone/conv1d.yaml", "--run_dir", str(run_dir)])
+    return run_dir / "checkpoints/last.ckpt"
+
+
+def test_a_fused_file(checkpoint, on_coordinates, capsys):
+    """One file for `conv1d` and a network on heatmaps, also in 8 bits; described, measured."""
+    checkpoints = "--ckpt_path", str(checkpoint), str(on_coordinates)
+    main(["export", *checkpoints, "--weights", "3", "1", "--out", "fused.onnx"])
+    networks = [load_trained(["--ckpt_path", name]) for name in checkpoints[1:]]
+    data = networks[0][1]
+    session = open_session(Path("fused.onnx"))
+    for batch in batches_of(data, np.arange(len(data.file))):
+        heatmaps, coordinates = (predict(model, own, batch) for model, own in networks)
+        np.testing.assert_allclose(session.run(None, feed_of(batch, data))[0],
+                                   0.75 * heatmaps + 0.25 * coordinates, atol=1e-5)
+    metadata = json.loads(onnx.load("fused.onnx").metadata_props[0].value)
+    assert not {"training", "representation", "size", "flip"} & metadata.keys()
+    assert metadata["clip_len"] == 8
+    assert [(each["weight"], each["representation"], Path(each["training"]["checkpoint"]))
+            for each in metadata["networks"]] == [
+        (0.75, "JointHeatmaps", checkpoint), (0.25, "NormalizedCoordinates", on_coordinates)]
+    main(["export", *checkpoints, "--out", "int8.onnx", "--int8", "--max_loss", "100"])
+    assert Path("int8.onnx").stat().st_size < 0.6 * Path("fused.onnx").stat().st_size
+    capsys.readouterr()
+    main(["profile", "--exported", "fused.onnx", "--seconds", "0", "--threads", "1"])
+    assert "fused.onnx (13x8x16x16 + 13x8x16x16)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_networks_that_cannot_be_fused(checkpoint, on_coordinates, tiny_file, capsys):
+    def said(*arguments):
+        return refusal(capsys, "export", "--ckpt_path", checkpoint, on_coordinates, "--out",
+                       "a.onnx", *arguments)
+
+    assert "--weights must be 2 numbers >= 0" in said("--weights", "1")
+    assert "--stream takes one checkpoint" in said("--stream")
+    assert "--weights is for several checkpoints" in refusal(
+        capsys, "export", "--ckpt_path", checkpoint, "--weights", "1", "--out", "a.onnx")
+    for name, value, hint in (("protocol", "view", "; --data.protocol sets it for both"),
+                              ("clip_len", 16, "")):
+        other = torch.load(on_coordinates)
+        other["ptl_skel"]["config"]["data"][name] = value
+        torch.save(other, "other.ckpt")
+        message = refusal(capsys, "export", "--ckpt_path", checkpoint, "other.ckpt", "--out",
+                          "a.onnx")
+        assert f"other.ckpt cannot be fused into one file: they differ in data.{name}{hint}" in (
+            message)
+    assert not Path("a.onnx").exists()
 
 
 def test_int8(checkpoint, exported, capsys):

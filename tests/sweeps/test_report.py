@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from records import LABEL, config_of, edit_result, write_run
+from records import LABEL, NAMES, config_of, edit_result, write_run
 from scipy import stats
 
+from ptl_skel.runs.predictions import Predictions, write_predictions
 from sweeps.__main__ import main
 
 MakeRun = Callable[..., Path]
@@ -407,6 +408,55 @@ class TestFiles:
         make_run("a", names=names, label=label, predicted=label)
         report(tmp_path / "runs")
         assert (tmp_path / "runs" / "report" / "confusion_full3d.png").is_file()
+
+
+class TestFusedArms:
+    """The mean of the probabilities of several arms, as an arm."""
+
+    @pytest.fixture
+    def runs(self, make_run: MakeRun, tmp_path: Path) -> Path:
+        """Two arms that are right about different clips, and sure only of these."""
+        sure, unsure = 0.9, 0.4  # of the class that each predicts, beside one other
+        for arm, config, right in (("full3d", FULL3D, (0, 1, 2)), ("reduced", REDUCED, (2, 3, 4))):
+            for seed in range(2 if arm == "reduced" else 3):
+                probabilities = np.zeros((5, 3), np.float32)
+                for clip, label in enumerate(LABEL):
+                    share = sure if clip in right else unsure
+                    probabilities[clip, label], probabilities[clip, (label + 1) % 3] = (
+                        share, 1 - share)
+                run = make_run(f"{arm}-{seed}", config=config, seed=seed, gmacs=1.5, params=1_000,
+                               latency=2.0, predicted=probabilities.argmax(1).tolist())
+                order = np.roll(np.arange(5), seed)  # clips are matched by their names
+                write_predictions(run / "predictions.npz", Predictions(
+                    tuple(f"clip{number}" for number in order), np.array(LABEL)[order],
+                    probabilities[order], NAMES))
+        return tmp_path / "runs"
+
+    def test_they_have_the_sum_of_the_costs_and_the_mean_of_the_probabilities(self, runs):
+        report(runs, "--baseline", "full3d", "--fuse", "full3d + reduced")
+        rows = {row["arm"]: row for row in table(runs / "report")}
+        assert [rows[arm]["top-1 %"] for arm in ("full3d", "reduced")] == [
+            "60.00 ± 0.00", "60.00 ± 0.00"]
+        fused = rows["full3d + reduced"]
+        assert (fused["seeds"], fused["top-1 %"], fused["Δ top-1"]) == (
+            "2 †", "100.00 ± 0.00", "+40.00")
+        assert (fused["parameters"], fused["GMACs"], fused["latency"], fused["training"]) == (
+            "0.002 M ◆", "3.000 ◆", "4.0 ms ◆", "3.0 min")
+        stored = [row for row in rows_of(runs / "report/runs.csv") if "+" in row["arm"]]
+        assert [row["seed"] for row in stored] == ["0", "1"]
+        assert stored[0]["command"] == f"ptl-skel ensemble {runs}/full3d-0 {runs}/reduced-0"
+
+    def test_arms_that_cannot_be_fused(self, runs, make_run, capsys):
+        def said(*arguments: object) -> str:
+            return refusal(capsys, runs, "--fuse", *arguments)
+
+        assert "no tested arm is called 'narrow'; there are: 'full3d', 'reduced'" in said(
+            "narrow+full3d")
+        assert "--fuse: must be two or more arms, joined by +, got full3d" in said("full3d")
+        assert "joined by +, got full3d+full3d" in said("full3d+full3d")
+        make_run("other", config=config_of("r2plus1d"), seed=7)
+        assert "--fuse reduced + r2plus1d: no fold and seed was tested with all of them" in said(
+            "reduced+r2plus1d")
 
 
 def test_records_without_a_cost(tmp_path, capsys):
