@@ -190,12 +190,17 @@ def test_training(tiny_file):
     assert len(list(Path("runs/mine").glob("test*/predictions.npz"))) == 2
 
 
-def test_networks_and_their_ensembles(finished_run):
+def test_networks_and_their_ensembles(finished_run, monkeypatch):
     """docs/networks.md, and the ensemble of docs/published_weights.md, on a tiny Penn Action."""
+    monkeypatch.setattr("sweeps.report.write_pictures", lambda *_: True)
     write_penn_action()
     shutil.copytree(finished_run, "runs/joint")
     main(["validate", "--ckpt_path", "runs/joint/checkpoints/last.ckpt"])
-    shutil.copytree("runs/joint", "runs/limb")
+    for name in ("limb", "conv1d", "narrow"):
+        shutil.copytree("runs/joint", f"runs/{name}")
+    for arm in ("conv1d", "narrow", "reduced"):
+        for dataset in ("one", "other"):
+            write_run(Path(f"runs/study/{arm}-{dataset}"), config=config_of(arm), dataset=dataset)
     ensembles = 0
     for command in [*commands(ROOT / "docs/networks.md"),
                     *commands(ROOT / "docs/published_weights.md")]:

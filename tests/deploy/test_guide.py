@@ -23,7 +23,8 @@ GUIDE = (ROOT / "docs/export.md").read_text(encoding="utf-8")
 def folder(tmp_path, monkeypatch, checkpoint, exported, tiny_file):
     """A run, a clip and the examples, as the guide expects them; an export is copied."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(checkpoint.parent.parent, "runs/penn")
+    for name in ("penn", "conv1d", "narrow"):
+        shutil.copytree(checkpoint.parent.parent, f"runs/{name}")
     shutil.copytree(ROOT / "examples", "examples")
     keypoints, scores = KeypointFile(tiny_file).frames(21)
     np.savez("clip.npz", keypoints=keypoints, scores=scores, frame_size=(240, 320))
@@ -45,7 +46,7 @@ def test_commands_and_programs(folder, monkeypatch, capsys):
             case other:
                 assert other[:2] == ["pip", "install"]
         ran.append(line.split()[1])
-    assert ran == ["install", "export", "export", "examples/edge.py", "profile"]
+    assert ran == ["install", "export", "export", "export", "examples/edge.py", "profile"]
     assert Path("cost.md").read_text().count("\n") == 2 + 2 + 4
     programs = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     assert len(programs) == 3
@@ -57,7 +58,7 @@ def test_commands_and_programs(folder, monkeypatch, capsys):
 
 
 def test_opset_and_operators(exported):
-    listed = set(re.search(r"Operators:\n(`.*?`), and", GUIDE, re.DOTALL)[1].strip("`").split())
+    listed = set(re.search(r"operators:\n(`.*?`), and", GUIDE, re.DOTALL)[1].strip("`").split())
     assert set(list_operators(exported)) <= listed
     version, = (each.version for each in onnx.load(exported).opset_import if each.domain == "")
     assert version == OPSET

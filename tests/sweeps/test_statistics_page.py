@@ -22,14 +22,14 @@ LABEL = (0, 1, 2) * 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, finished_run):
-    """Runs of two arms with two seeds on what the page names, and one that was trained."""
+    """Runs of four arms with two seeds on what the page names, and one that was trained."""
     folder = tmp_path_factory.mktemp("page")
     data = {"penn": [("penn_action", "official")],
             "sbu": [("sbu", f"fold{number}") for number in (1, 2)]}
     data["study"] = [*data["penn"], *data["sbu"]]
     for name, parts in data.items():
         for dataset, protocol in parts:
-            for arm in ("full3d", "reduced"):
+            for arm in ("full3d", "reduced", "conv1d", "narrow"):
                 for seed in (0, 1):
                     write_run(folder / f"runs/{name}/{arm}-{dataset}-{protocol}-{seed}", seed=seed,
                               config=config_of(arm), dataset=dataset, protocol=protocol,
@@ -45,7 +45,7 @@ def folder(tmp_path_factory, finished_run):
 
 
 def test_the_page_has_commands():
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9
 
 
 @pytest.mark.parametrize("command", COMMANDS)
