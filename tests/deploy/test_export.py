@@ -309,7 +309,7 @@ def on_coordinates(tiny_config, checkpoint, tmp_path_factory):
     return run_dir / "checkpoints/last.ckpt"
 
 
-def test_a_fused_file(checkpoint, on_coordinates, capsys):
+def test_a_fused_file(checkpoint, on_coordinates):
     """One file for `conv1d` and a network on heatmaps, also in 8 bits; described, measured."""
     checkpoints = "--ckpt_path", str(checkpoint), str(on_coordinates)
     main(["export", *checkpoints, "--weights", "3", "1", "--out", "fused.onnx"])
@@ -328,9 +328,9 @@ def test_a_fused_file(checkpoint, on_coordinates, capsys):
         (0.75, "JointHeatmaps", checkpoint), (0.25, "NormalizedCoordinates", on_coordinates)]
     main(["export", *checkpoints, "--out", "int8.onnx", "--int8", "--max_loss", "100"])
     assert Path("int8.onnx").stat().st_size < 0.6 * Path("fused.onnx").stat().st_size
-    capsys.readouterr()
-    main(["profile", "--exported", "fused.onnx", "--seconds", "0", "--threads", "1"])
-    assert "fused.onnx (13x8x16x16 + 13x8x16x16)" in " ".join(capsys.readouterr().out.split())
+    main(["profile", "--exported", "fused.onnx", "--seconds", "0", "--threads", "1", "--out",
+          "cost.md"])
+    assert "| fused.onnx (13x8x16x16 + 13x8x16x16) |" in Path("cost.md").read_text()
 
 
 def test_networks_that_cannot_be_fused(checkpoint, on_coordinates, tiny_file, capsys):
@@ -342,7 +342,7 @@ def test_networks_that_cannot_be_fused(checkpoint, on_coordinates, tiny_file, ca
     assert "--stream takes one checkpoint" in said("--stream")
     assert "--weights is for several checkpoints" in refusal(
         capsys, "export", "--ckpt_path", checkpoint, "--weights", "1", "--out", "a.onnx")
-    for name, value, hint in (("protocol", "view", "; --data.protocol sets it for both"),
+    for name, value, hint in (("protocol", "own", "; --data.protocol sets it for both"),
                               ("clip_len", 16, "")):
         other = torch.load(on_coordinates)
         other["ptl_skel"]["config"]["data"][name] = value
