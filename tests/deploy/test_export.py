@@ -228,6 +228,25 @@ def test_missing_joints_on_coordinates(name, tmp_path, sharpen):
     assert write_and_compare(graph, 17, tmp_path / "missing.onnx", separately) < 1e-5
 
 
+def test_distances_of_joints_that_are_close(tmp_path):
+    """The exporter must not simplify what keeps the gradient of their square root finite."""
+    class Measure(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = Conv1D(3, [4], [1], 3, get_layout("coco17").tree)
+
+        def forward(self, frames):
+            return self.network.measure(frames)
+
+    frames = torch.ones(4, 3, 17, 8)
+    frames[:, :2] = 0.001 * torch.rand(4, 2, 17, 8, generator=torch.Generator().manual_seed(0))
+    module, path = Measure().eval(), tmp_path / "measure.onnx"
+    write_onnx(module, {"frames": frames}, ["measured"], {"frames": [0]}, {}, path)
+    expected = module(frames)
+    assert expected[:, -1].max() < 0.002  # a distance
+    assert largest_difference(path, [({"frames": frames.numpy()}, [expected.numpy()])]) < 1e-8
+
+
 def test_networks_fused_into_one_file(tmp_path, sharpen):
     """Joints, limbs and coordinates in one graph: the weighted mean of their probabilities."""
     layout = get_layout("coco17")
