@@ -122,8 +122,8 @@ class Conv1D(Backbone):
         first, second = (cast(Tensor, each) for each in (self.first, self.second))
         between = joints.index_select(2, first) - joints.index_select(2, second)
         both = known.index_select(2, first) * known.index_select(2, second)
-        # Not 0 under the square root, which has no gradient there. A sum with 1e-8 is dropped by the
-        # ONNX exporter.
+        # Not 0 under the square root, which has no gradient there. The ONNX exporter drops a sum
+        # with 1e-8.
         distances = between.square().sum(1, keepdim=True).clamp_min(1e-8).sqrt() * both
         return torch.cat([part.flatten(1, 2) for part in [*parts, distances]], 1)
 
