@@ -171,6 +171,14 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert "Names of the clips." in (tmp_path / "api.html").read_text("utf-8")
 
 
+def test_links_between_pages():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    dead = [f"{page.relative_to(ROOT)}: {target}" for page in pages
+            for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8"))
+            if "://" not in target and not (page.parent / target).exists()]
+    assert not dead
+
+
 def test_training(tiny_file):
     """docs/train.md, with trainings of one epoch."""
     for name in ("mine.h5", "new.h5"):
