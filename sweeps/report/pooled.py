@@ -20,7 +20,9 @@ from .folders import find_runs
 from .markdown import Comparison, compare_arms
 from .reading import read_study
 from .statistics import Difference, average_protocols, holm, noninferiority, pool
+from .study import Study
 from .style import COLOURS, escape, new_figure, shorten
+from .summary import Summary
 from .tables import Row, difference_cells, spread_cell
 
 T = TypeVar("T")
@@ -93,18 +95,26 @@ def pool_data_sets(paths: Sequence[Path], baseline: str | None, margin: float,
     p = dict(zip(differences, holm([one.p for one in differences.values()]), strict=True))
     inferior = holm([noninferiority(one, margin) for one in differences.values()])
     rows = [{"arm": name,
-             **{data: spread_cell(one[name].top1) if name in one else "-"
-                for data, one in zip(comparisons, found, strict=True)},
+             **{data: _accuracy_cell(comparison.study, one[name]) if name in one else "-"
+                for (data, comparison), one in zip(comparisons.items(), found, strict=True)},
              "mean": f"{100 * _mean(datasets, [one[name].top1.mean for one in found]):.2f}"
              if name in everywhere else "-",
              **difference_cells(differences.get(name), p.get(name))} for name in names]
     conclusions = conclude(
         [(name, difference, of_arm) for (name, difference), of_arm in zip(
             differences.items(), inferior, strict=True)], baseline, margin)
+    notes = ["top-1 %" + " of validation clips; no run was tested" * ("val" in parts)
+             + "; ±: standard deviation over seeds"]
+    if any("†" in cell for row in rows for cell in row.values()):
+        notes.append("† lacks folds that other arms have; differences are those of common folds")
     return Pooled(comparisons, baseline, differences, rows,
-                  ["top-1 %" + " of validation clips; no run was tested" * ("val" in parts)
-                   + "; ±: standard deviation over seeds", NOTE.format(baseline=baseline), METHOD],
-                  conclusions)
+                  [*notes, NOTE.format(baseline=baseline), METHOD], conclusions)
+
+
+def _accuracy_cell(study: Study, summary: Summary) -> str:
+    """The accuracy of an arm on a data set; marked if it lacks folds."""
+    lacks = any(not summary.arm.runs_of(protocol) for protocol in study.folds)
+    return spread_cell(summary.top1) + " †" * lacks
 
 
 def _by_dataset(datasets: Sequence[str], values: Sequence[T]) -> list[list[T]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +97,10 @@ def test_a_data_set_with_two_protocols_counts_once(study, no_pictures):
 
 
 def test_the_command_on_the_page_makes_the_page_again(study, no_pictures):
-    report("runs", "--pool", "--baseline", "full3d", "--out", "docs/all.md")
+    report("runs", "--pool", "--baseline", "full3d", "--fuse", "full3d+narrow", "--out",
+           "docs/all.md")
     before = Path("docs/all.md").read_text()
+    assert before.count("| full3d + narrow |") == 1 + 2 * 2  # pooled; of a data set, and of its classes
     command, = re.findall(r"```bash\nptl-skel (.+)\n```", before)
     Path("docs/all.md").unlink()
     main(command.split())
@@ -105,8 +108,6 @@ def test_the_command_on_the_page_makes_the_page_again(study, no_pictures):
 
 
 def test_every_picture_of_a_page_is_there_and_has_its_own_place(study, request):
-    import shutil
-
     if not (shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("no chromium on PATH; apt-get install chromium, as .ci/run does")
     report("runs", "--pool", "--baseline", "full3d", "--out", "docs/all.md")
@@ -129,6 +130,16 @@ def test_an_arm_that_lacks_a_data_set_is_not_pooled(study, no_pictures):
     assert row.endswith("| - |  |  |  |")
     assert "narrow is not inferior to full3d within 1 point (Δ" in (
         Path("all.md").read_text().split("## sbu")[1])
+
+
+def test_an_arm_that_lacks_a_fold_is_marked(study, no_pictures):
+    for run in study.glob("narrow-sbu-fold2-*"):
+        shutil.rmtree(run)
+    report("runs", "--pool", "--baseline", "full3d", "--out", "all.md")
+    cells = {line.split("|")[1].strip(): line.split("|")[3] for line in
+             Path("all.md").read_text().split("## ")[0].splitlines() if line.startswith("| ")}
+    assert [arm for arm, cell in cells.items() if cell.endswith(" † ")] == ["narrow"]
+    assert "\n- † lacks folds that other arms have" in Path("all.md").read_text()
 
 
 def test_a_page_of_one_data_set(study, no_pictures):
