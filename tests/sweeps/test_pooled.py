@@ -100,7 +100,7 @@ def test_the_command_on_the_page_makes_the_page_again(study, no_pictures):
     report("runs", "--pool", "--baseline", "full3d", "--fuse", "full3d+narrow", "--out",
            "docs/all.md")
     before = Path("docs/all.md").read_text()
-    assert before.count("| full3d + narrow |") == 1 + 2 * 2  # pooled; of a data set, and of its classes
+    assert before.count("| full3d + narrow |") == 1 + 2 * 2  # pooled; two tables of each data set
     command, = re.findall(r"```bash\nptl-skel (.+)\n```", before)
     Path("docs/all.md").unlink()
     main(command.split())
