@@ -22,7 +22,7 @@ from torchmetrics.functional.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import GlobalAvgPool, is_causal
+from ptl_skel.backbones.layers import GlobalAvgPool, is_causal, temporal_stride
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import F1, LOSS, MEAN_CLASS, TOP1, TOP5
 from ptl_skel.training.averaging import AveragedWeights
@@ -274,7 +274,12 @@ class ActionRecognizer(LightningModule):
         """Logits ``(N, K)`` at the end of each clip, and the loss of all its outputs."""
         backbone, head = self.classifier
         features = backbone(inputs)
-        begun = begun_outputs(inputs, features.shape[2])
+        begun = begun_outputs(inputs, temporal_stride(backbone))
+        if features.shape[2] != begun.shape[1]:
+            raise UserError(
+                f"`model.loss_at` every_output needs a network that skips frames only with the "
+                f"strides of its causal convolutions: {inputs.shape[2]} frames gave "
+                f"{features.shape[2]} outputs, not {begun.shape[1]}")
         logits = cast(nn.Sequential, head)[2:](means_so_far(features, begun))  # (N, T', K)
         clips, outputs = logits.shape[:2]
         weight = begun * torch.arange(1, outputs + 1, device=inputs.device)
@@ -341,15 +346,18 @@ def means_so_far(features: Tensor, begun: Tensor) -> Tensor:
     return each.cumsum(1) / begun.cumsum(1).clamp(min=1)[..., None]
 
 
-def begun_outputs(inputs: Tensor, outputs: int) -> Tensor:
-    """Which outputs over time come after the start of the clip, 1 or 0, ``(N, outputs)``.
+def begun_outputs(inputs: Tensor, stride: int) -> Tensor:
+    """Which outputs over time come after the start of the clip, 1 or 0, ``(N, T // stride)``.
 
     Before that, its inputs ``(N, C, T, H, W)`` are 0. The last output always counts.
+
+    Args:
+        inputs: The inputs of a causal network.
+        stride: Its stride over time.
     """
-    period = inputs.shape[2] // outputs
-    present = (inputs.movedim(1, -1)[:, : period * outputs] != 0).flatten(2).any(-1)  # (N, T)
-    begun = present.cumsum(1)[:, period - 1 :: period] > 0
-    begun[:, -1] = True
+    present = (inputs.movedim(1, -1) != 0).flatten(2).any(-1)  # (N, T)
+    begun = present.cumsum(1)[:, stride - 1 :: stride] > 0
+    begun[:, -1:] = True
     return begun.float()
 
 

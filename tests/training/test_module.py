@@ -18,6 +18,7 @@ from torchmetrics.functional.classification import (
 )
 
 from ptl_skel.backbones import Backbone, Conv2Plus1D, Conv3D, VideoResNet
+from ptl_skel.backbones.layers import EveryFrame, temporal_stride
 from ptl_skel.cli.profile import load_backbone
 from ptl_skel.configs import CONFIGS
 from ptl_skel.data.datamodule import KeypointDataModule
@@ -407,7 +408,25 @@ class TestLossAtEveryOutput:
         inputs = torch.zeros(3, 2, 8, 4, 4)
         inputs[0, 1, 3, 2, 2] = 1
         inputs[1, 0, 0, 0, 0] = 1
-        assert begun_outputs(inputs, 4).tolist() == [[0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]]
+        assert begun_outputs(inputs, 2).tolist() == [[0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]]
+
+    def test_a_clip_length_that_is_no_multiple_of_the_stride(self):
+        model = self.causal()
+        inputs = torch.zeros(1, 13, 15, 16, 16)  # outputs after 4, 8 and 12 frames
+        inputs[:, :, 4:] = 1
+        begun = begun_outputs(inputs, temporal_stride(model.classifier[0]))
+        assert begun.tolist() == [[0, 1, 1]]
+        inputs[:, :, 3] = 1
+        assert begun_outputs(inputs, temporal_stride(model.classifier[0])).all()
+        model.log_dict = lambda *args, **kwargs: None
+        model.training_step({"inputs": inputs, "label": torch.tensor([0])}, 0)
+
+    def test_strides_of_other_layers_are_rejected(self):
+        model = self.causal()
+        model.classifier[0].stem.append(EveryFrame(2, causal=True))
+        with pytest.raises(UserError, match="16 frames gave 2 outputs, not 4"):
+            model.training_step({"inputs": torch.rand(1, 13, 16, 16, 16),
+                                 "label": torch.tensor([0])}, 0)
 
     def test_it_needs_a_causal_network(self):
         with pytest.raises(UserError, match="every_output needs a causal network"):
