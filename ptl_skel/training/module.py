@@ -20,7 +20,7 @@ from ptl_skel.backbones.layers import GlobalAvgPool, is_causal, temporal_stride
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import LOSS, TOP1
 from ptl_skel.training.averaging import AveragedWeights
-from ptl_skel.training.device import use_fast_kernels
+from ptl_skel.training.device import use_tf32
 from ptl_skel.training.evaluation import ClipPredictions, accuracies
 
 
@@ -141,7 +141,7 @@ class ActionRecognizer(LightningModule):
             UserError: There are class weights without a data module that counts clips.
         """
         device = self.trainer.strategy.root_device
-        use_fast_kernels(device)
+        use_tf32(device)
         if self.class_weights is not None and stage == "fit":
             counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
             if counts is None:
