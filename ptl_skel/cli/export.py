@@ -54,7 +54,8 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Something cannot be exported, or the file's outputs differ from the network's.
     """
-    options, others = _parser().parse_with_data(args)
+    parser = _parser()
+    options, others = parser.parse_with_data(args)
     out: Path = options.out
     if out.suffix != ".onnx":
         raise UserError(f"--out must end in .onnx, got {out}")
@@ -64,6 +65,8 @@ def main(args: Sequence[str]) -> None:
         raise UserError(f"--max_loss must be >= 0, got {options.max_loss}")
     if options.stream and options.int8:
         raise UserError("--int8 is for networks that take whole clips; leave it or --stream out")
+    if not options.int8:
+        parser.refuse_without_effect(options, ["max_loss"], "without --int8")
     refuse_without_effect(others, stream=options.stream is not None)
     require_packages("onnx", "onnxscript", "onnxruntime")
     model, data = load_trained(["--ckpt_path", str(options.ckpt_path), *others])
