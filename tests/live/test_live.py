@@ -364,7 +364,7 @@ def test_a_causal_network_takes_no_window(exported, monkeypatch):
     recognizer.metadata["stream"] = {}
     monkeypatch.setattr(people, "_read", lambda path: recognizer)
     layout = SkeletonLayout.from_mapping(recognizer.metadata["layout"])
-    with pytest.raises(UserError, match="--window has no effect on .*, a causal network"):
+    with pytest.raises(UserError, match=r"--window has no effect on .*, a causal network"):
         people.People(exported, layout, people.Settings(window=4.0))
 
 
