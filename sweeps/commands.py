@@ -1,7 +1,4 @@
-"""The commands ``ptl-skel sweep`` and ``ptl-skel report``.
-
-``python -m sweeps run`` and ``report`` are the same; see `sweeps.run` and `sweeps.report`.
-"""
+"""The commands ``ptl-skel sweep`` and ``ptl-skel report``; see `sweeps.run` and `sweeps.report`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from records import config_of, write_run
 
-from sweeps.__main__ import main
+from ptl_skel.cli.verbs import main
 from sweeps.report.statistics import compare, noninferiority, pool
 
 ARMS = ("full3d", "reduced", "narrow")

@@ -13,7 +13,7 @@ from PIL import Image
 from records import LABEL, config_of, edit_result, write_run
 from scipy import stats
 
-from sweeps.__main__ import main
+from ptl_skel.cli.verbs import main
 
 MakeRun = Callable[..., Path]
 
