@@ -16,7 +16,7 @@ LAYERS = {
     "errors": set(),
     "atomic": set(),
     "metrics": set(),
-    "locks": set(),
+    "locks": {"errors"},
     "command": {"errors"},
     "configs": set(),
     "skeletons": {"errors", "configs"},

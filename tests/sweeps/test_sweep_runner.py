@@ -147,7 +147,7 @@ class TestGrid:
 
     def test_two_coordinators(self, run):
         def nested(values, run_dir, looks):
-            with pytest.raises(UserError, match=rf"process {os.getpid()}\) is working in out"):
+            with pytest.raises(UserError, match=rf"process \({os.getpid()}\) is working in out"):
                 run(Script(succeed))
             return succeed(values, run_dir, looks)
 
