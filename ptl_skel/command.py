@@ -48,6 +48,22 @@ class CommandParser(argparse.ArgumentParser):
                 raise UserError(f"unknown option {option}; `{self.prog} --help` lists them")
         return options, others
 
+    def refuse_without_effect(self, options: argparse.Namespace, names: Sequence[str],
+                              why: str) -> None:
+        """Checks that options have their defaults, since others would have no effect.
+
+        Args:
+            options: The parsed options.
+            names: The names of those that would have none.
+            why: The end of the message, e.g. "without --out".
+
+        Raises:
+            UserError: One of them was given.
+        """
+        for name in names:
+            if getattr(options, name) != self.get_default(name):
+                raise UserError(f"--{name} has no effect {why}; leave it out")
+
 
 @contextmanager
 def writing(path: Path, flag: str = "--out ") -> Iterator[None]:

@@ -1,7 +1,4 @@
-"""The commands ``ptl-skel sweep`` and ``ptl-skel report``.
-
-``python -m sweeps run`` and ``report`` are the same; see `sweeps.run` and `sweeps.report`.
-"""
+"""The commands ``ptl-skel sweep`` and ``ptl-skel report``; see `sweeps.run` and `sweeps.report`."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ def report(args: Sequence[str]) -> None:
                              "overlapping splits of it")
     parser.add_argument("--pool", action="store_true",
                         help="the runs are on several data sets: report each, and all pooled")
-    parser.add_argument("--margin", metavar="POINTS", type=_points, default=0.01,
+    parser.add_argument("--margin", metavar="POINTS", type=_points,
                         help="by how many points of top-1 an arm may be worse than the baseline to "
                              "count as not inferior; default: 1")
     parser.add_argument("--fuse", metavar="ARM+ARM", type=_arms, action="append", default=[],
@@ -67,13 +64,18 @@ def report(args: Sequence[str]) -> None:
                         help="where to write; default: `report` in the folder of all the runs. A "
                              "name that ends with .md: a page for the docs, pictures next to it")
     options = parser.parse_args(args)
+    if options.baseline is None:
+        parser.refuse_without_effect(options, ["margin"], "without --baseline")
+    if options.pool:
+        parser.refuse_without_effect(options, ["folds"], "with --pool, which averages over folds")
+    margin = options.margin or 0.01
     from .report import write_pooled, write_report
 
     if options.pool:
         out = options.out or Path("report.md")
-        write_pooled(options.runs, out, options.baseline, options.margin, options.fuse)
+        write_pooled(options.runs, out, options.baseline, margin, options.fuse)
     else:
-        write_report(options.runs, options.out, options.baseline, options.folds, options.margin,
+        write_report(options.runs, options.out, options.baseline, options.folds, margin,
                      options.fuse)
 
 

@@ -11,6 +11,7 @@ Kernels and strides are pairs (temporal, spatial).
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, cast
@@ -206,6 +207,12 @@ def is_causal(network: nn.Module) -> bool:
                  if isinstance(module, nn.Conv3d) and module.kernel_size[0] > 1]
     return bool(over_time) and all(isinstance(module, TemporalConv) and module.causal
                                    for module in over_time)
+
+
+def temporal_stride(network: nn.Module) -> int:
+    """Frames between two outputs of a causal network: T frames give floor(T / stride) outputs."""
+    return math.prod(module.stride[0] for module in network.modules()
+                     if isinstance(module, TemporalConv))
 
 
 ConvUnit = Callable[[int, int, Pair, Pair], Conv3D | Conv2Plus1D]

@@ -22,7 +22,7 @@ from ptl_skel.runs.predictions import (
     read_predictions,
     write_predictions,
 )
-from ptl_skel.training.module import accuracies
+from ptl_skel.training.evaluation import accuracies
 
 STEPS = [step / 10 for step in range(21)]
 """Weights that are tried for a file while the others are fixed; all start with 1."""

@@ -57,7 +57,8 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Something cannot be exported, or the file's outputs differ from the network's.
     """
-    options, others = _parser().parse_with_data(args)
+    parser = _parser()
+    options, others = parser.parse_with_data(args)
     out: Path = options.out
     if out.suffix != ".onnx":
         raise UserError(f"--out must end in .onnx, got {out}")
@@ -69,8 +70,10 @@ def main(args: Sequence[str]) -> None:
     if options.stream and (options.int8 or len(checkpoints) > 1):
         raise UserError("--stream takes one checkpoint, and not --int8; both are for networks that "
                         "take whole clips")
-    if options.weights is not None and len(checkpoints) == 1:
-        raise UserError("--weights is for several checkpoints; leave it out")
+    if len(checkpoints) == 1:
+        parser.refuse_without_effect(options, ["weights"], "on one checkpoint")
+    if not options.int8:
+        parser.refuse_without_effect(options, ["max_loss"], "without --int8")
     shares = shares_of(options.weights, len(checkpoints))
     refuse_without_effect(others, stream=options.stream is not None)
     require_packages("onnx", "onnxscript", "onnxruntime")

@@ -36,10 +36,11 @@ from ptl_skel.configs import CONFIGS
 from ptl_skel.data.classes import listed
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
+from ptl_skel.locks import lock_folder
 from ptl_skel.runs.callbacks import RunRecord
 from ptl_skel.runs.checkpoints import Describe, keep_checkpoints, read_checkpoint
 from ptl_skel.runs.environment import keep_freed_memory
-from ptl_skel.runs.folder import Ranks, lock_folder, reserve_folder, wait_for_file
+from ptl_skel.runs.folder import Ranks, reserve_folder, wait_for_file
 from ptl_skel.runs.loggers import MetricsLogger, check_wandb, finish_wandb, wandb_loggers
 from ptl_skel.training.module import ActionRecognizer
 
@@ -138,7 +139,7 @@ class SkeletonCLI(LightningCLI):
     def _reserve_folder(self, folder: Path, continues: bool) -> str:
         """Reserves the folder of the run, or uses that of the run that it resumes."""
         folder = folder if continues else reserve_folder(folder)
-        self.lock = lock_folder(folder)
+        self.lock = lock_folder(folder, "--run_dir")
         return str(folder)
 
     def _resumes(self, folder: Path) -> bool:

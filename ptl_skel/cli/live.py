@@ -30,8 +30,9 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: Something cannot be opened, read or written.
     """
-    options, others = parse_recognition(_parser(), "live", args)
-    _check_outputs(options)
+    parser = _parser()
+    options, others = parse_recognition(parser, "live", args)
+    _check_outputs(parser, options)
     with exported_model(options, others) as model:
         _run(options, model)
 
@@ -92,7 +93,17 @@ def _format(spread: tuple[float, float]) -> str:
     return f"{spread[0]:.1f} ms (median), {spread[1]:.1f} ms (95 %)"
 
 
-def _check_outputs(options: Any) -> None:
+def _check_outputs(parser: CommandParser, options: Any) -> None:
+    from ptl_skel.pose.camera import is_camera
+
+    if options.serve is None:
+        parser.refuse_without_effect(options, ["host"], "without --serve")
+    if options.serve is None and options.out is None:
+        parser.refuse_without_effect(options, ["out_side", "heatmaps"], "without --out or --serve")
+    if options.out is None and options.json is None:
+        parser.refuse_without_effect(options, ["overwrite"], "without --out or --json")
+    if not is_camera(options.source):
+        parser.refuse_without_effect(options, ["patience"], "on a video file")
     if options.out is not None and options.out.suffix.lower() not in {".mp4", ".gif"}:
         raise UserError(f"--out must end in .mp4 or .gif, got {options.out}")
     if options.out is not None and options.json is not None and (

@@ -27,7 +27,8 @@ from ptl_skel.runs.predictions import (
     write_predictions,
     write_table,
 )
-from ptl_skel.training.module import ActionRecognizer, class_scores
+from ptl_skel.training.evaluation import class_scores
+from ptl_skel.training.module import ActionRecognizer
 
 WORST = 3
 """Number of classes with the lowest F1 scores that a summary lists."""

@@ -210,6 +210,12 @@ def check_settings(settings: Any, args: Sequence[str]) -> None:
         raise UserError(f"--trainer.max_epochs {trainer.max_epochs} would train forever, but the "
                         "learning rate has to reach 0 at the end; leave it out for a length that "
                         "suits the data, or give --trainer.max_steps")
+    given = next((flag for flag, _ in _flags(args) if flag.startswith("--length")), None)
+    if given and (trainer.max_epochs is not None or trainer.max_steps != -1):
+        limit = "max_steps" if trainer.max_epochs is None else "max_epochs"
+        unset = "null" if limit == "max_epochs" else -1
+        raise UserError(f"{given} has no effect, since `trainer.{limit}` is {trainer[limit]}; give "
+                        f"--trainer.{limit} {unset} as well, or leave {given} out")
     for name, instead in IGNORED_BY_RUNS.items():
         if trainer[name] is not None:
             raise UserError(f"--trainer.{name} has no effect: {instead}")

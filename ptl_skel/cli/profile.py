@@ -73,9 +73,12 @@ def main(args: Sequence[str]) -> None:
     Raises:
         UserError: A file does not describe a backbone, or a number is out of range.
     """
-    options = _parser().parse_args(args)
+    parser = _parser()
+    options = parser.parse_args(args)
     if not options.backbones and not options.exported:
         raise UserError("name backbones, or files of `ptl-skel export` as --exported")
+    if not options.backbones:
+        parser.refuse_without_effect(options, ["input", "classes"], "on exported files")
     if min(*options.input, options.classes) < 1:
         raise UserError("--input and --classes must be >= 1")
     if not 0 <= options.seconds <= MAX_SECONDS:

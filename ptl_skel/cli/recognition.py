@@ -30,7 +30,7 @@ def add_model_options(parser: CommandParser) -> None:
     models.add_argument("--pose_model", type=Path, metavar="FILE", help=(
         "its model; default: the one from `ptl-skel pose fetch movenet`"))
     recognition = parser.add_argument_group("recognition")
-    recognition.add_argument("--window", type=float, default=4.0, metavar="SECONDS", help=(
+    recognition.add_argument("--window", type=float, metavar="SECONDS", help=(
         "how far a network for whole clips looks back; default: 4"))
     recognition.add_argument("--stride", type=int, metavar="FRAMES", help=(
         "predict at every FRAMES-th frame; a causal network sees only these; default: 4, or as "

@@ -113,8 +113,11 @@ def make_trainer(config: Mapping[str, Any], callbacks: list[Callback], *,
     """
     if config["enable_progress_bar"] is not False:
         callbacks = [*callbacks, ProgressBar(leave=False)]
+    benchmark = config["benchmark"]
+    if benchmark is None and not config["deterministic"]:
+        benchmark = True  # shapes are fixed, so cuDNN compares its algorithms once for each
     try:
-        return Trainer(**{**config, "callbacks": callbacks, "logger": False,
+        return Trainer(**{**config, "benchmark": benchmark, "callbacks": callbacks, "logger": False,
                           "enable_checkpointing": checkpointing,
                           "enable_model_summary": bool(config["enable_model_summary"]),
                           "use_distributed_sampler": False})

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 32
 """Frames side by side in a PNG; more of them would be illegible."""
+PICTURE = ("frames", "clip_len", "size", "camera", "sigma")
+"""Options for the picture of a clip without a network."""
 
 
 def main(args: Sequence[str]) -> None:
@@ -28,15 +30,16 @@ def main(args: Sequence[str]) -> None:
     if others and options.ckpt_path is None:
         raise UserError(f"{others[0]} needs --ckpt_path: it changes the data of a run")
     if options.layout is not None:
+        if options.file is not None:
+            raise UserError(f"{options.file} has no effect with --layout; leave one of them out")
+        parser.refuse_without_effect(options, ["clip", "ckpt_path", *PICTURE], "with --layout")
         _show_layout(options.layout, options.out)
         return
     if options.file is None or options.clip is None:
         raise UserError("give a keypoint file and --clip, or --layout")
     if options.ckpt_path is not None:
-        for name in ("frames", "clip_len", "size", "camera", "sigma"):
-            if getattr(options, name) != parser.get_default(name):
-                raise UserError(f"--{name} has no effect with --ckpt_path, which shows the inputs "
-                                "of the trained network; leave one of them out")
+        parser.refuse_without_effect(options, PICTURE, "with --ckpt_path, which shows the inputs "
+                                     "of the trained network")
         _show_evidence(options, others)
         return
     if min(options.frames, options.clip_len, options.size) < 1:
@@ -44,6 +47,8 @@ def main(args: Sequence[str]) -> None:
     shown = min(options.frames, options.clip_len)
     if shown > MAX_FRAMES:
         raise UserError(f"--frames must be <= {MAX_FRAMES}; a .gif as --out shows every frame")
+    if options.out is not None and options.out.lower().endswith(".gif"):
+        parser.refuse_without_effect(options, ["frames"], "on a .gif, which shows all of them")
     # Imported here: matplotlib and torch take seconds.
     from ptl_skel.show.clip import draw_row, find_clip, read_camera, save_animation, view_clip
     from ptl_skel.storage import KeypointFile

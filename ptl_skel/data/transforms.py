@@ -213,17 +213,16 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("crop_area", "crop_aspect"):
             low, high = getattr(self, name)
-            if not 0 < low <= high or (name == "crop_area" and high > 1):
+            if not 0 < low <= high < math.inf or (name == "crop_area" and high > 1):
                 raise UserError(f"`{name}` must be a range of positive numbers (an area at most "
                                 f"1), got {low} to {high}")
         if not 0 <= self.flip <= 1:
             raise UserError(f"`flip` must be a probability, got {self.flip}")
-        for name in ("drop", "low_scores"):
+        for name in ("drop", "displace", "low_scores", "shift"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"`{name}` must lie in 0..1, got {getattr(self, name)}")
-        for name in ("rotation", "shift", "displace"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"`{name}` must be a number >= 0, got {getattr(self, name)}")
+        if not 0 <= self.rotation <= 180:
+            raise UserError(f"`rotation` must lie in 0..180 degrees, got {self.rotation}")
         if not 0 <= self.scale < 1:
             raise UserError(f"`scale` must lie in 0..1, got {self.scale}")
 

@@ -28,7 +28,8 @@ class Settings:
     """Settings for recognition.
 
     Args:
-        window: Seconds that a network for whole clips sees.
+        window: Seconds that a network for whole clips sees. None: 4; a causal network accepts
+            nothing else, since it decides itself.
         stride: Predict at every `stride`-th frame; a causal network sees only these. None: 4, or
             the stride that the causal network was trained with.
         patience: Seconds after which a person who is not seen is forgotten.
@@ -38,13 +39,13 @@ class Settings:
         UserError: A number is not positive.
     """
 
-    window: float = 4.0
+    window: float | None = None
     stride: int | None = None
     patience: float = 1.0
     together: bool = False
 
     def __post_init__(self) -> None:
-        if not self.window > 0:
+        if self.window is not None and not self.window > 0:
             raise UserError(f"--window must be positive, got {self.window}")
         if self.stride is not None and self.stride < 1:
             raise UserError(f"--stride must be >= 1, got {self.stride}")
@@ -82,8 +83,9 @@ class People:
         span: Maximum number of seconds that a prediction looks back; 0 if the network decides it.
 
     Raises:
-        UserError: The file does not exist, was not exported, or is for 3D keypoints, or the joints
-            of the pose estimator cannot be mapped to those of the network.
+        UserError: The file does not exist, was not exported, or is for 3D keypoints, the joints of
+            the pose estimator cannot be mapped to those of the network, or a causal network is
+            given a window.
     """
 
     def __init__(self, model: Path, layout: SkeletonLayout, settings: Settings) -> None:
@@ -96,14 +98,18 @@ class People:
         calibration = recognizer.metadata.get("calibration") or {}
         self.min_probability: float = calibration.get("min_probability") or MIN_PROBABILITY
         causal = "stream" in recognizer.metadata
+        if causal and settings.window is not None:
+            raise UserError(f"--window has no effect on {model}, a causal network, which remembers "
+                            "what it has seen; leave it out")
+        window = settings.window or 4.0
         self._recognize: Window | Stream
         if causal:
             self._recognize = Stream(recognizer, settings.stride, settings.patience,
                                      settings.together)
         else:
-            self._recognize = Window(recognizer, settings.window, settings.patience,
+            self._recognize = Window(recognizer, window, settings.patience,
                                      settings.together)
-        self.span = 0.0 if causal else settings.window
+        self.span = 0.0 if causal else window
         self._every = 1 if causal else settings.stride or 4
         self._tracker = PersonTracker()
         self._frames = 0

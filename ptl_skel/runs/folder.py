@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -23,7 +23,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ptl_skel.errors import UserError
-from ptl_skel.locks import lock_file
 from ptl_skel.runs.process import die_with
 
 DECISIONS = "PTL_SKEL_DECISIONS"
@@ -51,31 +50,6 @@ def reserve_folder(wanted: Path) -> Path:
             folder = wanted.with_name(f"{wanted.name}-{number}")
     except OSError as error:
         raise UserError(f"--run_dir {wanted} cannot be made: {error.strerror}") from error
-
-
-def lock_folder(folder: Path) -> IO[str]:
-    """Keeps other processes from working in the same folder, until the file is closed.
-
-    Does nothing if the system or the disk does not support such locks.
-
-    Returns:
-        The open lock file; it is closed when this process ends, however that happens.
-
-    Raises:
-        UserError: Another process is working there, or the folder is not writable.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--run_dir {folder} cannot be written: {error.strerror}") from error
-    try:
-        lock_file(lock)
-    except BlockingIOError as error:
-        lock.close()
-        raise UserError(f"another process is working in {folder}; wait for it, or give another "
-                        "--run_dir") from error
-    return lock
 
 
 class Ranks:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 
 
-def use_fast_kernels(device: torch.device) -> None:
-    """Lets a GPU choose its fastest kernels; does nothing on other devices.
+def use_tf32(device: torch.device) -> None:
+    """Lets matrix products in single precision on a GPU use TF32; does nothing on other devices.
 
-    Shapes are fixed, so cuDNN benchmarks its algorithms once for each and keeps the fastest, unless
-    deterministic ones are requested. Matrix products in single precision use TF32, as PyTorch's
-    convolutions do by default; NVIDIA_TF32_OVERRIDE=0 in the environment disables both.
+    PyTorch's convolutions do so by default; NVIDIA_TF32_OVERRIDE=0 in the environment disables
+    both.
     """
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
         torch.set_float32_matmul_precision("high")

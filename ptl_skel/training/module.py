@@ -1,4 +1,4 @@
-"""The LightningModule: a backbone, a linear head, the loss, the metrics, the optimiser."""
+"""The LightningModule: a backbone, a linear head, the loss, the optimiser."""
 
 from __future__ import annotations
 
@@ -13,20 +13,15 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import Metric
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-)
-from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from ptl_skel.backbones.base import Backbone
-from ptl_skel.backbones.layers import GlobalAvgPool, is_causal
+from ptl_skel.backbones.layers import GlobalAvgPool, is_causal, temporal_stride
 from ptl_skel.errors import UserError
-from ptl_skel.metrics import F1, LOSS, MEAN_CLASS, TOP1, TOP5
+from ptl_skel.metrics import LOSS, TOP1
 from ptl_skel.training.averaging import AveragedWeights
-from ptl_skel.training.device import use_fast_kernels
+from ptl_skel.training.device import use_tf32
+from ptl_skel.training.evaluation import ClipPredictions, accuracies
 
 
 class Batch(TypedDict):
@@ -43,84 +38,6 @@ class Batch(TypedDict):
     label: Tensor
     clip: Tensor
     views: int
-
-
-class ClipPredictions(Metric):
-    """Class probabilities per clip, from any number of views and processes.
-
-    A clip that is added more than once (as padding of a process's last batch) counts once.
-    """
-
-    full_state_update = False
-    clip: list[Tensor]
-    label: list[Tensor]
-    probabilities: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("clip", "label", "probabilities"):
-            self.add_state(name, [], dist_reduce_fx="cat")
-
-    def update(self, clip: Tensor, label: Tensor, logits: Tensor, views: int = 1) -> None:
-        """Adds clips ``(N,)`` with the logits ``(N * views, K)`` of all their views.
-
-        Raises:
-            ValueError: The number of logits does not fit.
-        """
-        if len(logits) != len(clip) * views:
-            raise ValueError(f"{len(clip)} clips of {views} views have {len(clip) * views} logits, "
-                             f"got {len(logits)}")
-        probabilities = logits.float().softmax(1).view(len(clip), views, logits.shape[1]).mean(1)
-        self.clip.append(clip)
-        self.label.append(label)
-        self.probabilities.append(probabilities)
-
-    def gather(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Clips ``(N,)`` in ascending order, labels ``(N,)`` and probabilities ``(N, K)``."""
-        # The wrapper that torchmetrics puts around `compute` squeezes tensors of one element.
-        clip, label, probabilities = self.compute()
-        return clip.view(-1), label.view(-1), probabilities.view(clip.numel(), -1)
-
-    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """See `gather`."""
-        clip, label, probabilities = (
-            dim_zero_cat(state) for state in (self.clip, self.label, self.probabilities))
-        order = clip.argsort(stable=True)
-        first = torch.ones_like(clip, dtype=torch.bool)
-        first[1:] = clip[order][1:] != clip[order][:-1]
-        kept = order[first]
-        return clip[kept], label[kept], probabilities[kept]
-
-
-def accuracies(probabilities: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Top-1, top-5 and mean-class accuracy, and the macro mean of F1 scores, in 0..1.
-
-    Classes without clips do not count, except in F1 if they are predicted for some clip.
-    """
-    classes = probabilities.shape[1]
-    present = torch.unique(label)
-    per_class = multiclass_accuracy(probabilities, label, classes, average="none")
-    return {
-        TOP1: multiclass_accuracy(probabilities, label, classes, average="micro"),
-        TOP5: multiclass_accuracy(probabilities, label, classes, average="micro",
-                                  top_k=min(5, classes)),
-        MEAN_CLASS: per_class[present].mean(),
-        F1: multiclass_f1_score(probabilities, label, classes, average="macro"),
-    }
-
-
-def class_scores(confusion: Tensor) -> list[dict[str, float]]:
-    """Clips, precision, recall and F1 score of each class, from counts ``(K, K)``.
-
-    Rows are the true classes. A score that cannot be computed for lack of clips is 0.
-    """
-    right, of_class, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
-    columns = {
-        "precision": right / predicted.clamp_min(1), "recall": right / of_class.clamp_min(1),
-        "f1": 2 * right / (of_class + predicted).clamp_min(1)}
-    return [{"clips": int(number), **{name: round(float(column[k]), 4)
-                                      for name, column in columns.items()}}
-            for k, number in enumerate(of_class.tolist())]
 
 
 def balance_weights(counts: Sequence[int]) -> Tensor:
@@ -224,7 +141,7 @@ class ActionRecognizer(LightningModule):
             UserError: There are class weights without a data module that counts clips.
         """
         device = self.trainer.strategy.root_device
-        use_fast_kernels(device)
+        use_tf32(device)
         if self.class_weights is not None and stage == "fit":
             counts = getattr(getattr(self.trainer, "datamodule", None), "class_counts", None)
             if counts is None:
@@ -274,7 +191,12 @@ class ActionRecognizer(LightningModule):
         """Logits ``(N, K)`` at the end of each clip, and the loss of all its outputs."""
         backbone, head = self.classifier
         features = backbone(inputs)
-        begun = begun_outputs(inputs, features.shape[2])
+        begun = begun_outputs(inputs, temporal_stride(backbone))
+        if features.shape[2] != begun.shape[1]:
+            raise UserError(
+                f"`model.loss_at` every_output needs a network that skips frames only with the "
+                f"strides of its causal convolutions: {inputs.shape[2]} frames gave "
+                f"{features.shape[2]} outputs, not {begun.shape[1]}")
         logits = cast(nn.Sequential, head)[2:](means_so_far(features, begun))  # (N, T', K)
         clips, outputs = logits.shape[:2]
         weight = begun * torch.arange(1, outputs + 1, device=inputs.device)
@@ -341,15 +263,18 @@ def means_so_far(features: Tensor, begun: Tensor) -> Tensor:
     return each.cumsum(1) / begun.cumsum(1).clamp(min=1)[..., None]
 
 
-def begun_outputs(inputs: Tensor, outputs: int) -> Tensor:
-    """Which outputs over time come after the start of the clip, 1 or 0, ``(N, outputs)``.
+def begun_outputs(inputs: Tensor, stride: int) -> Tensor:
+    """Which outputs over time come after the start of the clip, 1 or 0, ``(N, T // stride)``.
 
     Before that, its inputs ``(N, C, T, H, W)`` are 0. The last output always counts.
+
+    Args:
+        inputs: The inputs of a causal network.
+        stride: Its stride over time.
     """
-    period = inputs.shape[2] // outputs
-    present = (inputs.movedim(1, -1)[:, : period * outputs] != 0).flatten(2).any(-1)  # (N, T)
-    begun = present.cumsum(1)[:, period - 1 :: period] > 0
-    begun[:, -1] = True
+    present = (inputs.movedim(1, -1) != 0).flatten(2).any(-1)  # (N, T)
+    begun = present.cumsum(1)[:, stride - 1 :: stride] > 0
+    begun[:, -1:] = True
     return begun.float()
 
 

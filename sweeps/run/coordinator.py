@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -27,7 +26,7 @@ from typing import Any, NoReturn
 from ptl_skel.atomic import write_text
 from ptl_skel.command import MISTAKE, console
 from ptl_skel.errors import UserError
-from ptl_skel.locks import lock_file
+from ptl_skel.locks import lock_folder
 
 from .files import SEED, Sweep
 from .jobs import Executor, command_of
@@ -60,7 +59,7 @@ def run_sweep(sweep: Sweep, out: Path, executor: Executor, retries: int) -> dict
             the folder contains another sweep, or a finished run has not logged the metric.
     """
     check(sweep, executor)
-    with _locked(out), _terminable():
+    with lock_folder(out, "--out"), _terminable():
         coordinator = Coordinator(sweep, out, executor, retries)
         try:
             coordinator.run()
@@ -283,28 +282,6 @@ def _same_settings(sweep: Sweep, out: Path) -> None:
         if before.get(key) != now.get(key):
             raise UserError(f"{out} was begun with another `{key}` ({before.get(key)}); give --out "
                             "another folder, or remove this one")
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Locks the folder for other coordinators; the lock is released when the process ends."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / "lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from error
-    with lock:
-        try:
-            lock_file(lock)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise UserError(f"another `ptl-skel sweep` (process {lock.read() or 'unknown'}) "
-                            f"is working in {out}; wait for it, or give --out another "
-                            "folder") from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
 
 
 @contextmanager

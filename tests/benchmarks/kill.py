@@ -100,7 +100,8 @@ def make_cases(folder: Path) -> dict[str, Case]:
         "fit": Case(run, lambda whole, killed: check_run(whole / "run", killed / "run", EPOCHS)),
         "ddp": Case([*run, "--trainer.devices", "2", "--trainer.strategy", "ddp"],
                     lambda whole, killed: check_run(whole / "run", killed / "run", EPOCHS)),
-        "sweep": Case([python, "-m", "sweeps", "run", str(sweep), "--out", "sweep"], check_sweep,
+        "sweep": Case([python, "-m", "ptl_skel", "sweep", str(sweep), "--out", "sweep"],
+                      check_sweep,
                       FinishedCells),
     }
 

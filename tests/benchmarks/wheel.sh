@@ -74,5 +74,5 @@ run ptl-skel live --model model.onnx --source video.mp4 --estimator walker.Walke
     --min_probability 0 --out live.mp4 --json events.jsonl
 grep -q '"event": "label"' events.jsonl
 run ptl-skel profile backbone/reduced.yaml --seconds 0
-run python -m ptl_skel.sweeps report runs --out again
+run ptl-skel report runs --out again
 echo "the wheel works"

@@ -19,8 +19,7 @@ def test_small_data_sets_are_trained_on_for_more_epochs(clips, epochs):
 @pytest.mark.parametrize(("limit", "epochs"), [
     (["--length.passes", "2", "--length.clips", "30"], 3),  # 12 clips are trained on
     (["--length.passes", "4", "--length.clips", "30"], 4),
-    (["--trainer.max_epochs", "1", "--length.passes", "4"], 1),
-    (["--trainer.max_steps", "7", "--length.passes", "4"], 3),
+    (["--trainer.max_epochs", "1"], 1), (["--trainer.max_steps", "7"], 3),
     (["--length.passes", "2", "--length.clips", "30", "--trainer.max_time", "00:00:02:00"], 3)])
 def test_a_limit_of_the_trainer_overrides_the_default_length(
         tiny_file, tiny_config, tmp_path, monkeypatch, capsys, limit, epochs):
@@ -46,5 +45,6 @@ def test_endless_training_is_rejected(tiny_file, tiny_config, capsys):
 
 @pytest.mark.parametrize("option", ["--length.passes", "--length.clips"])
 def test_lengths_must_be_positive(tiny_file, tiny_config, capsys, option):
-    said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file, option, "0")
+    said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file, option, "0",
+                   "--trainer.max_epochs", "null")
     assert said.startswith("--length.passes and --length.clips must be >= 1")

@@ -90,6 +90,9 @@ class TestMistakes:
         (["--data.representation.init_args.stream", "bone"], "the representation has no option "
          "'stream'; name the one that has it"),
         (["--trainer.max_epochs", "0"], "max_steps 0 trains nothing"),
+        (["--length.clips", "9"], "--length.clips has no effect, since `trainer.max_epochs` is 2"),
+        (["--trainer.max_epochs", "null", "--trainer.max_steps", "5", "--length", "{passes: 3}"],
+         "--length has no effect, since `trainer.max_steps` is 5"),
         (["--trainer.max_steps", "0"], "max_steps 0 trains nothing"),
         (["--trainer.devices", "0"], "devices='0'"),
         (["--run_dir", "typo.yaml/run"], "--run_dir typo.yaml/run cannot be made: "),

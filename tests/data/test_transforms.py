@@ -284,12 +284,14 @@ class TestAugmentation:
         ({"crop_area": (0.9, 0.5)}, "`crop_area`"), ({"crop_area": (0.5, 1.1)}, "at most 1"),
         ({"crop_aspect": (-1.0, 1.0)}, "`crop_aspect`"),
         ({"crop_aspect": (2.0, 1.0)}, "`crop_aspect`"),
+        ({"crop_aspect": (1.0, math.inf)}, "`crop_aspect`"),
         ({"crop_area": (math.nan, 1.0)}, "`crop_area`"),
         ({"flip": 1.1}, "`flip` must be a probability, got 1.1"), ({"flip": -0.1}, "`flip`"),
         ({"flip": math.nan}, "`flip`"),
         ({"scale": 1.0}, "`scale` must lie in 0..1"), ({"scale": -0.1}, "`scale`"),
-        ({"rotation": -1.0}, "`rotation` must be a number >= 0"),
-        ({"shift": -0.1}, "`shift` must be a number >= 0"),
+        ({"rotation": -1.0}, "`rotation` must lie in 0..180 degrees"),
+        ({"rotation": 400.0}, "`rotation`"),
+        ({"shift": -0.1}, "`shift` must lie in 0..1"), ({"shift": 1e30}, "`shift`"),
     ])
     def test_bad_arguments_are_refused(self, arguments, message):
         with pytest.raises(ValueError, match=message):

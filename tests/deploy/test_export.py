@@ -359,7 +359,7 @@ def test_networks_that_cannot_be_fused(checkpoint, on_coordinates, tiny_file, ca
 
     assert "--weights must be 2 numbers >= 0" in said("--weights", "1")
     assert "--stream takes one checkpoint" in said("--stream")
-    assert "--weights is for several checkpoints" in refusal(
+    assert "--weights has no effect on one checkpoint" in refusal(
         capsys, "export", "--ckpt_path", checkpoint, "--weights", "1", "--out", "a.onnx")
     for name, value, hint in (("protocol", "own", "; --data.protocol sets it for both"),
                               ("clip_len", 16, "")):
@@ -468,6 +468,7 @@ def test_mistakes(checkpoint, exported, tiny_file, capsys, monkeypatch):
     assert "unknown option --int4" in said("--int4")
     assert "unknown option --model.dropout" in said("--model.dropout", "0.5")
     assert "--max_loss must be >= 0" in said("--max_loss", "-1")
+    assert "--max_loss has no effect without --int8" in said("--max_loss", "2")
     for option in ("live_score", "sampling", "corrupt", "batch_size"):
         assert f"--data.{option} has no effect on a file for whole clips" in said(
             f"--data.{option}", "1")
@@ -579,5 +580,7 @@ def test_profile_of_what_is_no_export(capsys, monkeypatch):
     assert "is not an ONNX file" in refusal(capsys, "profile", "--exported", "text.onnx")
     assert "gone.onnx does not exist" in refusal(capsys, "profile", "--exported", "gone.onnx")
     assert "name backbones, or files of `ptl-skel export`" in refusal(capsys, "profile")
+    assert "--classes has no effect on exported files" in refusal(
+        capsys, "profile", "--exported", "text.onnx", "--classes", "9")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "need the package onnxruntime" in refusal(capsys, "profile", "--exported", "text.onnx")

@@ -38,8 +38,9 @@ def test_commands_and_programs(folder, monkeypatch, capsys):
                            re.MULTILINE):
         match shlex.split(line):
             case ["ptl-skel", *arguments]:
-                quick = {"export": ["--max_loss", "100"], "profile": ["--seconds", "0"]}
-                main([*arguments, *quick[arguments[0]]])
+                quick = {"--int8": ["--max_loss", "100"], "profile": ["--seconds", "0"]}
+                main([*arguments, *(word for name, words in quick.items() if name in arguments
+                                    for word in words)])
             case ["python", program, *arguments]:
                 monkeypatch.setattr("sys.argv", [program, *arguments])
                 exec(compile(Path(program).read_text(), program, "exec"), {})

@@ -24,9 +24,11 @@ from dancers import Dancer, read_events, read_frames, write_video
 from PIL import Image
 
 from ptl_skel.cli.verbs import main
-from ptl_skel.live import server
+from ptl_skel.errors import UserError
+from ptl_skel.live import people, server
 from ptl_skel.live.writing import GifWriter
 from ptl_skel.pose.video import Video
+from ptl_skel.skeletons import SkeletonLayout
 
 DANCER = ("--estimator", "dancers.Dancer")
 
@@ -328,8 +330,13 @@ def test_a_session_shows_its_stream_on_the_page(exported, small_video, monkeypat
     (["--min_probability", "2"], "--min_probability"),
     (["--out", "video.avi"], ".mp4"),
     (["--out", "taken.mp4"], "--overwrite"),
-    (["--out_side", "2"], "--out_side"),
-    (["--patience", "0"], "--patience"),
+    (["--out_side", "2", "--serve"], "--out_side must be >= 64"),
+    (["--patience", "0", "--source", "9"], "--patience must be positive"),
+    (["--patience", "3"], "--patience has no effect on a video file; leave it out"),
+    (["--host", "0.0.0.0"], "--host has no effect without --serve"),
+    (["--out_side", "640", "--json", "a.jsonl"], "--out_side has no effect without --out or --s"),
+    (["--heatmaps"], "--heatmaps has no effect without --out or --serve"),
+    (["--overwrite", "--serve"], "--overwrite has no effect without --out or --json"),
     (["--ckpt_path", "last.ckpt"], "--model"),
     (["--data.file", "x.h5"], "--ckpt_path"),
     (["--wat"], "--wat"),
@@ -350,6 +357,15 @@ def test_mistakes_are_reported_in_a_sentence(exported, small_video, tmp_path, mo
         sound.writeframes(bytes(8000))
     assert named in refusal(capsys, "live", "--model", exported, "--source", small_video,
                             *DANCER, *args)
+
+
+def test_a_causal_network_takes_no_window(exported, monkeypatch):
+    recognizer = people._read(exported)
+    recognizer.metadata["stream"] = {}
+    monkeypatch.setattr(people, "_read", lambda path: recognizer)
+    layout = SkeletonLayout.from_mapping(recognizer.metadata["layout"])
+    with pytest.raises(UserError, match=r"--window has no effect on .*, a causal network"):
+        people.People(exported, layout, people.Settings(window=4.0))
 
 
 @pytest.mark.parametrize("output", ["--out", "--json"])

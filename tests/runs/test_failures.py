@@ -1,7 +1,7 @@
 """A run that fails or is refused reports it, in its record and to whoever started it."""
 
 import json
-import re
+import os
 import signal
 from functools import partial
 from pathlib import Path
@@ -207,11 +207,11 @@ def test_fewer_epochs_than_were_trained(fit, capsys, checkpoint):
 
 
 def test_the_folder_of_another_process_is_not_touched(fit, capsys):
-    from ptl_skel.runs.folder import lock_folder
+    from ptl_skel.locks import lock_folder
 
     fit()
     before = Path("run/result.json").read_bytes()
-    with lock_folder(Path("run")):
+    with lock_folder(Path("run"), "--run_dir"):
         said = refusal(capsys, fit, "--ckpt_path", "last", "--trainer.max_epochs", "2")
-    assert re.search("another process is working in run;", said)
+    assert f"another process ({os.getpid()}) is working in run;" in said
     assert Path("run/result.json").read_bytes() == before

@@ -196,6 +196,10 @@ def test_a_layout_that_cannot_be_drawn(capsys, tmp_path):
     for arguments, message in (
             (["--layout", "coco18"], "must be one of"),
             (["--layout", "coco17", "--out", str(tmp_path / "x.gif")], "must end in .png"),
+            (["--layout", "coco17", "--size", "9"], "--size has no effect with --layout"),
+            (["a.h5", "--layout", "coco17"], "a.h5 has no effect with --layout"),
+            (["a.h5", "--clip", "1", "--frames", "4", "--out", "a.gif"],
+             "--frames has no effect on a .gif"),
             ([], "give a keypoint file and --clip, or --layout")):
         with pytest.raises(SystemExit) as ended:
             main(["show", *arguments])

@@ -7,9 +7,9 @@ from sweep_files import COMMAND, write_sweep
 from tiny import tiny_clips, write_clips
 
 from ptl_skel import __main__ as ptl_skel
+from ptl_skel.cli.verbs import main
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
-from sweeps.__main__ import main
 
 
 def test_its_test_is_that_of_one_process(tmp_path, tiny_config, monkeypatch):
@@ -23,7 +23,7 @@ def test_its_test_is_that_of_one_process(tmp_path, tiny_config, monkeypatch):
     flags = ["--config", str(tiny_config), "--data.file", str(file)]
     path = write_sweep(command=[*COMMAND[:5], *flags, *COMMAND[7:]],
                        parameters={"seed_everything": {"value": 0}})
-    main(["run", str(path), "--set", "trainer.devices=2", "--set", "trainer.strategy=ddp"])
+    main(["sweep", str(path), "--set", "trainer.devices=2", "--set", "trainer.strategy=ddp"])
     run = Path("runs/sweep/sweep-seed0")
     # Of 14 clips each process has 7, which are one batch of 4 an epoch; a single process has 3.
     assert [row["step"] for row in read_metrics(run) if "train/loss" in row] == [0, 1]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from records import config_of, write_run
 
-from sweeps.__main__ import main
+from ptl_skel.cli.verbs import main
 from sweeps.report.statistics import compare, noninferiority, pool
 
 ARMS = ("full3d", "reduced", "narrow")
@@ -156,6 +156,8 @@ def test_a_page_of_one_data_set(study, no_pictures):
     (["runs", "--pool", "--baseline", "full3d", "--out", "docs"], "--out must end with .md"),
     (["runs/full3d-sbu-fold1-0", "--pool", "--baseline", "full3d"], "there is only sbu fold"),
     (["runs", "--pool", "--baseline", "absent"], "no tested arm is called 'absent'"),
+    (["runs", "--margin", "1"], "--margin has no effect without --baseline"),
+    (["runs", "--pool", "--folds", "--baseline", "full3d"], "--folds has no effect with --pool"),
     (["runs", "--margin", "0"], "must be a number of points above 0, got 0"),
     (["runs", "--margin", "many"], "must be a number of points above 0, got many")])
 def test_mistakes(study, capsys, arguments, said):

@@ -13,8 +13,8 @@ from PIL import Image
 from records import LABEL, NAMES, config_of, edit_result, write_run
 from scipy import stats
 
+from ptl_skel.cli.verbs import main
 from ptl_skel.runs.predictions import Predictions, write_predictions
-from sweeps.__main__ import main
 
 MakeRun = Callable[..., Path]
 

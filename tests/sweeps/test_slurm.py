@@ -9,9 +9,9 @@ import pytest
 from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 from sweep_files import COMMAND, write_sweep
 
+from ptl_skel.cli.verbs import main
 from ptl_skel.errors import UserError
 from ptl_skel.runs.record import read_metrics, read_result
-from sweeps.__main__ import main
 from sweeps.run import coordinator as runner
 from sweeps.run.files import read_sweep
 from sweeps.run.slurm import SubmititExecutor
@@ -116,20 +116,21 @@ command_of = runner.command_of
 
 def test_what_a_job_asks_for_needs_jobs(capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["run", str(write_sweep(command=COMMAND)), "--dry_run", "--slurm", "timeout_min=3"])
+        main(["sweep", str(write_sweep(command=COMMAND)), "--dry_run", "--slurm", "timeout_min=3"])
     assert stopped.value.code == 2
     assert "--slurm timeout_min=3 has no effect without --executor slurm" in capsys.readouterr().err
 
 
 def test_a_resource_without_a_value(capsys):
     with pytest.raises(SystemExit):
-        main(["run", str(write_sweep(command=COMMAND)), "--executor", "slurm", "--slurm", "nodes"])
+        main(["sweep", str(write_sweep(command=COMMAND)), "--executor", "slurm", "--slurm",
+              "nodes"])
     assert "--slurm takes NAME=VALUE, got 'nodes'" in capsys.readouterr().err
 
 
 def test_no_slurm_here():
     with pytest.raises(SystemExit):
-        main(["run", str(write_sweep(command=COMMAND)), "--executor", "slurm"])
+        main(["sweep", str(write_sweep(command=COMMAND)), "--executor", "slurm"])
 
 
 @pytest.mark.usefixtures("_slurm")
@@ -218,7 +219,7 @@ class TestSlurm:
                            parameters={"seed_everything": {"value": 0}})
         curves = []
         for tasks in (1, 2):
-            main(["run", str(path), "--executor", "slurm", "--slurm", f"tasks_per_node={tasks}",
+            main(["sweep", str(path), "--executor", "slurm", "--slurm", f"tasks_per_node={tasks}",
                   "--set", "trainer.devices=2", "--set", "trainer.strategy=ddp",
                   "--out", f"runs/{tasks}"])
             run = Path(f"runs/{tasks}/sweep-seed0")
@@ -237,7 +238,7 @@ class TestSlurm:
         path = write_sweep(command=[*COMMAND[:5], "--config", str(tiny_config), "--data.file",
                                     str(tiny_file), *COMMAND[7:]])
         with pytest.raises(SystemExit) as stopped:
-            main(["run", str(path), "--executor", "slurm", "--slurm", "tasks_per_node=2"])
+            main(["sweep", str(path), "--executor", "slurm", "--slurm", "tasks_per_node=2"])
         assert stopped.value.code == 2
         assert "a job has 1 x 2 processes (nodes x tasks_per_node), but its trainer expects" in (
             capsys.readouterr().err)

@@ -17,9 +17,9 @@ import pytest
 from rich.console import Console
 from sweep_files import COMMAND, SWEEP, Script, epochs_of, write_record, write_sweep
 
+from ptl_skel.cli.verbs import main
 from ptl_skel.errors import UserError
 from ptl_skel.runs.record import read_metrics, read_result
-from sweeps.__main__ import main
 from sweeps.run import coordinator as runner
 from sweeps.run import jobs, progress
 from sweeps.run.coordinator import run_sweep
@@ -147,7 +147,7 @@ class TestGrid:
 
     def test_two_coordinators(self, run):
         def nested(values, run_dir, looks):
-            with pytest.raises(UserError, match=rf"process {os.getpid()}\) is working in out"):
+            with pytest.raises(UserError, match=rf"process \({os.getpid()}\) is working in out"):
                 run(Script(succeed))
             return succeed(values, run_dir, looks)
 
@@ -474,14 +474,14 @@ def tiny_sweep(tiny_file, tiny_config):
 class TestCommand:
     def refusal(self, capsys, *arguments):
         with pytest.raises(SystemExit) as stopped:
-            main(["run", *map(str, arguments)])
+            main(["sweep", *map(str, arguments)])
         said = capsys.readouterr().err
         assert stopped.value.code == 2
         assert said.startswith("ptl-skel: ")
         return said
 
     def test_dry_run_prints_what_would_run_and_changes_nothing(self, tiny_sweep, tiny_file, capsys):
-        main(["run", str(tiny_sweep()), "--dry_run", "--slots", "2"])
+        main(["sweep", str(tiny_sweep()), "--dry_run", "--slots", "2"])
         lines = capsys.readouterr().out.splitlines()
         assert lines[-1] == "4 runs, 2 at a time"
         assert len(lines) == 5
@@ -498,7 +498,7 @@ class TestCommand:
             patch.setattr(runner, "check", lambda *_: None)
             run_sweep(read_sweep(path), Path("runs/sweep"), Script(succeed), 0)
         capsys.readouterr()
-        main(["run", str(tiny_sweep()), "--dry_run"])
+        main(["sweep", str(tiny_sweep()), "--dry_run"])
         lines = capsys.readouterr().out.splitlines()
         assert lines[-1] == "4 runs, 1 at a time, 3 of them done"
         assert CELLS[3] in lines[0]
@@ -529,7 +529,7 @@ class TestCommand:
         scripted(lambda values, run_dir, looks: values["seed_everything"] or succeed(
             values, run_dir, looks))
         with pytest.raises(SystemExit) as stopped:
-            main(["run", str(write_sweep()), "--out", "out", "--slots", "2", "--retries", "0"])
+            main(["sweep", str(write_sweep()), "--out", "out", "--slots", "2", "--retries", "0"])
         assert stopped.value.code == 1
         assert capsys.readouterr().err.splitlines() == [
             f"failed: {CELLS[2]}: exit code 1", f"failed: {CELLS[3]}: exit code 1",
@@ -541,7 +541,7 @@ class TestCommand:
 
         scripted(interrupt)
         with pytest.raises(SystemExit) as stopped:
-            main(["run", str(write_sweep())])
+            main(["sweep", str(write_sweep())])
         assert stopped.value.code == 130
         assert "stopped; the same command continues" in capsys.readouterr().err
 
@@ -556,7 +556,7 @@ class TestCommand:
             return succeed(values, run_dir, looks)
 
         scripted(train)
-        main(["run", str(write_sweep())])
+        main(["sweep", str(write_sweep())])
         said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
         assert re.search(rf"{CELLS[1]} +7 +1\.2500 +- +0\.0", said)
         assert "1 of 4 finished, 1 running, about 0 min left" in said
@@ -574,13 +574,14 @@ class TestCommand:
         path = tiny_sweep(parameters={"seed_everything": {"values": [0, 1]}, "trainer.max_epochs":
                                       {"value": epochs}, "data.val_fraction": {"value": 0.0}})
         names = [Path("runs/sweep/sweep-seed0"), Path("runs/sweep/sweep-seed1")]
-        with subprocess.Popen([sys.executable, "-m", "sweeps", "run", str(path)]) as coordinator:
+        command = [sys.executable, "-m", "ptl_skel", "sweep", str(path)]
+        with subprocess.Popen(command) as coordinator:
             wait_until(lambda: epochs_of(names[0]) > 3 or coordinator.poll() is not None)
             training, = children(coordinator.pid)
             coordinator.kill()
         wait_until(lambda: not alive(training))
         assert 3 < len(read_metrics(names[0])) < epochs
-        main(["run", str(path)])
+        main(["sweep", str(path)])
         for name, times in zip(names, (2, 1), strict=True):
             assert [row["epoch"] for row in read_metrics(name) if "train/loss" in row] == list(
                 range(epochs))
@@ -609,10 +610,10 @@ def alive(process):
         return False
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["report"]])
+@pytest.mark.parametrize("arguments", [["sweep"], ["report"]])
 def test_help_is_quick(arguments):
     """It loads none of the libraries that the work needs."""
-    code = ("import sys\nfrom sweeps.__main__ import main\ntry: main(sys.argv[1:])\n"
+    code = ("import sys\nfrom ptl_skel.cli.verbs import main\ntry: main(sys.argv[1:])\n"
             "except SystemExit: pass\nprint(sorted({'torch', 'lightning', 'optuna', 'submitit', "
             "'wandb', 'plotly', 'matplotlib', 'pandas', 'pydantic', 'numpy'} & set(sys.modules)))")
     said = subprocess.run([sys.executable, "-c", code, *arguments, "--help"], text=True,
@@ -622,9 +623,9 @@ def test_help_is_quick(arguments):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["swep"], "unknown command 'swep'"), (["run"], "required: FILE"),
-    (["run", "x.yaml", "--slots", "0"], "argument --slots: must be >= 1, got 0"),
-    (["run", "x.yaml", "--dry-run"], "`ptl-skel sweep --help` lists the options"),
+    (["sweep"], "required: FILE"),
+    (["sweep", "x.yaml", "--slots", "0"], "argument --slots: must be >= 1, got 0"),
+    (["sweep", "x.yaml", "--dry-run"], "`ptl-skel sweep --help` lists the options"),
     (["report"], "required: RUNS; `ptl-skel report --help` lists the options")])
 def test_mistakes_on_the_command_line(capsys, arguments, said):
     with pytest.raises(SystemExit) as stopped:

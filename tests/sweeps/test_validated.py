@@ -9,7 +9,7 @@ import pytest
 from records import LABEL, config_of, write_run
 
 from ptl_skel.__main__ import main as ptl_skel
-from sweeps.__main__ import main
+from ptl_skel.cli.verbs import main
 
 WORSE = (0, 1, 1, 1, 0)
 

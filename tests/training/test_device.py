@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ptl_skel.training.device import use_fast_kernels
+from ptl_skel.cli.setup import make_trainer
+from ptl_skel.training.device import use_tf32
 
 
 @pytest.fixture(autouse=True)
@@ -17,19 +18,22 @@ def flags():
     torch.use_deterministic_algorithms(False)
 
 
-def test_a_gpu_chooses_its_fastest_kernels():
-    use_fast_kernels(torch.device("cuda", 0))
-    assert torch.backends.cudnn.benchmark
+@pytest.mark.parametrize(("settings", "expected"), [
+    ({}, True), ({"benchmark": False}, False), ({"deterministic": True}, False)])
+def test_cudnn_chooses_by_time_unless_settings_disable_it(settings, expected):
+    torch.backends.cudnn.benchmark = not expected
+    make_trainer({"accelerator": "cpu", "benchmark": None, "deterministic": None,
+                  "enable_progress_bar": False, "enable_model_summary": False, **settings},
+                 [], checkpointing=False)
+    use_tf32(torch.device("cuda"))
+    assert torch.backends.cudnn.benchmark == expected
+
+
+def test_a_gpu_uses_tf32():
+    use_tf32(torch.device("cuda", 0))
     assert torch.get_float32_matmul_precision() == "high"
 
 
-def test_deterministic_algorithms_are_not_chosen_by_time():
-    torch.use_deterministic_algorithms(True)
-    use_fast_kernels(torch.device("cuda"))
-    assert not torch.backends.cudnn.benchmark
-
-
 def test_a_cpu_is_left_alone():
-    use_fast_kernels(torch.device("cpu"))
-    assert not torch.backends.cudnn.benchmark
+    use_tf32(torch.device("cpu"))
     assert torch.get_float32_matmul_precision() == "highest"
