@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import traceback
@@ -33,7 +34,11 @@ class CommandParser(argparse.ArgumentParser):
     """A parser that raises a `UserError` instead of printing a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises the message as a `UserError`."""
+        """Raises the message as a `UserError`; explains an option that takes all that follows."""
+        wrong = re.fullmatch(r"argument (--\w+): invalid float value: (.+)", message)
+        if wrong and self._option_string_actions[wrong[1]].nargs in {"+", "*"}:
+            raise UserError(f"{wrong[1]} takes numbers, got {wrong[2]}; arguments that are not for "
+                            f"{wrong[1]} come before it")
         raise UserError(f"{message}; `{self.prog} --help` lists the options")
 
     def parse_with_data(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -47,8 +47,8 @@ class VideoSource:
 
     Raises:
         MissingFileError: A file does not exist.
-        UserError: A folder holds no videos, the estimator does not exist, or its joints cannot be
-            mapped to the layout.
+        UserError: A folder holds no videos, a video is beside the parts of a split, the estimator
+            does not exist, or its joints cannot be mapped to the layout.
     """
 
     def __init__(self, inputs: Sequence[Path], *, estimator: str = "movenet",
@@ -58,7 +58,7 @@ class VideoSource:
             raise UserError(f"--max_persons must be >= 1, got {max_persons}")
         self._videos = find_videos(inputs)
         self._named, self._model, self._max_persons = estimator, pose_model, max_persons
-        is_split = all(map(_part, self._videos))
+        is_split = _is_split(self._videos)
         rows = {name: Row(_label(name, is_split), _part(name) if is_split else "")
                 for name in self._videos}
         names = None if classes is None else read_class_names(classes)
@@ -178,6 +178,21 @@ def _common_folder(inputs: Sequence[Path]) -> Path:
     """The folder below which clips are named: that of all inputs."""
     return Path(os.path.commonpath([(path if path.is_dir() else path.parent).absolute()
                                     for path in inputs]))
+
+
+def _is_split(videos: Mapping[str, Path]) -> bool:
+    """Whether all videos are below folders that are the parts of a split.
+
+    Raises:
+        UserError: Some are not, although there are parts to train and to test on.
+    """
+    parts = {_part(name) for name in videos}
+    if "" in parts and "train" in parts and len(parts) > 2:
+        beside = next(path for name, path in videos.items() if not _part(name))
+        folders = " and ".join(sorted(parts - {""}))
+        raise UserError(f"{beside} is beside the folders {folders}, which make a split; move it "
+                        "into one of them, or do not give it")
+    return "" not in parts
 
 
 def _part(name: str) -> str:

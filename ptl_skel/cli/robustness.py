@@ -10,12 +10,10 @@ from ptl_skel.cli.lightning import run
 from ptl_skel.command import CommandParser, console
 from ptl_skel.data.corruption import KINDS, Corruption
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import read_result
+from ptl_skel.runs.record import ROBUSTNESS, read_result
 
 LEVELS = {"drop": (0.1, 0.2, 0.4), "displace": (0.02, 0.05, 0.1), "low_scores": (0.5, 0.9)}
 """Default tests; see `ptl_skel.data.corruption.Corruption`."""
-FOLDER = "robustness"
-"""Subfolder of a run for these tests, which `ptl-skel report` reads."""
 
 
 def main(args: Sequence[str]) -> None:
@@ -48,7 +46,7 @@ def main(args: Sequence[str]) -> None:
     for folder in runs:
         checkpoint = folder / "checkpoints" / str(read_result(folder)["tested"])
         for corruption in wanted:
-            place = folder / FOLDER / f"{corruption.kind}-{corruption.level:g}"
+            place = folder / ROBUSTNESS / f"{corruption.kind}-{corruption.level:g}"
             # An interrupted test keeps its name, and the next one gets a number.
             if any(map(_is_finished, [place, *place.parent.glob(f"{place.name}-*")])):
                 continue

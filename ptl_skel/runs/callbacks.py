@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from ptl_skel.command import console
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import LOSS
 from ptl_skel.runs.environment import git_commit, machine, versions
-from ptl_skel.runs.record import CONFIG, ERROR, read_result, write_result
+from ptl_skel.runs.record import CONFIG, ERROR, ROBUSTNESS, read_result, write_result
 
 TRAIN_LOSS = f"train/{LOSS}"
 
@@ -145,7 +146,14 @@ class RunRecord(Callback):
         """Starts the clock; validation does not count as training."""
         self._step_started = time.perf_counter()
 
-    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not start one
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock; removes tests of the weights that a resumed run goes on from."""
+        self._step_started = time.perf_counter()  # a run resumed within an epoch does not start one
+        tests = self._run_dir / ROBUSTNESS
+        if self._rank == 0 and tests.is_dir():
+            shutil.rmtree(tests)
+            console.print(f"removed {tests}: its tests are those of earlier weights",
+                          markup=False, highlight=False, soft_wrap=True)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Counts the time of the step."""

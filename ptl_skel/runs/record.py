@@ -9,6 +9,7 @@
     predictions.npz   class probabilities of each clip of the test
     predictions.csv   from `ptl-skel predict`: the most probable class of each clip
     error.txt         the traceback of a run that failed
+    robustness/       from `ptl-skel robustness`: tests of the same weights on corrupted keypoints
 
 If the training loss of a run became NaN or infinite, ``diverged`` in ``result.json`` is the first
 such epoch, counted from 1. The run still finishes and tests the best checkpoint, which may be an
@@ -32,6 +33,7 @@ CONFIG = "config.yaml"
 RESULT = "result.json"
 ERROR = "error.txt"
 EXPORTED = "exported.json"
+ROBUSTNESS = "robustness"
 
 
 def write_result(run_dir: Path, result: Mapping[str, Any]) -> None:

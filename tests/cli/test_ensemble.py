@@ -146,6 +146,8 @@ class TestMistakes:
                 (["twice", "joint"], "twice holds a clip twice"),
                 (["joint", "limb", "--weights", "1"], "must be 2 numbers >= 0"),
                 (["joint", "limb", "--weights", "0", "0"], "not all 0"),
+                (["--weights", "1", "2", "joint", "limb"], "--weights takes numbers, got 'joint'; "
+                 "arguments that are not for --weights come before it"),
                 (["joint", "limb", "--weights", "1", "nan"], "must be 2 numbers >= 0"),
                 (["joint", "limb", "--weights", "1e308", "1e308"], "must be 2 numbers >= 0"),
                 (["joint", "diverged"], "diverged has probabilities that are not finite"),

@@ -69,6 +69,17 @@ def test_each_level_is_tested_once_and_reported(runs, capsys, monkeypatch):
     assert "![drop](page/robustness_drop.png)" in text
 
 
+def test_a_run_that_is_trained_further_loses_the_tests_of_its_earlier_weights(runs, capsys):
+    main(["robustness", str(runs), "--accelerator", "cpu", "--drop", "1", "--displace",
+          "--low_scores"])
+    resume = ["fit", "--ckpt_path", str(runs / "one/checkpoints/last.ckpt")]
+    main(resume)  # there is nothing left to train
+    assert (runs / "one/robustness/drop-1/result.json").is_file()
+    main([*resume, "--trainer.max_epochs", "3"])
+    assert not (runs / "one/robustness").exists()
+    assert "removed runs/one/robustness: " in capsys.readouterr().out
+
+
 def test_mistakes(runs, capsys):
     assert "there is no trained run in elsewhere" in refusal(capsys, "robustness", "elsewhere")
     assert "`data.corrupt.level` must lie in 0..1, got 2" in refusal(

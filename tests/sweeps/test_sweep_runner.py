@@ -564,7 +564,8 @@ class TestCommand:
     def test_other_mistakes(self, tiny_sweep, capsys):
         assert "No such file" in self.refusal(capsys, "absent.yaml")
         Path("taken").write_text("")
-        assert "taken/there: " in self.refusal(capsys, tiny_sweep(), "--out", "taken/there")
+        assert "--out taken/there cannot be written" in self.refusal(
+            capsys, tiny_sweep(), "--out", "taken/there")
 
     def test_killed_with_its_training_and_continued(self, tiny_sweep, monkeypatch):
         """A kill that nothing can catch: no training continues, no cell is lost or run twice."""

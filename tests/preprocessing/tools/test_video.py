@@ -61,7 +61,7 @@ def test_videos_in_folders_of_classes(videos, tmp_path, workers):
         np.testing.assert_allclose(clip.keypoints, expected, atol=2.5)
 
 
-def test_a_split_in_folders(videos, tmp_path):
+def test_a_split_in_folders(videos, tmp_path, capsys):
     folder = tmp_path / "parted"
     for part, clip in (("train", "jump/a"), ("train", "walk/a"), ("test", "jump/b")):
         (folder / part / clip).parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +71,11 @@ def test_a_split_in_folders(videos, tmp_path):
     assert [file.ids[i] for i in file.split("own", "train")] == ["train/jump/a", "train/walk/a"]
     assert [file.ids[i] for i in file.split("own", "test")] == ["test/jump/b"]
     (folder / "jump").mkdir()
-    (folder / "test" / "jump" / "b.mp4").rename(folder / "jump" / "b.mp4")
+    (folder / "test" / "jump" / "b.mp4").rename(folder / "jump" / "b.mp4")  # train is a class
     assert preprocess(tmp_path / "mixed.h5", folder).splits == {}
+    (folder / "test" / "a.mp4").hardlink_to(folder / "train" / "jump" / "a.mp4")
+    assert "parted/jump/b.mp4 is beside the folders test and train, which make a split" in refusal(
+        capsys, "preprocess", "video", folder, *MINE, "--out", tmp_path / "refused.h5")
 
 
 def test_a_split_in_folders_of_other_names(videos, tmp_path):
