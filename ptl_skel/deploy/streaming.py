@@ -25,7 +25,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ptl_skel.backbones.layers import TemporalConv, is_causal
+from ptl_skel.backbones.layers import TemporalConv, is_causal, temporal_stride
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.deploy.graph import drop_missing
 from ptl_skel.deploy.past import Past, keep_past, watch_convolutions
@@ -73,7 +73,7 @@ class StreamNetwork(nn.Module):
             raise UserError(
                 "a stream needs a causal network, whose outputs do not depend on later frames: "
                 "train one with --model.backbone.init_args.conv.init_args.causal true")
-        self.period = math.prod(conv.stride[0] for conv in convs)
+        self.period = temporal_stride(backbone)
         self.chunk = 1 if every_frame else self.period
         self.outputs = max(1, memory // self.chunk)
         channels, height, width = input_shape

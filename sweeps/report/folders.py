@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptl_skel.errors import UserError
-from ptl_skel.runs.record import EXPORTED, read_result
+from ptl_skel.runs.record import EXPORTED, ROBUSTNESS, read_result
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -80,7 +80,7 @@ def read_corrupted(run: Path) -> dict[tuple[str, float], float]:
         UserError: A record is damaged.
     """
     found = {}
-    for file in sorted(run.glob("robustness/*/result.json")):
+    for file in sorted(run.glob(f"{ROBUSTNESS}/*/result.json")):
         result = read_result(file.parent)
         try:
             if result["status"] == "finished":

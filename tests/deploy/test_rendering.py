@@ -5,11 +5,17 @@ import pytest
 import torch
 
 from ptl_skel.data.dataset import ClipDataset
-from ptl_skel.data.transforms import compact_box, crop_resize
+from ptl_skel.data.transforms import compact_box, crop_resize, flip, flip_scores
 from ptl_skel.deploy.graph import drop_missing
 from ptl_skel.deploy.rendering import is_finite, make_dense
 from ptl_skel.errors import UserError
-from ptl_skel.representations import Coordinates, JointHeatmaps, LimbHeatmaps, Representation
+from ptl_skel.representations import (
+    Coordinates,
+    JointHeatmaps,
+    LimbHeatmaps,
+    NormalizedCoordinates,
+    Representation,
+)
 from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import KeypointFile
 
@@ -48,7 +54,8 @@ def test_heatmaps_are_those_of_the_training_form(kind, layout, size):
     assert expected.max() > 0.9
     made = dense.double()(*values)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-6)
-    torch.testing.assert_close(dense.flip(made), representation.flip(expected), rtol=0, atol=1e-6)
+    torch.testing.assert_close(dense.flip(made, *values), representation.flip(expected), rtol=0,
+                               atol=1e-6)
     single = [each.float() for each in values]
     tolerance = 1e-6 if kind is JointHeatmaps else 1e-4  # of limbs, distances are rounded
     torch.testing.assert_close(dense.float()(*single), representation(*single, size), rtol=0,
@@ -58,14 +65,25 @@ def test_heatmaps_are_those_of_the_training_form(kind, layout, size):
 @pytest.mark.parametrize("stream", ["joint", "bone", "joint_motion", "bone_motion"])
 @pytest.mark.parametrize(("count", "kept"), [(1, 2), (2, 2), (3, 2), (3, 1), (1, 4)])
 def test_coordinates_are_those_of_the_training_form(stream, count, kept):
-    layout = get_layout("coco17")
-    representation = Coordinates(layout, stream, persons=kept)
-    dense = make_dense(representation, (40, 60))
+    check_coordinates(Coordinates(get_layout("coco17"), stream, persons=kept), count)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_normalized_coordinates_are_those_of_the_training_form(count):
+    check_coordinates(NormalizedCoordinates(get_layout("coco17")), count)
+
+
+def check_coordinates(representation, count):
+    """Also of the horizontal flip, which in training is that of the keypoints."""
+    layout = representation.layout
     values = drop_missing(*(each.float() for each in persons(layout, (40, 60), count=count)))
-    expected = representation(*values, (40, 60))
-    made = dense(*values)
+    dense = make_dense(representation, (40, 60))
+    made, expected = dense(*values), representation(*values, (40, 60))
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-6)
-    torch.testing.assert_close(dense.flip(made), representation.flip(expected), rtol=0, atol=1e-6)
+    every = torch.ones(len(made), dtype=torch.bool)
+    flipped = flip(values[0], 60, layout, every), flip_scores(values[1], layout, every)
+    torch.testing.assert_close(dense.flip(made, *values), representation(*flipped, (40, 60)),
+                               rtol=0, atol=1e-6)
 
 
 def test_no_joint_is_rendered_at_all():
