@@ -44,6 +44,7 @@ from ptl_skel.deploy.export import (
 from ptl_skel.deploy.graph import Ensemble, Recognition
 from ptl_skel.deploy.quantize import quantize
 from ptl_skel.errors import UserError
+from ptl_skel.runs.checkpoints import CALIBRATION
 
 CHECKED = 200
 """Number of clips on which a file is compared with PyTorch."""
@@ -112,6 +113,8 @@ def _write_clips(path: Path, networks: Sequence[Trained], shares: Sequence[float
         (Ensemble(graphs, shares), describe_ensemble(described, shares)))
     rows = [("inputs", _shapes(graphs[0], data)),
             ("outputs", f"probabilities (N, {data.num_classes})"), ("opset", str(OPSET))]
+    if len(graphs) > 1 and any(each[CALIBRATION] for each in described):
+        rows.append(("calibration", "dropped: it does not hold for the mean of several networks"))
     with tempfile.TemporaryDirectory() as folder:
         single = Path(folder) / "single.onnx" if options.int8 else path
         write_onnx(module, *example(graphs[0], data), metadata, single)

@@ -22,6 +22,11 @@ def fuse_arms(arms: Sequence[Arm], folds: Mapping[str, Fold], number_of_classes:
 
     It has a run for each fold and seed that all of them have. Its cost is the sum of theirs.
 
+    Args:
+        arms: Arms of a study.
+        folds: The compared clips, by protocol.
+        number_of_classes: K.
+
     Raises:
         UserError: They have no fold and seed in common.
     """
@@ -36,7 +41,10 @@ def fuse_arms(arms: Sequence[Arm], folds: Mapping[str, Fold], number_of_classes:
 
 
 def _fuse(runs: Sequence[Run], fold: Fold, number_of_classes: int) -> Run:
-    """The run whose predictions are the mean of those of several runs with the same cell."""
+    """The run whose predictions are the mean of those of several runs with the same cell.
+
+    Nothing is written: its folder does not exist, and only names it.
+    """
     predicted = np.mean([_probabilities(run, fold) for run in runs], 0).argmax(1)
     machines = dict.fromkeys(run.machine for run in runs)
     folders = [str(run.folder) for run in runs]

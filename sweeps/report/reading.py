@@ -81,7 +81,7 @@ def _find(name: str, arms: Sequence[Arm]) -> Arm:
     """The tested arm with a name, or with a name that begins with these words.
 
     Raises:
-        UserError: There is none, or more than one.
+        UserError: No arm has it, or several do.
     """
     found = [arm for arm in arms if arm.name == name] or [
         arm for arm in arms if arm.name.startswith(f"{name} ")]

@@ -328,10 +328,14 @@ def on_coordinates(tiny_config, checkpoint, tmp_path_factory):
     return run_dir / "checkpoints/last.ckpt"
 
 
-def test_a_fused_file(checkpoint, on_coordinates):
+def test_a_fused_file(checkpoint, on_coordinates, capsys):
     """One file for `conv1d` and a network on heatmaps, also in 8 bits; described, measured."""
-    checkpoints = "--ckpt_path", str(checkpoint), str(on_coordinates)
+    calibrated = torch.load(checkpoint)
+    calibrated["ptl_skel"]["calibration"] = {"min_probability": 0.9}
+    torch.save(calibrated, "calibrated.ckpt")
+    checkpoints = "--ckpt_path", "calibrated.ckpt", str(on_coordinates)
     main(["export", *checkpoints, "--weights", "3", "1", "--out", "fused.onnx"])
+    assert "dropped: it does not hold for the mean" in capsys.readouterr().out
     networks = [load_trained(["--ckpt_path", name]) for name in checkpoints[1:]]
     data = networks[0][1]
     session = open_session(Path("fused.onnx"))
@@ -342,9 +346,11 @@ def test_a_fused_file(checkpoint, on_coordinates):
     metadata = json.loads(onnx.load("fused.onnx").metadata_props[0].value)
     assert not {"training", "representation", "size", "flip"} & metadata.keys()
     assert metadata["clip_len"] == 8
+    assert metadata["calibration"] is None
     assert [(each["weight"], each["representation"], Path(each["training"]["checkpoint"]))
             for each in metadata["networks"]] == [
-        (0.75, "JointHeatmaps", checkpoint), (0.25, "NormalizedCoordinates", on_coordinates)]
+        (0.75, "JointHeatmaps", Path("calibrated.ckpt")),
+        (0.25, "NormalizedCoordinates", on_coordinates)]
     main(["export", *checkpoints, "--out", "int8.onnx", "--int8", "--max_loss", "100"])
     assert Path("int8.onnx").stat().st_size < 0.6 * Path("fused.onnx").stat().st_size
     main(["profile", "--exported", "fused.onnx", "--seconds", "0", "--threads", "1", "--out",
