@@ -34,11 +34,17 @@ class CommandParser(argparse.ArgumentParser):
     """A parser that raises a `UserError` instead of printing a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises the message as a `UserError`; explains an option that takes all that follows."""
+        """Raises the message as a `UserError`; explains options that take all that follows."""
+        greedy = [flag for flag, action in self._option_string_actions.items()
+                  if action.nargs in {"+", "*"}]
         wrong = re.fullmatch(r"argument (--\w+): invalid float value: (.+)", message)
-        if wrong and self._option_string_actions[wrong[1]].nargs in {"+", "*"}:
+        if wrong and wrong[1] in greedy:
             raise UserError(f"{wrong[1]} takes numbers, got {wrong[2]}; arguments that are not for "
                             f"{wrong[1]} come before it")
+        missing = re.fullmatch(r"the following arguments are required: (\w+)", message)
+        if missing and greedy:
+            raise UserError(f"{missing[1]} is missing; give it before options that take several "
+                            f"values ({', '.join(greedy)})")
         raise UserError(f"{message}; `{self.prog} --help` lists the options")
 
     def parse_with_data(self, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -51,3 +51,15 @@ def refusal(capsys, *arguments):
     assert said.startswith("ptl-skel: ")
     assert "Traceback" not in said
     return said.removeprefix("ptl-skel: ").strip()
+
+
+def preprocess_or_check(arguments):
+    """The exit code of `ptl-skel check` if the arguments begin with it, else of `preprocess`."""
+    verb = [] if "check" in arguments[:1] else ["preprocess"]
+    try:
+        main([*verb, *arguments])
+    except SystemExit as stopped:
+        if not stopped.code:  # --help
+            raise
+        return stopped.code
+    return 0

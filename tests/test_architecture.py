@@ -89,7 +89,6 @@ ROOMS = {
     "datasets": {"core", "datasets"},
     "synthetic": {"synthetic", "datasets.ntu"},  # it writes that format
     "inspect": {"inspect"},
-    "__main__": {"commands"},
 }
 # What the other packages may know of the framework.
 OUTSIDE = {

@@ -73,8 +73,7 @@ def test_another_package_of_the_same_name_is_not_taken_for_ours(tmp_path):
 
 
 @pytest.mark.parametrize("command", [
-    ["ptl_skel", "preprocess", "--help"], ["ptl_skel", "sweep", "--help"],
-    ["preprocessing", "--help"]])
+    ["ptl_skel", "preprocess", "--help"], ["ptl_skel", "sweep", "--help"]])
 def test_a_checkout_works_without_installation(command):
     done = run("-m", *command, cwd=ROOT)
     assert done.stdout.startswith("usage: ptl-skel "), done.stderr

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ptl_skel.cli.ensemble import fuse
+from ptl_skel.cli.lightning import load_trained
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset, KeypointBatch
 from ptl_skel.deploy.export import Arrays, largest_difference
-from ptl_skel.deploy.graph import Recognition, Views
+from ptl_skel.deploy.graph import Ensemble, Recognition, Views
 from ptl_skel.errors import UserError
 from ptl_skel.runs.checkpoints import CALIBRATION, read_record, run_of
 from ptl_skel.runs.environment import versions
@@ -28,6 +29,9 @@ from ptl_skel.training.module import ActionRecognizer
 
 FORMAT, STREAM_FORMAT = 1, 2
 """Versions of files for whole clips and for streams, which `ptl_skel.deploy.runtime` checks."""
+
+DROPPED = "dropped: it does not hold for the mean of several networks"
+"""What happens to the calibration of networks that are fused."""
 
 TOLERANCE = 1e-5
 """Largest difference of a probability or a state that is attributed to rounding."""
@@ -57,6 +61,45 @@ def refuse_without_effect(options: Sequence[str], *, stream: bool) -> None:
             kind = "streams" if stream else "whole clips"
             raise UserError(f"{name[0]} has no effect on a file for {kind}; leave it out. These "
                             f"data options have one: {', '.join(known)}")
+
+
+def load_networks(checkpoints: Sequence[Path], options: Sequence[str]) -> list[Trained]:
+    """The networks of checkpoints that go into one file, with their data.
+
+    Args:
+        checkpoints: Checkpoints of runs.
+        options: Options that begin with ``--data.``, for each of them.
+
+    Raises:
+        UserError: A network has weights that are not finite, or they cannot be fused.
+    """
+    networks = []
+    for checkpoint in checkpoints:
+        networks.append(load_trained(["--ckpt_path", str(checkpoint), *options]))
+        refuse_not_finite(networks[-1][0], checkpoint)
+    refuse_to_fuse(checkpoints, networks)
+    return networks
+
+
+def assemble(checkpoints: Sequence[Path], networks: Sequence[Trained], shares: Sequence[float],
+             precision: str = "float32") -> tuple[Recognition | Ensemble, dict[str, Any]]:
+    """Networks for whole clips as one module, and its description in the file.
+
+    Args:
+        checkpoints: The checkpoint of each network.
+        networks: One or several; see `load_networks`.
+        shares: The weight of each, with the sum 1.
+        precision: That of the file.
+
+    Raises:
+        UserError: A network has no export form.
+    """
+    graphs = [make_graph(model, data) for model, data in networks]
+    described = [describe(checkpoint, data, graph.views, precision) for checkpoint, (_, data), graph
+                 in zip(checkpoints, networks, graphs, strict=True)]
+    if len(graphs) == 1:
+        return graphs[0], described[0]
+    return Ensemble(graphs, shares), describe_ensemble(described, shares)
 
 
 def make_graph(model: ActionRecognizer, data: KeypointDataModule) -> Recognition:
@@ -107,7 +150,7 @@ def refuse_difference(difference: float) -> None:
                         f"more than {TOLERANCE:.0e}; nothing was written")
 
 
-def example(graph: Recognition, data: KeypointDataModule
+def example(graph: Recognition | Ensemble, data: KeypointDataModule
             ) -> tuple[dict[str, Tensor], list[str], dict[str, list[int]]]:
     """Example inputs to export a graph with, names of its outputs, and its dynamic dimensions."""
     frames = graph.views.clip_len * graph.views.num_clips
@@ -138,7 +181,17 @@ def describe(checkpoint: Path, data: KeypointDataModule, views: Views,
         "clip_len": views.clip_len, "num_clips": views.num_clips, "flip": views.flip,
         "sampling": "uniform", "size": [maker.eval_size, maker.eval_size],
         "representation": type(maker.representation).__name__, "precision": precision,
-        "training": training, CALIBRATION: (read_record(checkpoint) or {}).get(CALIBRATION)}
+        "training": training, CALIBRATION: calibration_of(checkpoint)}
+
+
+def calibration_of(checkpoint: Path) -> dict[str, Any] | None:
+    """What `ptl-skel calibrate` recorded in a checkpoint; None if it is not calibrated."""
+    return (read_record(checkpoint) or {}).get(CALIBRATION)
+
+
+def drops_calibration(checkpoints: Sequence[Path]) -> bool:
+    """Whether networks are calibrated whose calibration does not hold for what they become."""
+    return len(checkpoints) > 1 and any(map(calibration_of, checkpoints))
 
 
 def describe_ensemble(parts: Sequence[Mapping[str, Any]], shares: Sequence[float]

@@ -13,22 +13,20 @@ from rich.table import Table
 
 from ptl_skel.atomic import replacing
 from ptl_skel.cli.deployable import (
+    DROPPED,
     Trained,
+    assemble,
     choose_clips,
-    describe,
-    describe_ensemble,
     difference_from_torch,
+    drops_calibration,
     example,
     feed_of,
-    make_graph,
+    load_networks,
     refuse_difference,
-    refuse_not_finite,
-    refuse_to_fuse,
     refuse_without_effect,
 )
 from ptl_skel.cli.ensemble import shares_of
 from ptl_skel.cli.export_stream import FORMS, write_stream
-from ptl_skel.cli.lightning import load_trained
 from ptl_skel.command import CommandParser, console, writing
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.dataset import ClipDataset
@@ -44,7 +42,6 @@ from ptl_skel.deploy.export import (
 from ptl_skel.deploy.graph import Ensemble, Recognition
 from ptl_skel.deploy.quantize import quantize
 from ptl_skel.errors import UserError
-from ptl_skel.runs.checkpoints import CALIBRATION
 
 CHECKED = 200
 """Number of clips on which a file is compared with PyTorch."""
@@ -78,11 +75,7 @@ def main(args: Sequence[str]) -> None:
     shares = shares_of(options.weights, len(checkpoints))
     refuse_without_effect(others, stream=options.stream is not None)
     require_packages("onnx", "onnxscript", "onnxruntime")
-    networks = []
-    for checkpoint in checkpoints:
-        networks.append(load_trained(["--ckpt_path", str(checkpoint), *others]))
-        refuse_not_finite(networks[-1][0], checkpoint)
-    refuse_to_fuse(checkpoints, networks)
+    networks = load_networks(checkpoints, others)
     with writing(out), replacing(out) as temporary:
         if options.stream:
             rows = write_stream(temporary, *networks[0], checkpoints[0], options.stream)
@@ -104,20 +97,15 @@ def _write_clips(path: Path, networks: Sequence[Trained], shares: Sequence[float
             PyTorch, or the file in 8 bits is less accurate than allowed.
     """
     data = networks[0][1]
-    graphs = [make_graph(model, own) for model, own in networks]
-    precision = "int8" if options.int8 else "float32"
-    described = [describe(checkpoint, own, graph.views, precision) for checkpoint, (_, own), graph
-                 in zip(options.ckpt_path, networks, graphs, strict=True)]
-    module, metadata = (
-        (graphs[0], described[0]) if len(graphs) == 1 else
-        (Ensemble(graphs, shares), describe_ensemble(described, shares)))
-    rows = [("inputs", _shapes(graphs[0], data)),
+    module, metadata = assemble(options.ckpt_path, networks, shares,
+                                "int8" if options.int8 else "float32")
+    rows = [("inputs", _shapes(module, data)),
             ("outputs", f"probabilities (N, {data.num_classes})"), ("opset", str(OPSET))]
-    if len(graphs) > 1 and any(each[CALIBRATION] for each in described):
-        rows.append(("calibration", "dropped: it does not hold for the mean of several networks"))
+    if drops_calibration(options.ckpt_path):
+        rows.append(("calibration", DROPPED))
     with tempfile.TemporaryDirectory() as folder:
         single = Path(folder) / "single.onnx" if options.int8 else path
-        write_onnx(module, *example(graphs[0], data), metadata, single)
+        write_onnx(module, *example(module, data), metadata, single)
         clips = choose_clips(data, CHECKED)
         difference = difference_from_torch(single, networks, shares, clips)
         refuse_difference(difference)
@@ -173,7 +161,7 @@ def _predict_classes(data: KeypointDataModule, *paths: Path) -> list[np.ndarray]
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
-def _shapes(graph: Recognition, data: KeypointDataModule) -> str:
+def _shapes(graph: Recognition | Ensemble, data: KeypointDataModule) -> str:
     frames = graph.views.clip_len * graph.views.num_clips
     joints = data.layout.num_joints
     size = "" if graph.views.camera else ", frame_size (N, 2)"

@@ -22,8 +22,9 @@ def add_model_options(parser: CommandParser) -> None:
     models = parser.add_argument_group("networks")
     models.add_argument("--model", type=Path, metavar="MODEL.onnx",
                         help="file from `ptl-skel export`, with --stream for a causal network")
-    models.add_argument("--ckpt_path", type=Path, metavar="FILE", help=(
-        "checkpoint of a run instead; it is exported at each start, which takes a few seconds"))
+    models.add_argument("--ckpt_path", type=Path, nargs="+", metavar="FILE", help=(
+        "checkpoint of a run instead, or several, whose probabilities are averaged; they are "
+        "exported at each start, which takes a few seconds"))
     models.add_argument("--estimator", default="movenet", metavar="NAME", help=(
         "pose estimator: movenet, movenet-openvino, rtmlib, or the class path of your own; "
         "default: movenet"))
@@ -87,31 +88,34 @@ def exported_model(options: Any, others: Sequence[str]) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        with console.status("exporting the checkpoint"):
+        with console.status("exporting"):
             _export(options.ckpt_path, path, others)
         yield path
 
 
-def _export(checkpoint: Path, path: Path, others: Sequence[str]) -> None:
-    """Writes the file of a checkpoint; for streams if it was trained for them."""
+def _export(checkpoints: Sequence[Path], path: Path, others: Sequence[str]) -> None:
+    """Writes the file of checkpoints; for streams if one was trained for them."""
     from ptl_skel.cli.deployable import (  # takes seconds
-        describe,
+        DROPPED,
+        assemble,
+        drops_calibration,
         example,
-        make_graph,
-        refuse_not_finite,
+        load_networks,
         refuse_without_effect,
     )
+    from ptl_skel.cli.ensemble import shares_of
     from ptl_skel.cli.export_stream import write_stream
-    from ptl_skel.cli.lightning import load_trained
     from ptl_skel.deploy.export import require_packages, write_onnx
 
     require_packages("onnx", "onnxscript")
-    model, data = load_trained(["--ckpt_path", str(checkpoint), *others])
-    refuse_not_finite(model, checkpoint)
-    stream = data.maker.box == "follow"
+    networks = load_networks(checkpoints, others)
+    model, data = networks[0]
+    stream = len(networks) == 1 and data.maker.box == "follow"
     refuse_without_effect(others, stream=stream)
     if stream:
-        write_stream(path, model, data, checkpoint, "frame")
+        write_stream(path, model, data, checkpoints[0], "frame")
     else:
-        graph = make_graph(model, data)
-        write_onnx(graph, *example(graph, data), describe(checkpoint, data, graph.views), path)
+        if drops_calibration(checkpoints):
+            console.print(f"calibration {DROPPED}", highlight=False, soft_wrap=True)
+        graph, metadata = assemble(checkpoints, networks, shares_of(None, len(networks)))
+        write_onnx(graph, *example(graph, data), metadata, path)

@@ -119,6 +119,8 @@ class Ensemble(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.shares = list(shares)
+        self.views = networks[0].views
+        """Of the first network; the others may flip differently."""
 
     def forward(self, keypoints: Tensor, scores: Tensor, frame_size: Tensor | None = None
                 ) -> Tensor:

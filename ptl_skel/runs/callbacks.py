@@ -22,7 +22,14 @@ from ptl_skel.command import console
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import LOSS
 from ptl_skel.runs.environment import git_commit, machine, versions
-from ptl_skel.runs.record import CONFIG, ERROR, ROBUSTNESS, read_result, write_result
+from ptl_skel.runs.record import (
+    CONFIG,
+    ERROR,
+    EXPORTED,
+    ROBUSTNESS,
+    read_result,
+    write_result,
+)
 
 TRAIN_LOSS = f"train/{LOSS}"
 
@@ -149,11 +156,20 @@ class RunRecord(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock; removes tests of the weights that a resumed run goes on from."""
         self._step_started = time.perf_counter()  # a run resumed within an epoch does not start one
-        tests = self._run_dir / ROBUSTNESS
-        if self._rank == 0 and tests.is_dir():
+        if self._rank == 0:
+            for name in (ROBUSTNESS, EXPORTED):
+                self._remove_earlier(self._run_dir / name)
+
+    @staticmethod
+    def _remove_earlier(tests: Path) -> None:
+        if not tests.exists():
+            return
+        if tests.is_dir():
             shutil.rmtree(tests)
-            console.print(f"removed {tests}: its tests are those of earlier weights",
-                          markup=False, highlight=False, soft_wrap=True)
+        else:
+            tests.unlink()
+        console.print(f"removed {tests}: its tests are those of earlier weights",
+                      markup=False, highlight=False, soft_wrap=True)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Counts the time of the step."""

@@ -83,8 +83,9 @@ def make_cases(folder: Path) -> dict[str, Case]:
     config.write_text(json.dumps(tiny.CONFIG))
     skeletons = folder / "skeletons"
     python = sys.executable
-    subprocess.run([python, "-m", "preprocessing", "synthetic", str(skeletons), "--subjects", "6"],
-                   check=True, env=environment(), stdout=subprocess.DEVNULL)
+    preprocess = [python, "-m", "ptl_skel", "preprocess"]
+    subprocess.run([*preprocess, "synthetic", str(skeletons), "--subjects", "6"], check=True,
+                   env=environment(), stdout=subprocess.DEVNULL)
     fit = [python, "-m", "ptl_skel", "fit", "--config", str(config), "--data.file",
            str(keypoints)]
     run = [*fit, "--trainer.max_epochs", str(EPOCHS), "--run_dir", "run", "--ckpt_path", "last"]
@@ -95,8 +96,8 @@ def make_cases(folder: Path) -> dict[str, Case]:
         "parameters": {"seed_everything": {"values": list(SEEDS)},
                        "trainer.max_epochs": {"value": SWEPT_EPOCHS}}}))
     return {
-        "preprocess": Case([python, "-m", "preprocessing", "ntu", str(skeletons), "--out",
-                            "clips.h5", "--workers", "1"], check_bytes),
+        "preprocess": Case([*preprocess, "ntu", str(skeletons), "--out", "clips.h5", "--workers",
+                            "1"], check_bytes),
         "fit": Case(run, lambda whole, killed: check_run(whole / "run", killed / "run", EPOCHS)),
         "ddp": Case([*run, "--trainer.devices", "2", "--trainer.strategy", "ddp"],
                     lambda whole, killed: check_run(whole / "run", killed / "run", EPOCHS)),

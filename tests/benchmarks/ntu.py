@@ -180,8 +180,9 @@ print(done.returncode, used.ru_maxrss, used.ru_utime + used.ru_stime)
 
 
 def run_command(*arguments: str) -> tuple[float, float, float]:
-    """Runs `python -m preprocessing`: seconds, MB of its largest process, seconds of CPU."""
-    command = (sys.executable, "-c", _MEASURE, sys.executable, "-m", "preprocessing", *arguments)
+    """Runs `ptl-skel preprocess`: seconds, MB of its largest process, seconds of CPU."""
+    command = (sys.executable, "-c", _MEASURE, sys.executable, "-m", "ptl_skel", "preprocess",
+               *arguments)
     began = time.monotonic()
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     assert told[0] == "0", arguments

@@ -148,6 +148,8 @@ class TestMistakes:
                 (["joint", "limb", "--weights", "0", "0"], "not all 0"),
                 (["--weights", "1", "2", "joint", "limb"], "--weights takes numbers, got 'joint'; "
                  "arguments that are not for --weights come before it"),
+                (["--search", "joint", "limb", "joint", "limb"], "RUN_OR_NPZ is missing; give it "
+                 "before options that take several values (--weights, --search)"),
                 (["joint", "limb", "--weights", "1", "nan"], "must be 2 numbers >= 0"),
                 (["joint", "limb", "--weights", "1e308", "1e308"], "must be 2 numbers >= 0"),
                 (["joint", "diverged"], "diverged has probabilities that are not finite"),

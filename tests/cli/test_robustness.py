@@ -75,8 +75,10 @@ def test_a_run_that_is_trained_further_loses_the_tests_of_its_earlier_weights(ru
     resume = ["fit", "--ckpt_path", str(runs / "one/checkpoints/last.ckpt")]
     main(resume)  # there is nothing left to train
     assert (runs / "one/robustness/drop-1/result.json").is_file()
+    (runs / "one/exported.json").write_text("{}")
     main([*resume, "--trainer.max_epochs", "3"])
     assert not (runs / "one/robustness").exists()
+    assert not (runs / "one/exported.json").exists()
     assert "removed runs/one/robustness: " in capsys.readouterr().out
 
 

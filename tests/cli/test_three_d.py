@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commandline import preprocess_or_check as preprocess
 from tiny import CLASSES, spatial_clips
 
-from preprocessing.__main__ import main as preprocess
 from ptl_skel.__main__ import main
 from ptl_skel.cli import outcome
 from ptl_skel.runs.predictions import read_predictions

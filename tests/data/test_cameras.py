@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from commandline import preprocess_or_check as preprocess
 from hypothesis import given
 from hypothesis import strategies as st
 from test_datamodule import trainer
 from tiny import CONFIG, spatial_clips, write_clips
 
-from preprocessing.__main__ import main as preprocess
 from ptl_skel.data.cameras import Camera, persons_center
 from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.data.transforms import Augmentation

@@ -261,7 +261,6 @@ def test_networks_fused_into_one_file(tmp_path, sharpen):
         sharpen_graph(sharpen, graphs[-1].eval(), 17)
     shares = [0.5, 0.2, 0.3]
     fused = Ensemble(graphs, shares).eval()
-    fused.views = graphs[0].views
 
     def mean(*inputs):
         return sum(share * graph(*inputs) for share, graph in zip(shares, graphs, strict=True))

@@ -123,6 +123,20 @@ def test_a_checkpoint_is_exported_first(finished_run, small_video, tmp_path):
     assert {event["person"] for event in read_events(tmp_path / "events.jsonl")} == {0, 1}
 
 
+def test_several_checkpoints_are_fused(finished_run, small_video, tmp_path, capsys):
+    last = finished_run / "checkpoints" / "last.ckpt"
+    calibrated = torch.load(last)
+    calibrated["ptl_skel"]["calibration"] = {"min_probability": 0.9}
+    torch.save(calibrated, tmp_path / "calibrated.ckpt")
+    options = ("--source", small_video, *DANCER, "--json", tmp_path / "events.jsonl",
+               "--min_probability", 0, "--overwrite")
+    live("--ckpt_path", last, *options)
+    single = read_events(tmp_path / "events.jsonl")
+    live("--ckpt_path", last, tmp_path / "calibrated.ckpt", *options)
+    assert read_events(tmp_path / "events.jsonl") == single  # the weights are the same
+    assert "calibration dropped: it does not hold for the mean" in capsys.readouterr().out
+
+
 def test_a_checkpoint_that_cannot_be_exported(finished_run, small_video, tmp_path, monkeypatch,
                                               capsys):
     last = finished_run / "checkpoints" / "last.ckpt"

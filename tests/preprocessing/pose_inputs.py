@@ -6,8 +6,8 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+from commandline import preprocess_or_check as main
 
-from preprocessing.__main__ import main
 from ptl_skel.skeletons import get_layout
 
 SIZED = ("--frame_size", "480", "640")

@@ -3,8 +3,8 @@ from html.parser import HTMLParser
 import h5py
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 
-from preprocessing.__main__ import main
 from preprocessing.inspect.check import Findings, check_file, examine
 from preprocessing.inspect.page import write_page
 from ptl_skel.skeletons import LAYOUTS

@@ -14,9 +14,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 from scipy.io import savemat
 
-from preprocessing.__main__ import main
 from preprocessing.commands import SOURCES, resolve
 from preprocessing.datasets.pyskl import PysklSource
 from ptl_skel.storage import KeypointFile
@@ -24,8 +24,8 @@ from ptl_skel.storage import KeypointFile
 SLOW = """
 import sys, time
 from preprocessing import commands
-from preprocessing.__main__ import main
 from preprocessing.datasets.penn_action import PennActionSource
+from ptl_skel.cli.verbs import main
 
 class SlowSource(PennActionSource):
     def read(self, key):
@@ -35,7 +35,7 @@ class SlowSource(PennActionSource):
 
 commands.SOURCES["slow"] = commands.Row("slow:SlowSource", "label files, slowly", "the folder")
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
 """
 """A command with a row more in the table of sources."""
 
@@ -96,8 +96,8 @@ def test_a_stopped_command_resumes_when_given_again(tmp_path, labels, number, to
     assert main(["penn_action", str(labels), "--out", str(whole), "--workers", "0"]) == 0
     out = tmp_path / "out.h5"
     (tmp_path / "slow.py").write_text(SLOW)
-    command = (sys.executable, str(tmp_path / "slow.py"), "slow", str(labels), "--out", str(out),
-               "--workers", str(workers))
+    command = (sys.executable, str(tmp_path / "slow.py"), "preprocess", "slow", str(labels),
+               "--out", str(out), "--workers", str(workers))
     (tmp_path / "wait").write_text("")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as process:
@@ -281,9 +281,10 @@ def test_a_bug_keeps_its_traceback_and_names_the_input(annotated, tmp_path, monk
     assert main(command) == 0
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["coco", "--help"]])
+@pytest.mark.parametrize("arguments", [
+    ["preprocess", "--help"], ["check", "--help"], ["preprocess", "coco", "--help"]])
 def test_help_imports_nothing_slow(arguments):
-    code = ("import sys\nfrom preprocessing.__main__ import main\n"
+    code = ("import sys\nfrom ptl_skel.cli.verbs import main\n"
             f"try:\n    main({arguments})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
             "assert not {'numpy', 'h5py', 'scipy', 'plotly'} & set(sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

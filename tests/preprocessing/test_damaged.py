@@ -10,10 +10,10 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 from fuzz_inputs import formats
 from scipy.io import savemat
 
-from preprocessing.__main__ import main
 from ptl_skel.storage import KeypointFile
 
 FORMATS = formats()

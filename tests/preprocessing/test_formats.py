@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from commandline import preprocess_or_check as main
 
-from preprocessing.__main__ import main
 from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import KeypointFile
 

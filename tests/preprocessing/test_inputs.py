@@ -8,11 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 from scipy.io import savemat
 from skeleton_files import body, file_text
 from videos import walking
 
-from preprocessing.__main__ import main
 from preprocessing.commands import SOURCES
 from preprocessing.core.files import walk
 from ptl_skel.storage import KeypointFile

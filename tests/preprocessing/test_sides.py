@@ -4,8 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 
-from preprocessing.__main__ import main
 from ptl_skel.storage import KeypointFile
 
 RANDOM = np.random.default_rng(0)

@@ -5,8 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 
-from preprocessing.__main__ import main
 from preprocessing.commands import split
 from ptl_skel.__main__ import main as ptl_skel
 from ptl_skel.errors import UserError

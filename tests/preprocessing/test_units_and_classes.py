@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 from pose_inputs import COCO, RANDOM, SIZED, arrays, dump, results, table, walk, write
 
-from preprocessing.__main__ import main
 from ptl_skel.storage import KeypointFile
 
 

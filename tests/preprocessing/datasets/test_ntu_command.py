@@ -10,11 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skeleton_files import CONTENT, NAME, body, file_text, write
 
-from preprocessing.__main__ import main
 from preprocessing.datasets.ntu.facts import MISSING_SAMPLES, OFFICIAL_COUNTS, TRAIN_SUBJECTS_120
 from preprocessing.datasets.ntu.protocols import complete, find_edition, parse_name
 from preprocessing.datasets.ntu.source import NtuSource
@@ -213,8 +213,8 @@ def test_killed_at_any_moment_it_resumes(tmp_path):
 def test_the_real_command_killed_with_its_workers(tmp_path):
     root = flawed_tree(tmp_path / "in", good=150)
     assert main(["ntu", str(root), "--workers", "0", "--out", str(tmp_path / "0/out.h5")]) == 0
-    command = [sys.executable, "-m", "preprocessing", "ntu", str(root), "--workers", "2", "--out",
-               str(tmp_path / "1/out.h5")]
+    command = [sys.executable, "-m", "ptl_skel", "preprocess", "ntu", str(root), "--workers", "2",
+               "--out", str(tmp_path / "1/out.h5")]
     journal = tmp_path / "1" / "out.h5.partial" / "journal"
     for lines in (20, 100):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL,
@@ -223,7 +223,7 @@ def test_the_real_command_killed_with_its_workers(tmp_path):
                    and not (journal.exists() and journal.read_bytes().count(b"\n") >= lines)):
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
-    assert main([*command[3:-3], "1", *command[-2:]]) == 0
+    assert main([*command[4:-3], "1", *command[-2:]]) == 0
     assert files_of(tmp_path / "1") == files_of(tmp_path / "0")
 
 

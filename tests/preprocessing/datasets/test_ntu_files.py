@@ -7,11 +7,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from commandline import preprocess_or_check as main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skeleton_files import CONTENT, NAME, body, file_text, write
 
-from preprocessing.__main__ import main
 from preprocessing.core import runner
 from preprocessing.datasets.ntu.files import SkeletonFiles
 from preprocessing.datasets.ntu.source import NtuSource

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commandline import preprocess_or_check as main
 
-from preprocessing.__main__ import main
 from preprocessing.core import runner
 from preprocessing.datasets.pyskl import PysklSource
 from ptl_skel.storage import KeypointFile

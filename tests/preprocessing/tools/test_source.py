@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from commandline import preprocess_or_check
 
-from preprocessing import __main__ as commands
 from preprocessing.core import runner
 from preprocessing.core.source import Unusable
 from preprocessing.tools.arrays import ArraysSource
@@ -35,7 +35,7 @@ def labels(folder, text=LABELS):
 
 
 def run(*arguments):
-    return commands.main([str(argument) for argument in arguments])
+    return preprocess_or_check([str(argument) for argument in arguments])
 
 
 def refused(capsys, *arguments):
