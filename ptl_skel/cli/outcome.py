@@ -21,6 +21,7 @@ from ptl_skel.data.datamodule import KeypointDataModule
 from ptl_skel.errors import UserError
 from ptl_skel.metrics import DELAY, F1, LOSS
 from ptl_skel.runs.predictions import (
+    PREDICTIONS,
     Predictions,
     read_predictions,
     top_predictions,
@@ -66,7 +67,7 @@ def save_predictions(run_dir: Path, model: ActionRecognizer, data: KeypointDataM
     """Gathers the predictions of all processes, and writes them if `write` is True."""
     clip, label, probabilities = model.predictions.gather()
     if write:
-        write_predictions(run_dir / "predictions.npz", Predictions(
+        write_predictions(run_dir / PREDICTIONS, Predictions(
             tuple(data.file.ids[i] for i in clip.tolist()), label.cpu().numpy(),
             probabilities.cpu().numpy(), data.class_names))
 
@@ -150,6 +151,6 @@ def summarise_run(run_dir: Path, result: Mapping[str, Any]) -> Table:
         worst = sorted(tested, key=lambda each: float(each["f1"]))[:WORST]
         table.add_row("lowest F1", escape(", ".join(
             f"{each['name']} {100 * each['f1']:.0f} %" for each in worst)))
-    if (run_dir / "predictions.npz").exists():
-        table.add_row("predictions", escape(str(run_dir / "predictions.npz")))
+    if (run_dir / PREDICTIONS).exists():
+        table.add_row("predictions", escape(str(run_dir / PREDICTIONS)))
     return table

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from ptl_skel.atomic import replacing
 from ptl_skel.errors import MissingFileError, UserError
 
+PREDICTIONS = "predictions.npz"
+"""The file in the folder of a run."""
+
 ROUNDING = 1e-2
 """By how much a probability may exceed 1, in half precision."""
 
@@ -68,7 +71,7 @@ def read_predictions(run: Path) -> Predictions:
         MissingFileError: There is no such file.
         UserError: It is damaged.
     """
-    path = run if run.suffix == ".npz" else run / "predictions.npz"
+    path = run if run.suffix == ".npz" else run / PREDICTIONS
     if not run.exists():
         raise MissingFileError(f"{run} does not exist; give the folder of a run, or its "
                                "predictions.npz")

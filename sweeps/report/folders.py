@@ -73,8 +73,11 @@ def descriptions(paths: Sequence[Path]) -> list[str]:
     return list(dict.fromkeys(text.strip() for text in texts if text))
 
 
-def read_corrupted(run: Path) -> dict[tuple[str, float], float]:
-    """Accuracy of a run on corrupted keypoints, by kind and level; see `ptl-skel robustness`.
+def read_corrupted(run: Path) -> dict[tuple[str, float], tuple[Path, float]]:
+    """The tests of a run on corrupted keypoints by kind and level; see `ptl-skel robustness`.
+
+    Returns:
+        The folder of each, and the accuracy in 0..1.
 
     Raises:
         UserError: A record is damaged.
@@ -86,7 +89,7 @@ def read_corrupted(run: Path) -> dict[tuple[str, float], float]:
             if result["status"] == "finished":
                 corruption = result["data"]["corruption"]
                 place = str(corruption["kind"]), float(corruption["level"])
-                found[place] = float(result["metrics"]["test/top1"])
+                found[place] = file.parent, float(result["metrics"]["test/top1"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{file} is damaged: {error!r}; without it, `ptl-skel robustness` "
                             "tests again") from error

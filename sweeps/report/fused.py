@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
-from ptl_skel.runs.predictions import read_predictions
+from ptl_skel.runs.predictions import PREDICTIONS, in_the_order_of, read_predictions
 
-from .folders import natural_order
+from .folders import natural_order, read_corrupted
 from .statistics import recalls
 from .study import Arm, Fold, Run
 
@@ -60,7 +60,26 @@ def _fuse(runs: Sequence[Run], fold: Fold, number_of_classes: int) -> Run:
         diverged=next((run.diverged for run in runs if run.diverged is not None), None),
         top1=float((predicted == fold.label).mean()),
         mean_class=float(np.nanmean(recalls(fold.label, predicted, number_of_classes))),
-        live={}, predicted=predicted, curve=(), corrupted={})
+        live={}, predicted=predicted, curve=(), corrupted=_fuse_corrupted(runs))
+
+
+def _fuse_corrupted(runs: Sequence[Run]) -> dict[tuple[str, float], float]:
+    """Accuracy on corrupted keypoints, for the tests whose predictions all runs have.
+
+    `ptl-skel robustness` corrupts the keypoints of a clip in the same way for all networks.
+    """
+    tests = [read_corrupted(run.folder) if run.corrupted else {} for run in runs]
+    accuracies = {}
+    for place in sorted(set.intersection(*map(set, tests))):
+        folders = [test[place][0] for test in tests]
+        if not all((folder / PREDICTIONS).is_file() for folder in folders):
+            continue
+        files = [read_predictions(folder) for folder in folders]
+        files = [in_the_order_of(files[0], file, (folders[0], folder))
+                 for folder, file in zip(folders, files, strict=True)]
+        mean = np.mean([file.probabilities.astype(np.float64) for file in files], 0)
+        accuracies[place] = float((mean.argmax(1) == files[0].label).mean())
+    return accuracies
 
 
 def _probabilities(run: Run, fold: Fold) -> NDArray[np.float64]:

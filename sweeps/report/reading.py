@@ -126,7 +126,8 @@ class _Reader:
                     f"{run.folder}: predictions.npz has {name} {value:.4f}, result.json "
                     f"{getattr(run, name):.4f}; they are not from the same test")
         return replace(run, predicted=predicted, curve=_curve(run.folder),
-                       corrupted=read_corrupted(run.folder) if self.part == "test" else {},
+                       corrupted={place: accuracy for place, (_, accuracy) in (
+                           read_corrupted(run.folder) if self.part == "test" else {}).items()},
                        top1=found["top1"], mean_class=found["mean_class"])
 
     def _check_data(self, folder: Path, dataset: str, protocol: str) -> None:

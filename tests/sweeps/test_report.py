@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from records import LABEL, NAMES, config_of, edit_result, write_run
 from scipy import stats
 
 from ptl_skel.cli.verbs import main
-from ptl_skel.runs.predictions import Predictions, write_predictions
+from ptl_skel.runs.predictions import Predictions, read_predictions, write_predictions
 
 MakeRun = Callable[..., Path]
 
@@ -91,10 +92,11 @@ def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return error
 
 
-def table(folder: Path) -> list[dict[str, str]]:
-    """The rows of the first table of a Markdown file."""
-    lines = [line.strip("| ").split(" | ") for line in (folder / "report.md").read_text()
-             .splitlines() if line.startswith("| ")]
+def table(folder: Path, title: str = "") -> list[dict[str, str]]:
+    """The rows of the first table of a Markdown file below a title."""
+    text = (folder / "report.md").read_text()
+    text = text[text.index(title):]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     rows = [[cell.strip() for cell in line] for line in lines]
     return [dict(zip(rows[0], row, strict=False)) for row in rows[2:]
             if len(row) == len(rows[0])]
@@ -445,6 +447,28 @@ class TestFusedArms:
         stored = [row for row in rows_of(runs / "report/runs.csv") if "+" in row["arm"]]
         assert [row["seed"] for row in stored] == ["0", "1"]
         assert stored[0]["command"] == f"ptl-skel ensemble {runs}/full3d-0 {runs}/reduced-0"
+
+    def test_corrupted_keypoints(self, runs):
+        """The mean of the probabilities there, unless only the accuracy of a member is kept."""
+        for number, run in enumerate(sorted(runs.iterdir())):
+            for name, level, kept in (("drop", 0.4, True), ("low_scores", 0.9, number)):
+                test = runs / run.name / "robustness" / f"{name}-{level}"
+                test.mkdir(parents=True)
+                (test / "result.json").write_text(json.dumps({
+                    "schema_version": 1, "status": "finished", "metrics": {"test/top1": 0.2},
+                    "data": {"corruption": {"kind": name, "level": level}}}))
+                if kept:
+                    clean = read_predictions(run)
+                    sure = clean.probabilities.max(1) > 0.8
+                    sure &= np.array(clean.clip) != "clip2"  # nobody recognises this one
+                    write_predictions(test / "predictions.npz", replace(
+                        clean, probabilities=clean.probabilities * sure[:, None]))
+        report(runs, "--fuse", "full3d+reduced")
+        rows = {row["arm"]: row for row in table(runs / "report", "on corrupted keypoints, %")}
+        assert rows["full3d"]["drop 0.4"] == "20.00"
+        assert rows["full3d + reduced"]["drop 0.4"] == "80.00"
+        # The first run of full3d keeps no predictions, so the mean is that of the other seed.
+        assert rows["full3d + reduced"]["low_scores 0.9"] == "80.00"
 
     def test_arms_that_cannot_be_fused(self, runs, make_run, capsys):
         def said(*arguments: object) -> str:
