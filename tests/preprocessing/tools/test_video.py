@@ -131,14 +131,16 @@ def test_joints_of_another_layout(videos, tmp_path, capsys):
 def test_what_cannot_be_used_is_listed_with_the_reason(videos, tmp_path, capsys):
     (videos / "walk" / "notes.mp4").write_text("no video")
     walking(videos / "walk" / "nobody.mp4", 9, 0)
+    walking(videos / "walk" / "short.mp4", 2)
     (videos / "walk" / "readme.txt").write_text("not a video, and not taken for one")
     file = preprocess(tmp_path / "out.h5", videos)
-    assert file.num_lost == 2
+    assert file.num_lost == 3
     with (tmp_path / "out.skipped.csv").open() as lines:
         reasons = dict(csv.reader(lines))
     assert "is not a video, or was cut off" in reasons["walk/notes"]
-    assert reasons["walk/nobody"] == "nobody is seen in its 9 frames"
-    assert "2 of 5 inputs (40.0%) are unusable" in " ".join(capsys.readouterr().err.split())
+    assert reasons["walk/nobody"] == "nobody is seen in 3 frames or more; the video has 9"
+    assert reasons["walk/short"] == "nobody is seen in 3 frames or more; the video has 2"
+    assert "3 of 6 inputs (50.0%) are unusable" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_interrupted_run_resumes(videos, tmp_path, monkeypatch, capsys):
