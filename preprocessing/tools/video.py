@@ -137,7 +137,8 @@ class VideoSource:
         lasting = np.bincount(tracks, minlength=1)[tracks] >= _SHORTEST if tracks else np.zeros(0)
         kept = np.flatnonzero(lasting)
         if not kept.size:
-            raise Unusable(f"nobody is seen in {_SHORTEST} frames or more; the video has {number:,}")
+            raise Unusable(f"nobody is seen in {_SHORTEST} frames or more; the video has "
+                           f"{number:,}")
         notes = []
         if video.num_damaged:
             notes.append(f"damaged packets are skipped: {video.num_damaged}")
