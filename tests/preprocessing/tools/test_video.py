@@ -4,6 +4,7 @@ import csv
 import itertools
 import re
 import shlex
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,23 @@ def test_labels_and_splits_from_a_csv_file(videos, tmp_path):
     file = preprocess(tmp_path / "out.h5", videos, "--labels", tmp_path / "labels.csv")
     assert [file.header.class_names[i] for i in file.label] == ["up", "up", "along"]
     assert file.split("own", "train").tolist() == [0, 2]
+
+
+def test_names_with_letters_that_macos_decomposes(videos, tmp_path):
+    decomposed = unicodedata.normalize("NFD", "über")
+    for name, folder in (("a", decomposed), ("b", "über")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (videos / "jump" / f"{name}.mp4").rename(tmp_path / "in" / folder / f"{name}.mp4")
+    file = preprocess(tmp_path / "out.h5", tmp_path / "in")
+    assert file.header.class_names == ("über",)
+    (tmp_path / "labels.csv").write_text("clip,label,split\nüber/a.mp4,hüpfen,train\n"
+                                         f"über/b,{unicodedata.normalize('NFD', 'hüpfen')},test\n")
+    labelled = preprocess(tmp_path / "labelled.h5", tmp_path / "in", "--labels",
+                          tmp_path / "labels.csv")
+    assert labelled.header.class_names == ("hüpfen",)
+    assert labelled.label.tolist() == [0, 0]
+    assert {part: [labelled.ids[i] for i in labelled.split("own", part)]
+            for part in ("train", "test")} == {"train": [f"{decomposed}/a"], "test": ["über/b"]}
 
 
 def test_labels_that_name_the_files_of_the_clips(videos, tmp_path):
