@@ -417,6 +417,17 @@ def test_segments_of_a_video(exported, small_video, tmp_path, capsys):
                                     "--out", tmp_path / "found")
 
 
+def test_segments_that_cannot_be_written_are_refused_before_the_video_is_read(
+        exported, small_video, tmp_path, monkeypatch, capsys):
+    images = []
+    monkeypatch.setattr("dancers.Dancer.__call__", lambda _, image: images.append(image))
+    (tmp_path / "found").write_text("a file")
+    said = refusal(capsys, "segment", small_video, "--model", exported, *DANCER, "--out",
+                   tmp_path / "found")
+    assert f"--out {tmp_path / 'found'} cannot be written" in said
+    assert not images
+
+
 def test_ctrl_c_keeps_the_segments_so_far(exported, tmp_path, monkeypatch):
     monkeypatch.setattr("dancers.Dancer", Impatient)
     video = write_video(tmp_path / "long.mp4", frames=2000)
