@@ -161,6 +161,19 @@ def test_what_cannot_be_used_is_listed_with_the_reason(videos, tmp_path, capsys)
     assert "3 of 6 inputs (50.0%) are unusable" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_truncated_video_is_reported(tmp_path):
+    whole = walking(tmp_path / "in" / "whole.mkv", 60)
+    content = whole.read_bytes()
+    (tmp_path / "in" / "cut.mkv").write_bytes(content[: len(content) // 2])
+    file = preprocess(tmp_path / "out.h5", tmp_path / "in")
+    assert file.ids == ["cut", "whole"]
+    with (tmp_path / "out.repaired.csv").open() as lines:
+        repaired = dict(csv.reader(lines))
+    assert repaired.keys() == {"input", "cut"}
+    assert re.fullmatch(r"the video ends after 1\.\d of 2\.4 seconds: the file seems to be "
+                        "truncated", repaired["cut"])
+
+
 def test_an_interrupted_run_resumes(videos, tmp_path, monkeypatch, capsys):
     read = []
     original = VideoSource.read
