@@ -24,6 +24,7 @@ from dancers import Dancer, read_events, read_frames, write_video
 from PIL import Image
 
 from ptl_skel.cli.verbs import main
+from ptl_skel.deploy.runtime import Recognizer
 from ptl_skel.errors import UserError
 from ptl_skel.live import people, server
 from ptl_skel.live.writing import GifWriter
@@ -334,6 +335,24 @@ def test_a_session_shows_its_stream_on_the_page(exported, small_video, monkeypat
     assert shape == (120, 160, 3)
     assert [person["person"] for person in state["people"]] == [0, 1]
     assert "pose" in state["facts"]
+
+
+def test_letters_beyond_ascii_are_drawn(exported, small_video, tmp_path, monkeypatch):
+    def last_image(letter):
+        def read(model):
+            recognizer = Recognizer(model)
+            recognizer.class_names = [letter] * len(recognizer.class_names)
+            return recognizer
+
+        monkeypatch.setattr(people, "Recognizer", read)
+        shown = []
+        monkeypatch.setattr(server.PageServer, "show", lambda _, image, __: shown.append(image))
+        live("--model", exported, "--source", small_video, *DANCER, "--serve", 0,
+             "--min_probability", 0)
+        return shown[-1]
+
+    assert (last_image("Ü") == last_image("Ü")).all()
+    assert (last_image("Ü") != last_image("Ж")).any()
 
 
 @pytest.mark.parametrize(("args", "named"), [
