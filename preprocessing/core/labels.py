@@ -174,8 +174,11 @@ def read_labels(path: Path) -> dict[str, Row]:
                 if clip in found:
                     raise UserError(f"{where} names the clip {clip!r} again")
                 found[clip] = row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--labels {path} is not a CSV file in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--labels {path} is not a CSV file in UTF-8; save it as UTF-8, which "
+                        "Excel calls `CSV UTF-8`") from error
+    except csv.Error as error:
+        raise UserError(f"--labels {path} is not a CSV file: {error}") from error
     if not found:
         raise UserError(f"--labels {path} names no clip")
     return found
