@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,11 @@ def check_links(paths: Iterable[Path]) -> None:
             raise UserError(f"{found[real]} and {path} are the same file, since one of them or its "
                             "folder is a link: each clip would be there twice; give the input "
                             "without one of the two")
+
+
+def compose(text: str) -> str:
+    """The text with composed letters: macOS may store "ü" in the names of files as "u" and dots."""
+    return unicodedata.normalize("NFC", text)
 
 
 def find_clips(root: Path, suffix: str) -> dict[str, Path]:
@@ -248,7 +254,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"the file of class names {path} is not UTF-8 text") from error
-    names = tuple(line.strip() for line in lines)
+    names = tuple(compose(line.strip()) for line in lines)
     if not names or not all(names) or len(set(names)) < len(names):
         raise UserError(f"the file of class names {path} must have one name per line; none of them "
                         "may be empty, or there twice")

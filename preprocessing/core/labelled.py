@@ -9,7 +9,8 @@ from pathlib import Path
 from ptl_skel.errors import UserError
 from ptl_skel.storage import Clip, Header
 
-from .labels import Row, name_classes, read_labels
+from .files import compose
+from .labels import Row, match_clips, name_classes, read_labels
 from .source import Source, WrappedSource
 
 
@@ -34,9 +35,9 @@ class LabelledSource(WrappedSource):
         super().__init__(source)
         self._path = path
         keys = source.keys()
-        rows = _without_extensions(read_labels(path), set(keys))
         # Keys with an extension are files whose clips are named by their stems.
         names = {*keys, *(Path(key).stem for key in keys if Path(key).suffix)}
+        rows = match_clips(_without_extensions(read_labels(path), set(map(compose, keys))), names)
         if keys and names.isdisjoint(rows):
             raise UserError(f"--labels {path} names none of the clips: it names "
                             f"{next(iter(rows))!r}, the input has {keys[0]!r}")
@@ -77,9 +78,15 @@ class LabelledSource(WrappedSource):
 
 
 def _without_extensions(rows: Mapping[str, Row], keys: Set[str]) -> dict[str, Row]:
-    """The rows by clip, also if they name the file of a clip with its extension."""
+    """The rows by clip, also if they name the file of a clip with its extension.
+
+    Args:
+        rows: By name.
+        keys: Names of the inputs, composed.
+    """
     found: dict[str, Row] = {}
     for name, row in rows.items():
         stem = str(Path(name).with_suffix(""))
-        found[stem if name not in keys and stem in keys and stem not in rows else name] = row
+        is_file = compose(name) not in keys and compose(stem) in keys and stem not in rows
+        found[stem if is_file else name] = row
     return found

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.storage import PARTS
 
-from .files import LABEL_COLUMNS, find_separator
+from .files import LABEL_COLUMNS, compose, find_separator
 from .plausibility import check_counting
 
 PROTOCOL = "own"
@@ -75,6 +75,9 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
             names, and 0 to the largest if they are numbers.
         where: Where the rows come from, for the message.
 
+    Names that differ only in how Unicode composes their letters, as between file systems, are the
+    same.
+
     Raises:
         UserError: A label is not one of the classes, or stands for an unknown label elsewhere.
     """
@@ -82,8 +85,10 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
         if row.label in _UNKNOWN:
             raise UserError(f"{where} gives {clip!r} the label {row.label!r}; leave the label out, "
                             "or empty, where it is not known")
+    rows = {clip: replace(row, label=compose(row.label)) for clip, row in rows.items()}
     texts = {row.label for row in rows.values() if row.label}
     if class_names is not None:
+        class_names = list(map(compose, class_names))
         _check_numbers(texts, class_names, where)
     else:
         class_names = sorted(texts)
@@ -100,6 +105,13 @@ def name_classes(rows: Mapping[str, Row], class_names: Sequence[str] | None, whe
                             f"the name nor the index of one of the {len(names)} classes in "
                             "--classes")
     return Labels(rows, names)
+
+
+def match_clips(rows: Mapping[str, Row], clips: Collection[str]) -> dict[str, Row]:
+    """The rows under the names of the clips, also if these compose letters in another way."""
+    composed = {compose(clip): clip for clip in clips}
+    return {name if name in clips else composed.get(compose(name), name): row
+            for name, row in rows.items()}
 
 
 def _check_numbers(texts: Collection[str], names: Sequence[str], where: str) -> None:
@@ -162,8 +174,11 @@ def read_labels(path: Path) -> dict[str, Row]:
                 if clip in found:
                     raise UserError(f"{where} names the clip {clip!r} again")
                 found[clip] = row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--labels {path} is not a CSV file in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--labels {path} is not a CSV file in UTF-8; save it as UTF-8, which "
+                        "Excel calls `CSV UTF-8`") from error
+    except csv.Error as error:
+        raise UserError(f"--labels {path} is not a CSV file: {error}") from error
     if not found:
         raise UserError(f"--labels {path} names no clip")
     return found

@@ -30,10 +30,10 @@ class SubjectsFromNames(WrappedSource):
         try:
             self._pattern = re.compile(pattern)
         except re.error as error:
-            raise UserError(f"--subjects {pattern!r} is not a regular expression: {error}"
+            raise UserError(f"--subjects '{pattern}' is not a regular expression: {error}"
                             ) from error
         if self._pattern.groups != 1:
-            raise UserError(f"--subjects {pattern!r} needs one group in parentheses, the number of "
+            raise UserError(f"--subjects '{pattern}' needs one group in parentheses, the number of "
                             r"the subject, for example '_s(\d+)_' for a clip named a01_s07_e02")
 
     @property
@@ -59,7 +59,7 @@ class SubjectsFromNames(WrappedSource):
             number = found[1] if found else None
             if number is None or not re.fullmatch(r"[0-9]{1,9}", number):
                 raise UserError(
-                    f"--subjects {self._pattern.pattern!r} finds "
+                    f"--subjects '{self._pattern.pattern}' finds "
                     + ("nothing" if number is None else f"{number!r}, which is not a number,")
                     + f" in the name {clip.id!r}; list the subjects in a CSV file, see --labels")
             yield replace(clip, subject=int(number))

@@ -23,6 +23,7 @@ from .coco import OTHERS
 from .mediapipe import ROWS
 from .poses import Floats
 from .tables import COLUMNS
+from .video import ENDINGS
 from .wide import read_table
 
 _MAX_FILES = 20  # that are examined, of each extension
@@ -61,8 +62,10 @@ def recognise(root: Path) -> str:
         return next(iter(found))
     if not found:
         endings = ", ".join(suffix or "no ending" for suffix in islice(seen, 8)) or "no files"
-        raise UserError(f"{root} has an unknown format; it contains {endings}{reason}. "
-                        "`ptl-skel preprocess --help` lists the sources")
+        advice = ("`ptl-skel preprocess video` finds the keypoints of videos"
+                  if ENDINGS.intersection(seen) else
+                  "`ptl-skel preprocess --help` lists the sources")
+        raise UserError(f"{root} has an unknown format; it contains {endings}{reason}. {advice}")
     raise UserError(f"{root} may be of several sources: "
                     + "; ".join(f"{source}, as {path.name}" for source, path in found.items())
                     + "; give one of these names instead of `keypoints`")

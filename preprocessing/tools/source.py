@@ -21,7 +21,7 @@ from ptl_skel.skeletons import get_layout
 from ptl_skel.storage import MAX_SIDE, Clip, Header
 
 from ..core.files import read_class_names
-from ..core.labels import Row, name_classes, read_labels
+from ..core.labels import Row, match_clips, name_classes, read_labels
 from ..core.layouts import USUAL_LAYOUTS, choose_layout
 from ..core.plausibility import check_metres, check_scores
 from ..core.source import Unusable
@@ -65,7 +65,8 @@ class PoseSource(ABC, Generic[T]):
         self.root, self.frame_size, self.max_persons = root, frame_size, max_persons
         self.layout = None if layout is None else get_layout(layout)
         self._clips, self._label_file = dict(self.find()), labels
-        rows = self.find_labels() if labels is None else read_labels(labels)
+        rows = (self.find_labels() if labels is None else
+                match_clips(read_labels(labels), self._clips))
         names = None if classes is None else read_class_names(classes)
         where = str(root if labels is None else f"--labels {labels}")
         self._labels = name_classes(rows, names, where)

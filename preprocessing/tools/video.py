@@ -26,6 +26,7 @@ ENDINGS = frozenset((".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".
                      ".mpg", ".mts", ".ts", ".webm", ".wmv"))
 """Extensions of the files that count as videos in a folder."""
 
+_CUT = 0.1  # of the duration that a file declares; if more is missing, it seems to be truncated
 _SHORTEST = 3  # frames; persons seen in fewer are treated as errors of the estimator
 _MAX_FRAMES = 5_000_000  # two days
 
@@ -118,6 +119,7 @@ class VideoSource:
         tracker = PersonTracker(confirm=1)  # short tracks are removed below
         size: tuple[int, int] | None = None
         changes = number = 0
+        seconds = 0.0
         keypoints, scores, tracks, frames = list[Floats](), list[Floats](), list[int](), list[int]()
         for frame in video:
             found = find_poses(self._estimator, frame)
@@ -133,14 +135,19 @@ class VideoSource:
                 tracks.append(int(ids[row]))
                 frames.append(number)
             number += 1
+            seconds = frame.time
         assert size is not None  # a video without a frame raises VideoError
         lasting = np.bincount(tracks, minlength=1)[tracks] >= _SHORTEST if tracks else np.zeros(0)
         kept = np.flatnonzero(lasting)
         if not kept.size:
-            raise Unusable(f"nobody is seen in its {number:,} frames")
+            raise Unusable(f"nobody is seen in {_SHORTEST} frames or more; the video has "
+                           f"{number:,}")
         notes = []
         if video.num_damaged:
             notes.append(f"damaged packets are skipped: {video.num_damaged}")
+        if video.fps and seconds + 1 / video.fps < (1 - _CUT) * video.duration:
+            notes.append(f"the video ends after {seconds:.1f} of {video.duration:.1f} seconds: the "
+                         "file seems to be truncated")
         if changes:
             notes.append("the size of the frames changes; joints are scaled to the size of the "
                          f"first: {changes}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,10 @@ def _segment(options: Any, model: Path) -> None:
         seconds = frame.time
 
     with Video(options.video) as video, Progress(console=console, transient=True) as progress:
+        with writing(options.out):  # better now than after hours
+            options.out.mkdir(exist_ok=True)
+            tempfile.TemporaryFile(dir=options.out).close()
+
         def frames() -> Iterator[Frame]:
             yield from progress.track(video, total=video.num_frames or None,
                                       description=escape(str(options.video)))
@@ -85,7 +90,6 @@ def _write(options: Any, segments: Sequence[Segment], seconds: float) -> None:
 
     out: Path = options.out
     with writing(out):
-        out.mkdir(exist_ok=True)
         write_text(out / "segments.csv", to_csv(segments))
         write_text(out / "segments.json", to_json(segments, video=str(options.video),
                                                   seconds=round(seconds, 3)))

@@ -31,7 +31,7 @@ from ptl_skel.data.live import LiveScore
 from ptl_skel.data.parts import choose_parts
 from ptl_skel.data.sampling import Sampling
 from ptl_skel.data.transforms import Augmentation, constant
-from ptl_skel.errors import UserError
+from ptl_skel.errors import MissingFileError, UserError
 from ptl_skel.representations import Representation
 from ptl_skel.skeletons import SkeletonLayout
 from ptl_skel.storage import KeypointFile, KeypointFileError
@@ -131,7 +131,11 @@ class KeypointDataModule(LightningDataModule):
             raise UserError(f"`data.val_fraction` must lie in 0..1, got {val_fraction}")
         if live_score is not None:
             live_score.check()
-        self.file = KeypointFile(file, in_memory=in_memory and not on_device)
+        try:
+            self.file = KeypointFile(file, in_memory=in_memory and not on_device)
+        except MissingFileError as error:
+            raise MissingFileError(f"{error}; if it has moved, --data.file gives its path"
+                                   ) from error
         self.layout = self.file.header.layout
         names = self.file.header.class_names
         self.class_names = tuple(class_names or names)

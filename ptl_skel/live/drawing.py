@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import get_data_path
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
@@ -101,7 +103,8 @@ def _draw_label(draw: ImageDraw.ImageDraw, place: tuple[float, float], label: La
 
 @functools.cache
 def _font(size: int) -> Any:
-    return ImageFont.load_default(size)
+    """The font of matplotlib: that of Pillow has only the letters of English."""
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def _paste_heatmaps(canvas: Pillow.Image, poses: Poses, numbers: NDArray[np.int64],

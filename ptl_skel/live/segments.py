@@ -87,8 +87,8 @@ class Tracks:
 
     def add(self, time: float, predictions: FramePredictions) -> None:
         """Adds the predictions at a frame."""
-        seen: list[int | None] = [int(number) for number in predictions.numbers if number >= 0]
-        if None in predictions.probabilities:
+        seen: list[Hashable] = [int(number) for number in predictions.numbers if number >= 0]
+        if None in predictions.probabilities and (seen or None not in self._present):
             seen.append(None)
         for person in seen:
             if person not in self._present:
@@ -139,7 +139,8 @@ def find_segments(times: Floats, probabilities: Floats, seen: tuple[float, float
                   class_names: Sequence[str], rules: Rules) -> list[Segment]:
     """The segments of one person.
 
-    A prediction is valid from halfway after the previous one to halfway before the next one.
+    A prediction is valid from halfway after the previous one to halfway before the next one, those
+    for times after the person left are not.
 
     Args:
         times: Times of the predictions, seconds, ascending, ``(n,)``.
@@ -148,11 +149,14 @@ def find_segments(times: Floats, probabilities: Floats, seen: tuple[float, float
         class_names: K names.
         rules: Rules for turning predictions into segments.
     """
+    valid = times <= seen[1]
+    valid[0] = True  # a causal network may predict for the first time after a short stay
+    times, probabilities = np.minimum(times[valid], seen[1]), probabilities[valid]
     classes: list[int | None] = []
     for row in probabilities:
         classes.append(rules.threshold.choose(row, classes[-1] if classes else None))
     middles = (times[1:] + times[:-1]) / 2
-    edges = np.concatenate([[min(seen[0], times[0])], middles, [max(seen[1], times[-1])]])
+    edges = np.concatenate([[min(seen[0], times[0])], middles, [seen[1]]])
     runs: list[tuple[int, int, int]] = []  # first prediction, the one after the last, class
     for place, label in enumerate(classes):
         if label is None:

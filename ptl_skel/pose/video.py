@@ -107,6 +107,7 @@ class Video(FrameSource):
     Attributes:
         fps: Frames per second, 0 if the file does not specify it.
         num_frames: Number of frames that the file declares, 0 if it does not.
+        duration: Seconds that the file declares, 0 if it does not.
         num_damaged: Packets that were skipped so far.
 
     Raises:
@@ -130,6 +131,7 @@ class Video(FrameSource):
         self._stream.codec_context.thread_count = 1  # a second thread would not help
         self.fps = float(self._stream.average_rate or 0)
         self.num_frames = self._stream.frames
+        self.duration = _declared_duration(self._container, self._stream)
         self.num_damaged = 0
 
     def close(self) -> None:
@@ -187,6 +189,14 @@ def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iter
         except av.error.FFmpegError as error:
             raise VideoError(f"{path} cannot be read any further: {error.strerror}") from error
         yield packet
+
+
+def _declared_duration(container: InputContainer, stream: VideoStream) -> float:
+    import av
+
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
 
 
 def _open_file(path: Path) -> InputContainer:

@@ -154,6 +154,8 @@ class ClipWriter:
         for file in (self._keypoints, self._scores, self._journal):
             with contextlib.suppress(OSError):  # a full disk; the journal confirms what is there
                 file.close()
+        if kind is not None and not self.done:
+            self.discard()  # there is nothing to keep
 
     def add(self, key: str, clips: Sequence[Clip]) -> None:
         """Adds the clips of one input, valid as `valid_clip` returns them.

@@ -33,7 +33,7 @@ def fit_temperature(logits: Tensor, label: Tensor) -> float:
     Raises:
         UserError: All predictions are right, so the best temperature would be 0.
     """
-    if bool((logits.argmax(1) == label).all()):
+    if _all_right(logits, label):
         raise UserError(f"all {len(label)} predictions are right, so the probabilities cannot be "
                         "calibrated; use more clips, or other ones")
     logits = logits.double()
@@ -67,8 +67,17 @@ def error_on_other_half(logits: Tensor, label: Tensor, half: Tensor) -> float:
     """
     calibrated = torch.empty_like(logits)
     for side in (half, ~half):
+        if _all_right(logits[side], label[side]):
+            raise UserError(f"only {int((logits.argmax(1) != label).sum())} of {len(label)} "
+                            "predictions are wrong, none of them for one half of the clips, so the "
+                            "probabilities cannot be calibrated; use more clips, or other ones")
+    for side in (half, ~half):
         calibrated[side] = (logits[side] / fit_temperature(logits[~side], label[~side])).softmax(1)
     return calibration_error(calibrated, label)
+
+
+def _all_right(logits: Tensor, label: Tensor) -> bool:
+    return bool((logits.argmax(1) == label).all())
 
 
 def choose_threshold(probability: Tensor, right: Tensor, precision: float

@@ -93,6 +93,18 @@ class TestCheckpoint:
         assert "only one validation clip" in refusal(
             capsys, "calibrate", "--ckpt_path", run, "--out", tmp_path / "one.ckpt")
 
+    @pytest.mark.parametrize(("wrong", "message"), [
+        (0, "all 6 predictions are right"),
+        (1, "only 1 of 6 predictions are wrong, none of them for one half of the clips")])
+    def test_too_few_wrong_predictions(self, run, tmp_path, capsys, monkeypatch, wrong, message):
+        label = torch.arange(6) % 2
+        logits = F.one_hot(label).float()
+        logits[:wrong] = logits[:wrong].flip(1)
+        monkeypatch.setattr(calibrate, "predict_validation",
+                            lambda *_: (logits, label, torch.arange(6).numpy()))
+        assert message in refusal(capsys, "calibrate", "--ckpt_path", run, "--out",
+                                  tmp_path / "few.ckpt")
+
     def test_training_does_not_continue_from_it(self, calibrated, capsys):
         assert "is calibrated" in refusal(capsys, "fit", "--ckpt_path", calibrated)
 

@@ -51,7 +51,8 @@ class TestMistakes:
         (["--data.clip_length", "3"], "--data.clip_length"),
         (["--data.clip_len", "many"], "data.clip_len"),
         (["--data.clip_len", "0"], "`data.clip_len` must be >= 1, got 0"),
-        (["--data.file", "absent.h5"], "keypoint file absent.h5 does not exist; "),
+        (["--data.file", "absent.h5"], "keypoint file absent.h5 does not exist; "
+         "`ptl-skel preprocess` makes one; if it has moved, --data.file gives its path"),
         (["--data.protocol", "xsub"], "no protocol 'xsub'; it has: cross, own"),
         (["--data.protocol", "null"], "`data.protocol` is missing; "),
         (["--model.backbone", "backbone/absent.yaml"],

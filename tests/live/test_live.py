@@ -24,6 +24,7 @@ from dancers import Dancer, read_events, read_frames, write_video
 from PIL import Image
 
 from ptl_skel.cli.verbs import main
+from ptl_skel.deploy.runtime import Recognizer
 from ptl_skel.errors import UserError
 from ptl_skel.live import people, server
 from ptl_skel.live.writing import GifWriter
@@ -336,6 +337,24 @@ def test_a_session_shows_its_stream_on_the_page(exported, small_video, monkeypat
     assert "pose" in state["facts"]
 
 
+def test_letters_beyond_ascii_are_drawn(exported, small_video, tmp_path, monkeypatch):
+    def last_image(letter):
+        def read(model):
+            recognizer = Recognizer(model)
+            recognizer.class_names = [letter] * len(recognizer.class_names)
+            return recognizer
+
+        monkeypatch.setattr(people, "Recognizer", read)
+        shown = []
+        monkeypatch.setattr(server.PageServer, "show", lambda _, image, __: shown.append(image))
+        live("--model", exported, "--source", small_video, *DANCER, "--serve", 0,
+             "--min_probability", 0)
+        return shown[-1]
+
+    assert (last_image("Ü") == last_image("Ü")).all()
+    assert (last_image("Ü") != last_image("Ж")).any()
+
+
 @pytest.mark.parametrize(("args", "named"), [
     (["--source", "missing.mp4"], "missing.mp4"),
     (["--window", "0"], "--window"),
@@ -415,6 +434,17 @@ def test_segments_of_a_video(exported, small_video, tmp_path, capsys):
     assert (tmp_path / "found" / "timeline.png").stat().st_size > 1000
     assert "--overwrite" in refusal(capsys, "segment", small_video, "--model", exported, *DANCER,
                                     "--out", tmp_path / "found")
+
+
+def test_segments_that_cannot_be_written_are_refused_before_the_video_is_read(
+        exported, small_video, tmp_path, monkeypatch, capsys):
+    images = []
+    monkeypatch.setattr("dancers.Dancer.__call__", lambda _, image: images.append(image))
+    (tmp_path / "found").write_text("a file")
+    said = refusal(capsys, "segment", small_video, "--model", exported, *DANCER, "--out",
+                   tmp_path / "found")
+    assert f"--out {tmp_path / 'found'} cannot be written" in said
+    assert not images
 
 
 def test_ctrl_c_keeps_the_segments_so_far(exported, tmp_path, monkeypatch):

@@ -81,9 +81,10 @@ def test_each_person_has_own_segments_and_a_scene_has_no_number():
     assert [each.person for each in scene.segments(NAMES, Rules(Threshold()))] == [None]
 
 
+@pytest.mark.parametrize("span", [4, 0])  # 0: a causal network
 @pytest.mark.parametrize("who", [3, None])
-def test_a_segment_ends_where_the_person_leaves_or_the_scene_is_empty(who):
-    tracks = Tracks(span=4)
+def test_a_segment_ends_where_the_person_leaves_or_the_scene_is_empty(who, span):
+    tracks = Tracks(span)
     for time in np.arange(0, 80, 0.5):
         numbers = np.array([] if 10 <= time < 70 else [3], np.int64)
         known = not 11 <= time < 70  # a person who is hidden for a second is not forgotten yet
@@ -94,8 +95,19 @@ def test_a_segment_ends_where_the_person_leaves_or_the_scene_is_empty(who):
         return [(each.person, each.label, each.start, each.end)
                 for each in tracks.segments(NAMES, Rules(Threshold(), gap=gap))]
 
-    assert spans(0.5) == [(who, "run", 0, 9.5 if who == 3 else 10.5), (who, "run", 70, 79.5)]
+    assert spans(0.5) == [(who, "run", 0, 9.5), (who, "run", 70, 79.5)]
     assert spans(61) == [(who, "run", 0, 79.5)]
+
+
+@pytest.mark.parametrize("who", [3, None])
+def test_a_prediction_that_comes_after_a_short_stay_counts(who):
+    tracks = Tracks(span=0)
+    for time in np.arange(0, 3, 0.25):
+        numbers = np.array([3] if time < 1 else [], np.int64)
+        probabilities = {who: np.array([0.9, 0.1])} if 1 <= time < 2 else {}
+        tracks.add(time, FramePredictions(numbers, probabilities, True))
+    segments = tracks.segments(NAMES, Rules(Threshold(), shortest=0))
+    assert [(each.start, each.end) for each in segments] == [(0, 0.75) if who == 3 else (1, 1)]
 
 
 def test_csv_and_json_hold_the_same():

@@ -78,7 +78,7 @@ def test_labels_that_are_not_a_class(texts, class_names, message):
     ("clip,label,subject\na,b,anna\n", "line 2 has the subject 'anna', but it must be a number"),
     ("clip,label,subject\na,b,-1\n", "line 2 has the subject '-1'"),
     ("clip,label,subject\na,b,99999999999\n", "line 2 has the subject '99999999999'"),
-    ('clip,label\n"a,b\n', "not a CSV file in UTF-8"),
+    ('clip,label\n"a,b\n', "not a CSV file: unexpected end"),
 ])
 def test_flawed_files_are_refused(path, text, message):
     with pytest.raises(ValueError, match=f"--labels {path}.*{message}"):
@@ -89,7 +89,7 @@ def test_other_files_are_refused(path):
     with pytest.raises(FileNotFoundError, match=r"--labels .* the columns clip, label, split"):
         read_labels(path)
     path.write_bytes(b"clip,label\n\xff,\xfe\n")
-    with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+    with pytest.raises(ValueError, match="not a CSV file in UTF-8; save it as UTF-8, which Excel"):
         read_labels(path)
 
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -75,6 +76,18 @@ def test_names_of_classes(folder, tmp_path):
                            classes=classes)
     assert source.header.class_names == ("stand", "sit", "lie")
     assert [source.read(clip)[0].label for clip in "abc"] == [1, 0, 0]
+
+
+def test_names_with_letters_that_macos_decomposes(folder, tmp_path):
+    decomposed = unicodedata.normalize("NFD", "müde")
+    (folder / "a.npz").rename(folder / f"{decomposed}.npz")
+    (tmp_path / "classes.txt").write_text(f"stand\n{decomposed}\n")
+    path = labels(folder, LABELS.replace("a,sit", "müde,müde")
+                  .replace("b,stand", f"b,{decomposed}"))
+    source = ArraysSource(folder, frame_size=SIZE, labels=path, classes=tmp_path / "classes.txt")
+    assert source.header.class_names == ("stand", "müde")
+    assert {clip: source.read(clip)[0].label for clip in source.keys()} == {  # noqa: SIM118
+        "b": 1, "c": 0, decomposed: 1}
 
 
 def test_clips_with_only_a_label_or_only_keypoints(folder):

@@ -4,6 +4,7 @@ import csv
 import itertools
 import re
 import shlex
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,23 @@ def test_labels_and_splits_from_a_csv_file(videos, tmp_path):
     assert file.split("own", "train").tolist() == [0, 2]
 
 
+def test_names_with_letters_that_macos_decomposes(videos, tmp_path):
+    decomposed = unicodedata.normalize("NFD", "über")
+    for name, folder in (("a", decomposed), ("b", "über")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (videos / "jump" / f"{name}.mp4").rename(tmp_path / "in" / folder / f"{name}.mp4")
+    file = preprocess(tmp_path / "out.h5", tmp_path / "in")
+    assert file.header.class_names == ("über",)
+    (tmp_path / "labels.csv").write_text("clip,label,split\nüber/a.mp4,hüpfen,train\n"
+                                         f"über/b,{unicodedata.normalize('NFD', 'hüpfen')},test\n")
+    labelled = preprocess(tmp_path / "labelled.h5", tmp_path / "in", "--labels",
+                          tmp_path / "labels.csv")
+    assert labelled.header.class_names == ("hüpfen",)
+    assert labelled.label.tolist() == [0, 0]
+    assert {part: [labelled.ids[i] for i in labelled.split("own", part)]
+            for part in ("train", "test")} == {"train": [f"{decomposed}/a"], "test": ["über/b"]}
+
+
 def test_labels_that_name_the_files_of_the_clips(videos, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("clip,label,split\njump/a.mp4,up,train\nwalk/a,along,test\n")
@@ -131,14 +149,29 @@ def test_joints_of_another_layout(videos, tmp_path, capsys):
 def test_what_cannot_be_used_is_listed_with_the_reason(videos, tmp_path, capsys):
     (videos / "walk" / "notes.mp4").write_text("no video")
     walking(videos / "walk" / "nobody.mp4", 9, 0)
+    walking(videos / "walk" / "short.mp4", 2)
     (videos / "walk" / "readme.txt").write_text("not a video, and not taken for one")
     file = preprocess(tmp_path / "out.h5", videos)
-    assert file.num_lost == 2
+    assert file.num_lost == 3
     with (tmp_path / "out.skipped.csv").open() as lines:
         reasons = dict(csv.reader(lines))
     assert "is not a video, or was cut off" in reasons["walk/notes"]
-    assert reasons["walk/nobody"] == "nobody is seen in its 9 frames"
-    assert "2 of 5 inputs (40.0%) are unusable" in " ".join(capsys.readouterr().err.split())
+    assert reasons["walk/nobody"] == "nobody is seen in 3 frames or more; the video has 9"
+    assert reasons["walk/short"] == "nobody is seen in 3 frames or more; the video has 2"
+    assert "3 of 6 inputs (50.0%) are unusable" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_truncated_video_is_reported(tmp_path):
+    whole = walking(tmp_path / "in" / "whole.mkv", 60)
+    content = whole.read_bytes()
+    (tmp_path / "in" / "cut.mkv").write_bytes(content[: len(content) // 2])
+    file = preprocess(tmp_path / "out.h5", tmp_path / "in")
+    assert file.ids == ["cut", "whole"]
+    with (tmp_path / "out.repaired.csv").open() as lines:
+        repaired = dict(csv.reader(lines))
+    assert repaired.keys() == {"input", "cut"}
+    assert re.fullmatch(r"the video ends after 1\.\d of 2\.4 seconds: the file seems to be "
+                        "truncated", repaired["cut"])
 
 
 def test_an_interrupted_run_resumes(videos, tmp_path, monkeypatch, capsys):
