@@ -119,7 +119,8 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
 def _on_settings(summaries: Sequence[Summary]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for summary in summaries:
-        groups.setdefault(summary.arm.unnamed, []).append(summary.arm.name)
+        if summary.arm.runs[0].settings:  # fused ones have none
+            groups.setdefault(summary.arm.unnamed, []).append(summary.arm.name)
     if len(groups) < 2:
         return []
     return ["arms differ in more than the backbone: "

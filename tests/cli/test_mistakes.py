@@ -112,6 +112,19 @@ class TestMistakes:
         assert len(message.splitlines()) <= 4  # two reasons take a line each
         assert not Path("runs").exists()
 
+    @pytest.mark.parametrize("monitor", ["val/loss", "val_top1"])
+    def test_early_stopping_by_a_metric_that_the_run_does_not_log(
+            self, capsys, tiny_file, tiny_config, monitor):
+        said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,
+                       "--data.val_fraction", "0", "--trainer.callbacks",
+                       "lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor",
+                       monitor, "--run_dir", "run")
+        assert said.startswith("--trainer.callbacks: ")
+        assert monitor in said
+        assert "train/top1" in said
+        assert "--data.val_fraction 0.2" in said
+        assert read_result(Path("run"))["status"] == "failed"
+
     def test_weights_and_biases_online_without_a_key(self, tiny_file, tiny_config, tmp_path):
         """In processes of their own: W&B keeps a session as long as a process lives."""
         environment = {name: value for name, value in os.environ.items()
