@@ -294,6 +294,17 @@ class TestFolds:
         assert "means over the 3 splits, which overlap" in printed
         assert "Nadeau and Bengio's correction" in printed
 
+    def test_splits_that_overlap_of_which_arms_have_one_in_common(self, make_run, tmp_path, capsys):
+        """There is no difference between splits, so the interval covers only clips."""
+        for split in range(2):
+            make_run(f"full3d-{split}", config=FULL3D, protocol=f"random{split}",
+                     clips=[f"clip{split + place}" for place in range(5)])
+        make_run("reduced", config=REDUCED, protocol="random0")
+        report(tmp_path / "runs", "--folds", "--baseline", "full3d")
+        printed = capsys.readouterr().out
+        assert "interval and test cover only clips" in printed
+        assert "Nadeau and Bengio's correction" not in printed
+
     def test_splits_that_overlap_need_the_size_of_the_training_part(self, make_run, capsys):
         for name, config in (("a", FULL3D), ("b", REDUCED)):
             for protocol in ("one", "two"):
