@@ -265,7 +265,7 @@ def test_3d_skeletons(shared):
 
 
 def test_a_network_and_a_representation_of_ones_own(tiny_file, monkeypatch, capsys):
-    """docs/extend.md: both train, and the network is an arm of a sweep."""
+    """docs/extend.md: all train, and the first network is an arm of a sweep."""
     page = ROOT / "docs/extend.md"
     write_titled(page, Path())
     monkeypatch.syspath_prepend(Path.cwd())
@@ -275,7 +275,7 @@ def test_a_network_and_a_representation_of_ones_own(tiny_file, monkeypatch, caps
             run(command, *SHORT)
         elif command[1] == "sweep":
             run(command, "--dry_run")
-    for name, channels in (("small", 13), ("one_map", 1)):
+    for name, channels in (("small", 13), ("over_time", 3), ("one_map", 1)):
         result = read_result(Path("runs", name))
         assert (result["status"], result["model"]["input_shape"][0]) == ("finished", channels)
     assert "6 runs, 2 at a time" in capsys.readouterr().out

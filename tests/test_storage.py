@@ -116,6 +116,13 @@ class TestRoundTrip:
         with pytest.raises(KeypointFileError, match="no clip 'z'"):
             file.position("z")
 
+    def test_the_fingerprint_is_that_of_the_keypoints(self, tmp_path):
+        def fingerprint(name, **changes):
+            return KeypointFile(write(tmp_path / name, [make_clip("a", **changes)])).fingerprint()
+        first = fingerprint("a.h5")
+        assert first == fingerprint("b.h5")
+        assert len({first, fingerprint("c.h5", label=1), fingerprint("d.h5", frames=4)}) == 3
+
     def test_texts_of_any_length_and_alphabet(self, tmp_path):
         header = dataclasses.replace(
             HEADER, dataset="", source="ключ \U0001f57a",

@@ -194,7 +194,8 @@ class SkeletonCLI(LightningCLI):
                 device = self.trainer.strategy.root_device
                 self.record.update(
                     model=outcome.measure_cost(self.model, self.datamodule, device))
-            super()._run_subcommand(subcommand)
+            with setup.mistakes_of_callbacks():
+                super()._run_subcommand(subcommand)
         # If this is left to the exit of the process, threads of its process group may abort it.
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -217,6 +218,8 @@ class SkeletonCLI(LightningCLI):
 
         Without a test, the predictions of the last validation are written.
         """
+        if self.ranks.is_first:
+            outcome.warn_of_early_end(self.trainer)
         folder = self.run_dir / "checkpoints"
         # Without validation so far, e.g. due to check_val_every_n_epoch, there is no best one.
         name = self.ranks.decide(

@@ -113,6 +113,20 @@ def warn_of_untrained_classes(data: KeypointDataModule) -> None:
                       f"shows it (validation: {data.validation})", soft_wrap=True, markup=False)
 
 
+def warn_of_early_end(trainer: Trainer) -> None:
+    """Warns of a training that ended before its last step, e.g. because of ``max_time``.
+
+    Args:
+        trainer: Has just trained.
+    """
+    steps = trainer.estimated_stepping_batches
+    if trainer.global_step < steps:
+        console.print(
+            f"warning: the training ended after {trainer.global_step:,} of {steps:,.0f} steps; the "
+            "learning rate falls to 0, and weights are averaged, only at the end, so "
+            "--trainer.max_epochs with fewer epochs gives a better network", soft_wrap=True)
+
+
 def warn_of_divergence(result: Mapping[str, Any]) -> None:
     """Warns if the training loss became NaN or infinite.
 

@@ -59,6 +59,9 @@ def _shorten(message: str) -> str:
         flags = [f"--{name}" if name else argument for argument, _, name in names]
         return "; ".join(f"{flag} is missing{': ' * (flag in REQUIRED)}{REQUIRED.get(flag, '')}"
                          for flag in flags)
+    if re.search(r"unrecognized arguments:.*--((model\.)?lr_scheduler|optimizer)", message):
+        return (f"{message}; the optimizer is --model.optimizer, and the learning rate follows a "
+                "warm-up of --model.warmup, then half a cosine")
     option = re.search(r'Parser key "data.representation":\s+Option \'(\w+)\' is not accepted',
                        message)
     if option is not None:
@@ -284,6 +287,9 @@ def missing_representation(settings: Any, args: Sequence[str]) -> list[str]:
     if chosen or given != DEFAULT_REPRESENTATION:
         raise UserError(f"{name} does not read heatmaps; leave --data.representation out, or give "
                         f"--data.representation {reads}")
+    if not Path(shipped(reads)).is_file():
+        raise UserError(f"{name}.reads is {reads!r}, which is not a file; give e.g. "
+                        "'representation/normalized.yaml'")
     return ["--data.representation", shipped(reads)]
 
 

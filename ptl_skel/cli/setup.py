@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def facts_of_run(command: str, settings: Any, data: KeypointDataModule,
     return {
         "command": command, "init_from": settings.init_from, "seed": settings.seed_everything,
         "backbone": settings.model.backbone.class_path, "backbone_file": backbone_file,
-        "data": {"file": str(data.file.path), "dataset": header.dataset, "source": header.source,
+        "data": {"file": str(data.file.path), "fingerprint": data.file.fingerprint(),
+                 "dataset": header.dataset, "source": header.source,
                  "protocol": data.protocol, "layout": data.layout.name,
                  "num_classes": data.num_classes,
                  "clips": {part: len(clips) for part, clips in data.parts.items()},
@@ -246,6 +248,22 @@ def check_validation(trainer: Trainer, data: KeypointDataModule) -> None:
         raise UserError(f"--trainer.val_check_interval {interval} is more than the {used} batches "
                         "of an epoch; give at most that, or --trainer.check_val_every_n_epoch "
                         "null to count batches over epochs")
+
+
+@contextlib.contextmanager
+def mistakes_of_callbacks() -> Iterator[None]:
+    """Reports that Lightning's EarlyStopping waits for a metric that the run does not log.
+
+    Raises:
+        UserError: It does.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "conditioned on metric" not in str(error):
+            raise
+        raise UserError(f"--trainer.callbacks: {' '.join(str(error).split())} Names with val/ need "
+                        "validation clips: --data.val_fraction 0.2") from error
 
 
 def check_optimizer(model: ActionRecognizer, class_path: str) -> None:

@@ -8,11 +8,14 @@ Convention: one multiply-accumulate (MAC) is one product added to a sum, in conv
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ptl_skel.cost.folding import FoldingError, fold_batch_norm
@@ -61,7 +64,7 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
     model.eval()
     try:
         with torch.inference_mode():
-            with FlopCounterMode(display=False) as counter:
+            with _in_matrix_products(model), FlopCounterMode(display=False) as counter:
                 model(inputs)
             deployed, folded = _deployed(model, inputs)
             latency = _median_ms(deployed, inputs, seconds)
@@ -76,6 +79,23 @@ def measure(model: nn.Module, input_shape: tuple[int, ...], seconds: float = 1.0
     return Complexity(sum(parameter.numel() for parameter in model.parameters()),
                       counter.get_total_flops() / 2e9, latency, tuple(input_shape), name,
                       folded)
+
+
+@contextlib.contextmanager
+def _in_matrix_products(model: nn.Module) -> Iterator[None]:
+    """Attention and LSTMs run as matrix products: `FlopCounterMode` skips fused operations."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+                stack.enter_context(warnings.catch_warnings(action="ignore"))
+                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _deployed(model: nn.Module, inputs: torch.Tensor) -> tuple[nn.Module, bool]:

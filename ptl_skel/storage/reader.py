@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -26,6 +27,10 @@ from ptl_skel.storage.schema import (
     KeypointFileError,
     Splits,
 )
+
+SAMPLED = 1000
+"""Number of clips, evenly spaced, whose frames make up the fingerprint of a file: a tenth of a
+second for any number of clips."""
 
 
 class KeypointFile:
@@ -207,6 +212,19 @@ class KeypointFile:
         rows = slice(start, start + persons * frames)
         shape = persons, frames, self.header.layout.num_joints
         return keypoints[rows].reshape(*shape, -1), scores[rows].reshape(shape)
+
+    def fingerprint(self) -> str:
+        """Tells files with different keypoints apart, also if they have the same name.
+
+        It is computed from labels, frame sizes and the frames of up to `SAMPLED` clips.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for index in (self.label, self.num_persons, self.num_frames, self.height, self.width):
+            digest.update(index.tobytes())
+        for clip in np.linspace(0, len(self) - 1, min(len(self), SAMPLED)).astype(int).tolist():
+            for stored in self.frames(clip):
+                digest.update(stored.tobytes())
+        return digest.hexdigest()
 
     @property
     def num_rows(self) -> int:

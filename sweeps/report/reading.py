@@ -100,6 +100,7 @@ class _Reader:
         self.folds: dict[str, Fold] = {}
         self._data: tuple[Path, str, str] | None = None
         self._firsts: dict[str, tuple[Path, Predictions]] = {}
+        self._files: dict[tuple[str, str], tuple[Path, Mapping[str, Any]]] = {}
 
     @property
     def first(self) -> Predictions:
@@ -113,7 +114,10 @@ class _Reader:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{folder / 'result.json'} is damaged: {error!r}") from error
         self._check_data(folder, run.dataset, run.protocol)
-        return self._with_predictions(run) if run.status == "tested" else run
+        if run.status != "tested":
+            return run
+        self._check_keypoints(run, result["data"])
+        return self._with_predictions(run)
 
     def _with_predictions(self, run: Run) -> Run:
         """The run, with data from its predictions and its learning curve."""
@@ -141,6 +145,22 @@ class _Reader:
             f"{first_dataset} ({first_protocol}); compare runs on the same data"
             + (", or average over folds with --folds" if dataset == first_dataset else
                ", or pool the data sets with --pool"))
+
+    def _check_keypoints(self, run: Run, data: Mapping[str, Any]) -> None:
+        """Rejects a run on other keypoints than an earlier one whose file has the same name.
+
+        As `data.file` is compared by its name, both would be seeds of one arm. Earlier records
+        lack the fingerprint.
+        """
+        if "fingerprint" not in data:
+            return
+        file = str(run.settings.get("data.file")), run.protocol
+        folder, first = self._files.setdefault(file, (run.folder, data))
+        if data["fingerprint"] != first["fingerprint"]:
+            raise UserError(
+                f"{run.folder} used other keypoints than {folder}, although their files have the "
+                f"same name: {data['file']} and {first['file']}; report on the runs of one of "
+                "them, or give the files different names and run again to compare them")
 
     def _predictions(self, folder: Path, protocol: str,
                      ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:

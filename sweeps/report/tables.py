@@ -119,7 +119,8 @@ def notes_on(study: Study, summaries: Sequence[Summary]) -> list[str]:
 def _on_settings(summaries: Sequence[Summary]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for summary in summaries:
-        groups.setdefault(summary.arm.unnamed, []).append(summary.arm.name)
+        if summary.arm.runs[0].settings:  # fused ones have none
+            groups.setdefault(summary.arm.unnamed, []).append(summary.arm.name)
     if len(groups) < 2:
         return []
     return ["arms differ in more than the backbone: "
@@ -133,7 +134,7 @@ def _on_differences(study: Study, summaries: Sequence[Summary]) -> list[str]:
     notes = [f"Δ top-1: top-1 minus that of {study.baseline.name}, in points, with its 95 % "
              "interval; p: of a paired test for a difference on the same clips, with "
              f"Holm's correction over {len(found)} arm{'s' * (len(found) > 1)}"]
-    if study.repeated:
+    if study.repeated and any(difference.covers_seeds for difference in found):
         notes.append("interval and test cover clips, training sets and seeds: Student's t on the "
                      "differences of splits, with Nadeau and Bengio's correction for their overlap")
     elif any(difference.covers_seeds for difference in found):

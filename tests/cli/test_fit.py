@@ -15,6 +15,7 @@ from ptl_skel.cli import outcome
 from ptl_skel.cli.verbs import main
 from ptl_skel.runs.predictions import read_predictions
 from ptl_skel.runs.record import read_metrics, read_result
+from ptl_skel.storage import KeypointFile
 
 
 class TestFit:
@@ -33,6 +34,11 @@ class TestFit:
         results = read_result(Path("other")), read_result(finished_run)
         assert [result["seed"] for result in results] == [1, 0]
         assert results[0]["data"] == results[1]["data"]
+
+    def test_the_keypoints_are_recorded(self, finished_run, tiny_file):
+        """A report distinguishes files of the same name by it."""
+        recorded = read_result(finished_run)["data"]["fingerprint"]
+        assert recorded == KeypointFile(tiny_file).fingerprint()
 
     def test_epochs_are_counted_from_1(self, tiny_file, tiny_config, monkeypatch):
         shown = []

@@ -36,6 +36,17 @@ def test_a_limit_of_the_trainer_overrides_the_default_length(
     assert trained["max_epochs"] == (None if "--trainer.max_steps" in limit else epochs)
 
 
+def test_a_training_that_ends_early_gives_a_warning(tiny_file, tiny_config, tmp_path, monkeypatch,
+                                                    capsys):
+    """Its learning rate has not fallen to 0, and its weights are not averaged."""
+    monkeypatch.chdir(tmp_path)
+    main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir", "run"])
+    assert "ended after" not in capsys.readouterr().out
+    main(["fit", "--config", str(tiny_config), "--data.file", str(tiny_file), "--run_dir", "timed",
+          "--trainer.max_epochs", "3000", "--trainer.max_time", "00:00:00:01"])
+    assert " of 9,000 steps" in capsys.readouterr().out
+
+
 def test_endless_training_is_rejected(tiny_file, tiny_config, capsys):
     """Its learning rate would stay at the beginning of the schedule: 0, with a warm-up."""
     said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,

@@ -80,6 +80,10 @@ class TestMistakes:
           "torch.nn.Conv3d"], "torch.nn.Conv3d"),
         (["--model.optimizer", "torch.optim.Absent"], "torch.optim.Absent"),
         (["--model.optimizer.init_args.lr", "-1"], "Invalid learning rate: -1"),
+        (["--optimizer", "SGD"], "; the optimizer is --model.optimizer, and the learning rate"),
+        (["--lr_scheduler", "torch.optim.lr_scheduler.StepLR"], "--model.warmup, then half a cos"),
+        (["--model.backbone", "coordinates.yaml"], "OnCoordinates.reads is 'normalized', which is "
+         "not a file; give e.g. 'representation/normalized.yaml'"),
         (["--model.warmup", "2"], "`model.warmup` must lie in 0..1, got 2"),
         (["--data.augment.flip", "2"], "`flip` must be a probability, got 2"),
         (["--data.representation.init_args.sigma", "0"], "`sigma` must be positive"),
@@ -98,7 +102,15 @@ class TestMistakes:
         (["--trainer.devices", "0"], "devices='0'"),
         (["--run_dir", "typo.yaml/run"], "--run_dir typo.yaml/run cannot be made: "),
     ])
-    def test_each_is_reported_in_a_sentence(self, capsys, tiny_file, tiny_config, arguments, said):
+    def test_each_is_reported_in_a_sentence(self, capsys, tiny_file, tiny_config, arguments, said,
+                                            monkeypatch):
+        monkeypatch.syspath_prepend(Path.cwd())
+        Path("on_coordinates.py").write_text(
+            "from ptl_skel.backbones import Backbone\n"
+            "class OnCoordinates(Backbone):\n"
+            "    reads = 'normalized'\n"
+            "    def __init__(self, in_channels: int) -> None: ...\n")
+        Path("coordinates.yaml").write_text("class_path: on_coordinates.OnCoordinates\n")
         Path("typo.yaml").write_text("trainer: {max_epoch: 3}\n")
         Path("broken.yaml").write_text("trainer: [1,\n")
         Path("list.yaml").write_text("- 1\n")
@@ -112,6 +124,19 @@ class TestMistakes:
         assert said in message
         assert len(message.splitlines()) <= 4  # two reasons take a line each
         assert not Path("runs").exists()
+
+    @pytest.mark.parametrize("monitor", ["val/loss", "val_top1"])
+    def test_early_stopping_by_a_metric_that_the_run_does_not_log(
+            self, capsys, tiny_file, tiny_config, monitor):
+        said = refusal(capsys, "fit", "--config", tiny_config, "--data.file", tiny_file,
+                       "--data.val_fraction", "0", "--trainer.callbacks",
+                       "lightning.pytorch.callbacks.EarlyStopping", "--trainer.callbacks.monitor",
+                       monitor, "--run_dir", "run")
+        assert said.startswith("--trainer.callbacks: ")
+        assert monitor in said
+        assert "train/top1" in said
+        assert "--data.val_fraction 0.2" in said
+        assert read_result(Path("run"))["status"] == "failed"
 
     def test_weights_and_biases_online_without_a_key(self, tiny_file, tiny_config, tmp_path):
         """In processes of their own: W&B keeps a session as long as a process lives."""

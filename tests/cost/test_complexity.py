@@ -34,6 +34,33 @@ def test_a_linear_layer_by_hand():
     assert result.gmacs == pytest.approx(24 * 7 / 1e9)
 
 
+class OverTime(nn.Module):
+    """Runs a layer on sequences: inputs ``(N, C, T, 1, 1)`` to ``(N, T, C)``."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs):
+        outputs = self.layer(inputs.flatten(2).transpose(1, 2))
+        return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+@pytest.mark.parametrize(("layer", "macs"), [
+    # In each of 10 frames: queries, keys, values and outputs, and the two linear layers; then the
+    # products of queries with keys and of the weights with values.
+    (nn.TransformerEncoderLayer(16, 4, 32, batch_first=True),
+     10 * (4 * 16 * 16 + 2 * 16 * 32) + 2 * 10 * 10 * 16),
+    # In each frame four gates, from the input and from the state.
+    (nn.LSTM(16, 16, batch_first=True), 10 * 4 * 2 * 16 * 16),
+    (nn.GRU(16, 16, batch_first=True, bidirectional=True), 2 * 10 * 3 * 2 * 16 * 16)])
+def test_layers_over_time_by_hand(layer, macs):
+    """PyTorch runs some as one fused operation, which has to be counted as well."""
+    assert cost(OverTime(layer), (16, 10, 1, 1)).gmacs == pytest.approx(macs / 1e9)
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.mkldnn.is_available() == torch._C._get_mkldnn_enabled()
+
+
 def test_the_factorised_arm_costs_what_its_layers_cost():
     """A whole network, added up layer by layer with hooks."""
     network = classifier(load_backbone("backbone/r2plus1d.yaml", 17), 60)

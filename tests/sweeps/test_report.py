@@ -294,6 +294,17 @@ class TestFolds:
         assert "means over the 3 splits, which overlap" in printed
         assert "Nadeau and Bengio's correction" in printed
 
+    def test_splits_that_overlap_of_which_arms_have_one_in_common(self, make_run, tmp_path, capsys):
+        """There is no difference between splits, so the interval covers only clips."""
+        for split in range(2):
+            make_run(f"full3d-{split}", config=FULL3D, protocol=f"random{split}",
+                     clips=[f"clip{split + place}" for place in range(5)])
+        make_run("reduced", config=REDUCED, protocol="random0")
+        report(tmp_path / "runs", "--folds", "--baseline", "full3d")
+        printed = capsys.readouterr().out
+        assert "interval and test cover only clips" in printed
+        assert "Nadeau and Bengio's correction" not in printed
+
     def test_splits_that_overlap_need_the_size_of_the_training_part(self, make_run, capsys):
         for name, config in (("a", FULL3D), ("b", REDUCED)):
             for protocol in ("one", "two"):
@@ -470,6 +481,13 @@ class TestFusedArms:
         # The first run of full3d keeps no predictions, so the mean is that of the other seed.
         assert rows["full3d + reduced"]["low_scores 0.9"] == "80.00"
 
+    def test_they_are_not_among_the_arms_that_differ_in_more(self, make_run, tmp_path):
+        make_run("full3d", config=config_of("full3d", data__clip_len=16))
+        make_run("reduced", config=config_of("reduced", data__clip_len=32))
+        report(tmp_path / "runs", "--fuse", "full3d+reduced")
+        assert ("differ in more than the backbone: full3d: clip_len=16; reduced: clip_len=32\n"
+                in (tmp_path / "runs/report/report.md").read_text())
+
     def test_arms_that_cannot_be_fused(self, runs, make_run, capsys):
         def said(*arguments: object) -> str:
             return refusal(capsys, runs, "--fuse", *arguments)
@@ -503,6 +521,17 @@ class TestMistakes:
         error = refusal(capsys, make_run("a"), make_run("b", **other))
         assert str(next(iter(other.values()))) in error
         assert "compare runs on the same data" in error
+
+    def test_other_keypoints_in_a_file_of_the_same_name(self, make_run, capsys):
+        """They are no seeds of one arm."""
+        runs = [make_run(f"seed{seed}", seed=seed) for seed in range(3)]
+        for run, content in zip(runs, ("a", "a", "b"), strict=True):
+            edit_result(run, lambda result, content=content: result["data"].update(
+                file=f"{content}/x.h5", fingerprint=content))
+        report(*runs[:2])
+        error = refusal(capsys, *runs)
+        assert "seed2 used other keypoints than" in error
+        assert "b/x.h5 and a/x.h5" in error
 
     def test_other_data_are_not_a_fold(self, make_run, capsys):
         error = refusal(capsys, make_run("a"), make_run("b", dataset="sbu"), "--folds")
