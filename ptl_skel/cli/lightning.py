@@ -166,6 +166,7 @@ class SkeletonCLI(LightningCLI):
         model = self.settings.model
         setup.check_channels(model.backbone, self.datamodule)
         if fitting:
+            setup.check_balance(self.model, self.datamodule)
             setup.check_validation(trainer, self.datamodule)
             self.ranks.decide(lambda: check_wandb(self.settings.wandb))
         if self.checkpoint is not None:

@@ -166,7 +166,8 @@ def check_checkpoint(checkpoint: Mapping[str, Any], data: KeypointDataModule,
     _check_layout(checkpoint[RECORD], data)
     if (known := checkpoint[RECORD]["class_names"]) != list(data.class_names):
         raise UserError(f"the checkpoint was trained on the classes {', '.join(known)}; "
-                        "`data.class_names` must be the same, in this order")
+                        "`data.class_names` must be the same, in this order; `ptl-skel fit "
+                        "--init_from` trains its weights on other classes")
     shapes, needed = ({name: tuple(weight.shape) for name, weight in weights.items()}
                       for weights in (checkpoint["state_dict"], model.state_dict()))
     if shapes != needed:
@@ -227,6 +228,17 @@ def check_channels(backbone: Any, data: KeypointDataModule) -> None:
         raise UserError(f"`model.backbone.init_args.in_channels` is {given}, but the inputs made "
                         f"of {data.file.path} have {data.num_channels} channels; leave it out, "
                         "since it follows from the data")
+
+
+def check_balance(model: ActionRecognizer, data: KeypointDataModule) -> None:
+    """Rejects rare classes that would be both sampled more often and weighted more.
+
+    Raises:
+        UserError: They would.
+    """
+    if data.balanced and model.class_weights is not None:
+        raise UserError("--data.balanced and --model.class_weights both make up for rare classes, "
+                        "together twice; leave one of them out")
 
 
 def check_validation(trainer: Trainer, data: KeypointDataModule) -> None:

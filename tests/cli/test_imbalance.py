@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commandline import refusal
 from tiny import tiny_clips, write_clips
 from torchmetrics.functional.classification import multiclass_f1_score
 
@@ -51,6 +52,13 @@ def test_one_class_against_background(falls, tiny_config, options, capsys):
     assert result["metrics"]["test/f1"] == pytest.approx(
         np.mean([each["f1"] for each in result["classes"]]), abs=1e-4)
     assert "test F1" in capsys.readouterr().out
+
+
+def test_rare_classes_are_not_made_up_for_twice(falls, tiny_config, capsys):
+    assert "--data.balanced and --model.class_weights both make up for rare classes" in refusal(
+        capsys, "fit", "--config", tiny_config, "--data.file", falls, "--data.balanced", "true",
+        "--model.class_weights", "balanced")
+    assert not Path("runs").exists()
 
 
 def test_a_record_has_the_scores_of_each_class(finished_run):

@@ -46,11 +46,11 @@ def later(run_dir, epoch):
 
 @pytest.mark.parametrize("arguments", [
     [], ["--data.num_workers", "1"], ["--data.on_device", "true"],
-    ["--data.balanced", "true", "--model.class_weights", "balanced"],
+    ["--data.balanced", "true"], ["--model.class_weights", "balanced"],
     ["--data.camera", "camera/moving.yaml"],
     ["--trainer.accumulate_grad_batches", "2"], ["--trainer.val_check_interval", "1"],
     ["--model.average", "0.5"]],
-    ids=["plain", "workers", "on_device", "balanced", "camera", "accumulated",
+    ids=["plain", "workers", "on_device", "balanced", "weighted", "camera", "accumulated",
          "validated at each step", "averaged"])
 def test_every_step_can_be_resumed_from(tiny_file, spatial_file, tiny_config, arguments):
     file = spatial_file if "--data.camera" in arguments else tiny_file
