@@ -36,7 +36,7 @@ def test_it_is_short_and_its_links_lead_somewhere():
 
 def test_its_results_are_those_of_the_report():
     report = {row["arm"]: row for row in rows((ROOT / "docs/results/study.md").read_text("utf-8"))}
-    columns = {"Penn Action": "penn_action official", "NW-UCLA, cross-view": "nw_ucla xview",
+    columns = {"Penn Action": "penn_action official", "NW-UCLA, cross-view": "nw_ucla_2d xview",
                "MSR Action3D": "msr_action3d xsub", "SBU": "sbu_interaction fold"}
     text = README.read_text("utf-8").split("## Results")[1]
     table = {row["network"].replace("`", "").split(",")[0]: row for row in rows(text)}

@@ -182,7 +182,7 @@ class TestExport:
     def test_a_file_that_computes_something_else_is_refused_by_live_too(self, checkpoint,
                                                                         monkeypatch):
         monkeypatch.setattr(deployable, "TOLERANCE", -1)
-        options = SimpleNamespace(model=None, ckpt_path=checkpoint)
+        options = SimpleNamespace(model=None, ckpt_path=[checkpoint])
         with (pytest.raises(UserError, match="differs from PyTorch by up to"),
               exported_model(options, [])):
             pass

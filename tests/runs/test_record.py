@@ -48,7 +48,8 @@ class TestOfARun:
         assert result["tested"] == "best.ckpt"
         assert result["backbone"] == "ptl_skel.backbones.VideoResNet"
         assert result["data"] == {
-            "file": str(tiny_file), "dataset": "tiny", "source": "tests", "protocol": "cross",
+            "file": str(tiny_file), "fingerprint": KeypointFile(tiny_file).fingerprint(),
+            "dataset": "tiny", "source": "tests", "protocol": "cross",
             "layout": "penn13", "num_classes": 3, "clips": {"train": 12, "val": 6, "test": 6},
             "validation": "held-out subjects 8", "corruption": None}
         assert result["model"]["input_shape"] == [13, 8, 16, 16]

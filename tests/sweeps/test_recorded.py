@@ -70,8 +70,10 @@ def test_the_table_of_degraded_training_is_that_of_the_report():
     clean = {row["arm"]: row["top-1 %"] for row in rows(report)}
     degraded = {row["arm"]: row for row in rows(report.split("on corrupted keypoints, %")[1])}
     guide = (ROOT / "docs/train.md").read_text("utf-8").split("## Keypoints worse")[1]
-    arms = {f"`{name}`{words}": f"{name} {shown} {numbers}"
-            for name, shown in (("conv1d", "normalized"), ("reduced", "joints"))
+    inputs = {"conv1d": "normalized", "narrow": "joints", "reduced": "joints"}
+    arms = {" + ".join(f"`{name}`" for name in names) + words:
+            " + ".join(f"{name} {inputs[name]} {numbers}" for name in names)
+            for names in (["conv1d"], ["narrow"], ["reduced"], ["conv1d", "narrow"])
             for words, numbers in (("", "drop=0 displace=0 low_scores=0"),
                                    (", trained on degraded keypoints",
                                     "drop=0.2 displace=0.02 low_scores=0.7"))}
