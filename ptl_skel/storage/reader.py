@@ -214,9 +214,10 @@ class KeypointFile:
         return keypoints[rows].reshape(*shape, -1), scores[rows].reshape(shape)
 
     def fingerprint(self) -> str:
-        """Tells files with different keypoints apart, also if they have the same name.
+        """A digest, 32 hex digits, that differs between files with different keypoints.
 
-        It is computed from labels, frame sizes and the frames of up to `SAMPLED` clips.
+        It is computed from labels, frame sizes and the frames of up to `SAMPLED` clips; a change in
+        other clips of a larger file does not show.
         """
         digest = hashlib.blake2b(digest_size=16)
         for index in (self.label, self.num_persons, self.num_frames, self.height, self.width):

@@ -5,12 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptl_skel.errors import UserError
-from ptl_skel.runs.predictions import PREDICTIONS, in_the_order_of, read_predictions
+from ptl_skel.runs.predictions import (
+    PREDICTIONS,
+    Predictions,
+    in_the_order_of,
+    read_predictions,
+)
 
 from .folders import natural_order, read_corrupted
 from .statistics import recalls
@@ -45,7 +50,9 @@ def _fuse(runs: Sequence[Run], fold: Fold, number_of_classes: int) -> Run:
 
     Nothing is written: its folder does not exist, and only names it.
     """
-    predicted = np.mean([_probabilities(run, fold) for run in runs], 0).argmax(1)
+    mean = _mean([run.folder for run in runs])
+    place = {clip: number for number, clip in enumerate(mean.clip)}
+    predicted = mean.probabilities.argmax(1)[[place[clip] for clip in fold.clip]]
     machines = dict.fromkeys(run.machine for run in runs)
     folders = [str(run.folder) for run in runs]
     return replace(
@@ -72,18 +79,20 @@ def _fuse_corrupted(runs: Sequence[Run]) -> dict[tuple[str, float], float]:
     accuracies = {}
     for place in sorted(set.intersection(*map(set, tests))):
         folders = [test[place][0] for test in tests]
-        if not all((folder / PREDICTIONS).is_file() for folder in folders):
-            continue
-        files = [read_predictions(folder) for folder in folders]
-        files = [in_the_order_of(files[0], file, (folders[0], folder))
-                 for folder, file in zip(folders, files, strict=True)]
-        mean = np.mean([file.probabilities.astype(np.float64) for file in files], 0)
-        accuracies[place] = float((mean.argmax(1) == files[0].label).mean())
+        if all((folder / PREDICTIONS).is_file() for folder in folders):
+            mean = _mean(folders)
+            accuracies[place] = float((mean.probabilities.argmax(1) == mean.label).mean())
     return accuracies
 
 
-def _probabilities(run: Run, fold: Fold) -> NDArray[np.float64]:
-    """Probabilities of a run, ``(N, K)``, in the order of its fold."""
-    file = read_predictions(run.folder)
-    place = {clip: number for number, clip in enumerate(file.clip)}
-    return file.probabilities[[place[clip] for clip in fold.clip]].astype(np.float64)
+def _mean(folders: Sequence[Path]) -> Predictions:
+    """The mean of the predictions in some folders, in the order of the first.
+
+    Raises:
+        UserError: They are damaged, or not of the same clips.
+    """
+    files = [read_predictions(folder) for folder in folders]
+    files = [in_the_order_of(files[0], file, (folders[0], folder))
+             for folder, file in zip(folders, files, strict=True)]
+    return replace(files[0], probabilities=np.mean([file.probabilities for file in files], 0,
+                                                   dtype=np.float64))

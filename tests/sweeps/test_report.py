@@ -295,7 +295,7 @@ class TestFolds:
         assert "Nadeau and Bengio's correction" in printed
 
     def test_splits_that_overlap_of_which_arms_have_one_in_common(self, make_run, tmp_path, capsys):
-        """There is no difference between splits, so the interval covers only clips."""
+        """Without several splits the interval covers only clips."""
         for split in range(2):
             make_run(f"full3d-{split}", config=FULL3D, protocol=f"random{split}",
                      clips=[f"clip{split + place}" for place in range(5)])
@@ -523,7 +523,7 @@ class TestMistakes:
         assert "compare runs on the same data" in error
 
     def test_other_keypoints_in_a_file_of_the_same_name(self, make_run, capsys):
-        """They are no seeds of one arm."""
+        """They are not seeds of one arm."""
         runs = [make_run(f"seed{seed}", seed=seed) for seed in range(3)]
         for run, content in zip(runs, ("a", "a", "b"), strict=True):
             edit_result(run, lambda result, content=content: result["data"].update(
